@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | awk '{printf "  make %-8s", $$1; $$1 = ""; print}'
+
+setup: $(VENV)/.experiments $(VENV)/.dev  ## make the environment .venv, with all that the other targets need
+
+sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
+	$(RUN) -m experiments.sweep --preset default
+
+test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests
+	$(RUN) -m pytest
+
+lint: $(VENV)/.dev  ## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/.pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; give one with: make PYTHON=python3.11")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip --version > /dev/null 2>&1 || $(RUN) -m ensurepip
+	$(RUN) -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.experiments: $(VENV)/.pip pyproject.toml
+	$(RUN) -m pip install --quiet --editable '.[experiments]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml
+	$(RUN) -m pip install --quiet --group dev
+	touch $@
+
+.PHONY: help setup sweep test lint

@@ -1,0 +1,139 @@
+"""Metrics of a strategy on one split: reconstruction, violation, gradient health, code reliance.
+
+Arrays are (windows, T, F) or broadcast to it. Every function is pure and returns a dict of
+scalars, keyed by the metrics' names; NaN stands for a value that does not exist.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def reconstruction(output: jax.Array, target: jax.Array) -> dict[str, jax.Array]:
+    """`mse`, `mae` and `r2` of output against target.
+
+    `r2` is taken per feature about the mean over windows and steps, then averaged over features;
+    NaN if a feature of the target does not vary.
+    """
+    error = output - target
+    return {"mse": jnp.mean(error**2), "mae": jnp.mean(jnp.abs(error)), "r2": r2(output, target)}
+
+
+def r2(output: jax.Array, target: jax.Array) -> jax.Array:
+    """Coefficient of determination, averaged over the last axis; see `reconstruction`."""
+    axes = tuple(range(target.ndim - 1))
+    residual = jnp.mean((output - target) ** 2, axis=axes)
+    constant = jnp.max(target, axis=axes) == jnp.min(target, axis=axes)
+    variance = jnp.where(constant, jnp.nan, jnp.var(target, axis=axes))
+    return jnp.mean(1 - residual / variance)
+
+
+def excess(
+    output: jax.Array, lower: jax.Array | None = None, upper: jax.Array | None = None
+) -> jax.Array:
+    """Distance of each entry outside its interval, 0 inside: its gradient is 0 on the bound.
+
+    Args:
+      output: any shape.
+      lower: lower bound, broadcastable to output; None or -inf for no bound.
+      upper: upper bound, broadcastable to output; None or inf for no bound.
+    """
+    above = 0 if upper is None else jax.nn.relu(output - upper)
+    below = 0 if lower is None else jax.nn.relu(lower - output)
+    return jnp.zeros_like(output) + above + below
+
+
+def violation(
+    output: jax.Array, lower: jax.Array | None = None, upper: jax.Array | None = None
+) -> dict[str, jax.Array]:
+    """How often and how far the output lies outside its bounds.
+
+    `violation_rate` and `violation_rate_1e-4`: share of entries outside by more than 0 and 1e-4;
+    `violation_mean`, `violation_max`: of the distance outside, over all entries;
+    `active_fraction`: share of entries exactly on a bound.
+    """
+    distance = excess(output, lower, upper)
+    active = jnp.zeros_like(output, bool)
+    for bound in (lower, upper):
+        if bound is not None:
+            active |= output == bound
+    return {
+        "violation_rate": jnp.mean(distance > 0),
+        "violation_rate_1e-4": jnp.mean(distance > 1e-4),
+        "violation_mean": jnp.mean(distance),
+        "violation_max": jnp.max(distance),
+        "active_fraction": jnp.mean(active),
+    }
+
+
+def gradient_health(
+    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    raw: jax.Array,
+    target: jax.Array,
+    lower: jax.Array | None,
+    upper: jax.Array | None,
+    signs: jax.Array,
+) -> dict[str, jax.Array]:
+    """Where the training objective has no gradient, for random signs c.
+
+    `gradient_dead_fraction`: share of raw entries at which the derivative of
+    `sum(c * output) + penalty` is exactly 0; `gradient_vanishing_fraction`: below 1e-3 in
+    absolute value; `constraint_dead_fraction`: exactly 0 for the output alone;
+    `blocked_fraction`, the harm: dead while the target lies inside the bounds and differs from
+    the output by more than 1e-6.
+
+    Args:
+      strategy: raw to (output, penalty), as in training.
+      raw: the network's last linear output.
+      target: what the output should be.
+      lower: the dataset's lower bound, or None.
+      upper: the dataset's upper bound, or None.
+      signs: ±1 at random, of raw's shape, such as `jax.random.rademacher` draws.
+    """
+    (output, _), pullback = jax.vjp(strategy, raw)
+    (of_output,) = pullback((signs, jnp.zeros((), raw.dtype)))
+    (of_objective,) = pullback((signs, jnp.ones((), raw.dtype)))
+    dead = of_objective == 0
+    feasible = excess(target, lower, upper) == 0
+    return {
+        "gradient_dead_fraction": jnp.mean(dead),
+        "constraint_dead_fraction": jnp.mean(of_output == 0),
+        "gradient_vanishing_fraction": jnp.mean(jnp.abs(of_objective) < 1e-3),
+        "blocked_fraction": jnp.mean(dead & feasible & (jnp.abs(output - target) > 1e-6)),
+    }
+
+
+def code_reliance(
+    decode: Callable[[jax.Array], jax.Array],
+    codes: jax.Array,
+    target: jax.Array,
+    key: jax.Array,
+    permutations: int = 10,
+) -> jax.Array:
+    """How much of `r2` is lost when windows are decoded from each other's codes, in [0, 1].
+
+    `r2` minus its mean over seeded permutations of the codes without fixed points, clipped. On
+    an autoencoder 0 is collapse: the output ignores the code. Elsewhere a low value need not be
+    a fault, for the bound informs too. NaN for fewer than two windows.
+
+    Args:
+      decode: codes (windows, H) to the output (windows, T, F), each window under its own bounds.
+      codes: the codes, (windows, H).
+      target: (windows, T, F).
+      key: decides the permutations.
+      permutations: how many.
+    """
+    windows = codes.shape[0]
+    if windows < 2:
+        return jnp.array(jnp.nan, target.dtype)
+
+    def cycle(key: jax.Array) -> jax.Array:
+        """A permutation without fixed points: one cycle through all windows, in random order."""
+        order = jax.random.permutation(key, windows)
+        return jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
+
+    donors = jax.vmap(cycle)(jax.random.split(key, permutations))
+    donors = jnp.concatenate([jnp.arange(windows)[None], donors])
+    scores = jax.lax.map(lambda donor: r2(decode(codes[donor]), target), donors)
+    return jnp.clip(scores[0] - jnp.mean(scores[1:]), 0, 1)

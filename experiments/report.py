@@ -1,0 +1,115 @@
+"""What is derived from a sweep's records: `python -m experiments.report results/NAME`.
+
+Writes `summary.csv` and `figures/`, and prints the table. All of it can be deleted and redone.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments import figures, statistics, store
+from experiments.choices import UsageError, in_order
+from experiments.datasets import DATASETS
+from experiments.statistics import Spread
+from experiments.store import Record
+from experiments.strategies import EVERY_STRATEGY
+
+TABLE_METRICS = {
+    "r2": "r2",
+    "violation_rate": "violation",
+    "gradient_dead_fraction": "dead",
+    "blocked_fraction": "blocked",
+    "code_reliance": "code reliance",
+}
+
+
+def build(folder: Path) -> list[Record]:
+    """Redo summary and figures from the records; returns the records."""
+    records = store.load(folder)
+    store.write_summary(folder, statistics.summary(records), statistics.COLUMNS)
+    figures.draw_all(folder, records)
+    return records
+
+
+def tables(records: list[Record]) -> list[Table]:
+    """One table a dataset and backbone, a row a strategy; baselines join every backbone."""
+    spreads = statistics.over_seeds(statistics.summary(records))
+    constants = _constant_bounds(records)
+    result = []
+    for dataset in in_order({key[0] for key in spreads}, DATASETS):
+        backbones = [key[1] for key in spreads if key[0] == dataset and key[1] != "none"]
+        for backbone in dict.fromkeys(backbones or ["none"]):
+            here = {
+                strategy: metrics
+                for (where, kind, strategy), metrics in spreads.items()
+                if where == dataset and kind in (backbone, "none")
+            }
+            marked = {name: sides for (of, name), sides in constants.items() if of == dataset}
+            table = _table(here, marked)
+            table.title = escape(f"{dataset}, {backbone}")
+            result.append(table)
+    return result
+
+
+def _table(metrics: dict[str, dict[str, Spread]], marked: dict[str, str]) -> Table:
+    table = Table(title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    table.add_column("strategy", overflow="fold")
+    for title in TABLE_METRICS.values():
+        table.add_column(title, justify="right", overflow="fold")
+    for name in in_order(metrics, EVERY_STRATEGY):
+        values = [cell_text(metrics[name].get(metric)) for metric in TABLE_METRICS]
+        table.add_row(escape(name) + "*" * (name in marked), *values)
+    if marked:
+        notes = ", ".join(f"{name} ({sides})" for name, sides in marked.items())
+        table.caption = escape(f"* bounded by constants, the training range: {notes}")
+    return table
+
+
+def _constant_bounds(records: list[Record]) -> dict[tuple[str, str], str]:
+    """The sides filled from the training range, by (dataset, strategy)."""
+    found = {}
+    for record in records:
+        strategy, dataset = record["config"]["strategy"], record["config"]["dataset"]["name"]
+        sides = [side for side, of in strategy["bounds"].items() if of == "training range"]
+        if sides:
+            found[dataset, strategy["name"]] = " and ".join(sides)
+    return {key: found[key] for key in sorted(found)}
+
+
+def cell_text(spread: Spread | None) -> str:
+    """`mean ± standard deviation`, or a dash where the metric does not exist."""
+    if spread is None or math.isnan(spread.mean):
+        return "–"
+    if math.isnan(spread.deviation):
+        return f"{spread.mean:.3f}"
+    return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
+
+
+def make_console() -> Console:
+    """The terminal; where there is none (a file, a pipe), wide enough for the tables."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a sweep's folder, such as results/default")
+    folder = parser.parse_args(arguments).folder
+    try:
+        records = build(folder)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = make_console()
+    for table in tables(records):
+        console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

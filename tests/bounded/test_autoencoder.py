@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from bounded import constraints
+from bounded.autoencoder import LSTMAutoencoder
+
+INPUTS = jax.random.normal(jax.random.key(1), (3, 5, 1))
+BOTTLENECK_AND_CONDITIONED = pytest.mark.parametrize("conditioned", [False, True])
+
+
+def make(out_features=2, constraint=constraints.clip, conditioned=False, seed=0):
+    return LSTMAutoencoder(1, out_features, 8, constraint, conditioned, rngs=nnx.Rngs(seed))
+
+
+@BOTTLENECK_AND_CONDITIONED
+@pytest.mark.parametrize(
+    "constraint", [constraints.clip, constraints.smooth_clip, constraints.relu_offset]
+)
+def test_the_output_is_inside_its_bound_for_random_parameters(constraint, conditioned):
+    for seed in range(3):
+        model = make(2, constraint, conditioned, seed)
+        output = model(INPUTS, upper=INPUTS)
+        assert output.shape == (3, 5, 2)
+        assert (output <= INPUTS).all()
+
+
+@BOTTLENECK_AND_CONDITIONED
+def test_any_window_length_and_a_single_window(conditioned):
+    model = make(conditioned=conditioned)
+    for shape in ((1, 1, 1), (2, 7, 1)):
+        assert model(jnp.ones(shape), upper=1.0).shape == (*shape[:2], 2)
+    assert model(jnp.ones((0, 4, 1)), upper=1.0).shape == (0, 4, 2)
+
+
+def test_the_bottleneck_decodes_from_the_code_alone():
+    model = make()
+    code = model.encode(INPUTS)
+    np.testing.assert_array_equal(model.decode(code, 5), model.decode(code, 5, INPUTS + 1))
+
+
+def test_the_conditioned_decoder_sees_each_input_from_its_step_on():
+    model = make(conditioned=True)
+    code = model.encode(INPUTS)
+    changed = model.decode(code, 5, INPUTS.at[:, 2].add(1)) - model.decode(code, 5, INPUTS)
+    assert (changed[:, :2] == 0).all()
+    assert (changed[:, 2:] != 0).all()
+
+
+def test_windows_do_not_see_each_other():
+    model = make()
+    changed = model(INPUTS.at[0].add(1), upper=9.0) - model(INPUTS, upper=9.0)
+    assert (changed[0] != 0).any()
+    np.testing.assert_allclose(changed[1:], 0, atol=1e-6)
+
+
+def test_the_same_dense_layer_serves_every_step():
+    model = make()
+    code = model.encode(INPUTS)
+    hidden = model.decoder(code[:, None], 5)
+    np.testing.assert_allclose(model.decode(code, 5)[:, 3], model.dense(hidden[:, 3]), atol=1e-6)
+
+
+def test_initial_weights_are_those_of_keras():
+    model = make()
+    np.testing.assert_array_equal(model.encoder.bias[...], np.repeat([0, 1, 0, 0], 8))
+    recurrent = model.encoder.recurrent[...]
+    np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(8), atol=1e-5)
+    limit = np.sqrt(6 / (1 + 32))
+    assert abs(model.encoder.kernel[...]).max() <= limit
+    assert LSTMAutoencoder(1, 1, rngs=nnx.Rngs(0)).hidden_features == 150
+
+
+def test_it_learns_under_a_constraint():
+    model = make(1)
+    graph, parameters = nnx.split(model)
+
+    def loss(parameters):
+        return jnp.mean((nnx.merge(graph, parameters)(INPUTS, upper=INPUTS + 1) - INPUTS) ** 2)
+
+    gradient = jax.grad(loss)(parameters)
+    stepped = jax.tree.map(lambda p, g: p - 0.1 * g, parameters, gradient)
+    assert loss(stepped) < loss(parameters)
+
+
+def test_no_bound_is_refused_except_by_identity():
+    with pytest.raises(ValueError, match="identity"):
+        make()(INPUTS)
+    assert make(constraint=constraints.identity)(INPUTS).shape == (3, 5, 2)
+
+
+def test_wrong_shapes_are_refused():
+    model = make(conditioned=True)
+    with pytest.raises(ValueError, match=r"inputs must be \(B, T, 1\)"):
+        model(jnp.ones((3, 5)), upper=1.0)
+    with pytest.raises(ValueError, match=r"inputs must be \(B, T, 1\)"):
+        model(jnp.ones((3, 0, 1)), upper=1.0)
+    with pytest.raises(ValueError, match=r"code must be \(B, 8\)"):
+        model.decode(jnp.ones((3, 5)), 5)
+    with pytest.raises(ValueError, match="reads the inputs"):
+        model.decode(jnp.ones((3, 8)), 5)

@@ -1,0 +1,119 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounded import metrics
+from bounded.constraints import clip, identity
+from bounded.penalties import squared_hinge
+
+
+def test_reconstruction_by_hand():
+    target = jnp.array([[[0.0, 1], [2, 3]]])
+    found = metrics.reconstruction(target + jnp.array([[[1.0, 0]]]), target)
+    np.testing.assert_allclose(found["mse"], 0.5)
+    np.testing.assert_allclose(found["mae"], 0.5)
+    np.testing.assert_allclose(found["r2"], (0 + 1) / 2)
+
+
+def test_r2_does_not_exist_for_a_feature_that_does_not_vary():
+    target = jnp.stack([jnp.full(5, 0.1), jnp.arange(5.0)], axis=-1)[None]
+    assert np.isnan(metrics.r2(target, target))
+    assert metrics.r2(target[..., 1:], target[..., 1:]) == 1
+
+
+def test_violation_by_hand():
+    output = jnp.array([0.0, 1, 1.00005, 3, -2])
+    found = metrics.violation(output, -1.0, 1.0)
+    np.testing.assert_allclose(found["violation_rate"], 3 / 5)
+    np.testing.assert_allclose(found["violation_rate_1e-4"], 2 / 5)
+    np.testing.assert_allclose(found["violation_mean"], (0.00005 + 2 + 1) / 5, rtol=1e-3)
+    np.testing.assert_allclose(found["violation_max"], 2)
+    np.testing.assert_allclose(found["active_fraction"], 1 / 5)
+
+
+def test_violation_without_a_bound_is_zero():
+    found = metrics.violation(jnp.ones(3), None, jnp.full(3, jnp.inf))
+    assert all(value == 0 for value in found.values())
+
+
+def test_gradient_health_by_hand():
+    raw, target = jnp.array([[[-2.0], [0.5], [2], [3]]]), jnp.array([[[-1.0], [0.5], [1], [0.5]]])
+    lower, upper = jnp.full(raw.shape, -1.0), jnp.full(raw.shape, 1.0)
+    signs = jax.random.rademacher(jax.random.key(0), raw.shape, raw.dtype)
+
+    def strategy(raw):
+        return clip(raw, lower, upper), jnp.zeros(())
+
+    found = metrics.gradient_health(strategy, raw, target, lower, upper, signs)
+    np.testing.assert_allclose(found["gradient_dead_fraction"], 3 / 4)
+    np.testing.assert_allclose(found["constraint_dead_fraction"], 3 / 4)
+    np.testing.assert_allclose(found["gradient_vanishing_fraction"], 3 / 4)
+    # The first and third are dead but right; the fourth is dead, feasible and wrong.
+    np.testing.assert_allclose(found["blocked_fraction"], 1 / 4)
+
+
+def test_an_infeasible_target_does_not_count_as_blocked():
+    raw = jnp.full((1, 2, 1), 5.0)
+    target = jnp.array([[[2.0], [0.5]]])
+    upper = jnp.ones_like(raw)
+    found = metrics.gradient_health(
+        lambda z: (clip(z, upper=upper), 0.0 * z.sum()), raw, target, None, upper, jnp.ones_like(raw)
+    )
+    np.testing.assert_allclose(found["blocked_fraction"], 1 / 2)
+
+
+def test_a_penalty_revives_what_the_constraint_kills():
+    raw = jnp.array([[[-2.0], [0.5], [2]]])
+    ones = jnp.ones_like(raw)
+
+    def strategy(raw):
+        return clip(raw, -ones, ones), squared_hinge(raw, -ones, ones)
+
+    found = metrics.gradient_health(strategy, raw, raw, -ones, ones, ones)
+    assert found["gradient_dead_fraction"] == 0
+    np.testing.assert_allclose(found["constraint_dead_fraction"], 2 / 3)
+
+
+def codes_and_targets(windows=6):
+    codes = jax.random.normal(jax.random.key(1), (windows, 3))
+    return codes, codes[:, :, None]
+
+
+def test_code_reliance_is_one_where_only_the_code_informs():
+    codes, targets = codes_and_targets()
+    found = metrics.code_reliance(lambda c: c[:, :, None], codes, targets, jax.random.key(0))
+    assert found == 1
+
+
+def test_code_reliance_is_zero_where_the_bound_gives_the_answer():
+    codes, targets = codes_and_targets()
+    found = metrics.code_reliance(
+        lambda c: clip(identity(c[:, :, None]) + 100, upper=targets), codes, targets, jax.random.key(0)
+    )
+    assert found == 0
+
+
+def test_code_reliance_permutes_without_fixed_points():
+    windows = 5
+    seen = []
+    codes = jnp.arange(windows, dtype=jnp.float32)[:, None]
+
+    def decode(code):
+        jax.debug.callback(lambda c: seen.append(np.asarray(c)[:, 0].astype(int)), code)
+        return code[:, :, None]
+
+    metrics.code_reliance(decode, codes, codes[:, :, None], jax.random.key(0)).block_until_ready()
+    jax.effects_barrier()
+    moved = [order for order in seen if (order != np.arange(windows)).any()]
+    assert len(moved) == 10
+    for order in moved:
+        assert sorted(order) == list(range(windows))
+        assert (order != np.arange(windows)).all()
+
+
+@pytest.mark.parametrize("windows", [0, 1])
+def test_code_reliance_does_not_exist_below_two_windows(windows):
+    codes, targets = codes_and_targets(windows)
+    found = metrics.code_reliance(lambda c: c[:, :, None], codes, targets, jax.random.key(0))
+    assert np.isnan(found)
