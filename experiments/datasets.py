@@ -91,7 +91,8 @@ def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
 def _in_order(windows: int) -> np.ndarray:
     """Split index of each window: the first 70 % training, then 15 % validation, then test."""
     held_out = max(1, round(0.15 * windows))
-    return np.repeat(np.arange(3, dtype=np.uint8), [windows - 2 * held_out, held_out, held_out])
+    counts = [max(0, windows - 2 * held_out), held_out, held_out]
+    return np.repeat(np.arange(3, dtype=np.uint8), counts)[:windows]
 
 
 def _check(name: str, arrays: dict[str, np.ndarray]) -> None:

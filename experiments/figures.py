@@ -55,9 +55,9 @@ def look(name: str) -> dict[str, str]:
 
 
 def draw_all(folder: Path, records: Sequence[Record]) -> list[Path]:
-    """Every figure of a sweep, into `figures/`; nothing where no cell has finished."""
+    """Every figure of a sweep, into `figures/`; nothing where no trained cell has finished."""
     done = [record for record in records if record["status"] == "done"]
-    if not done:
+    if all(record["config"]["backbone"] == "none" for record in done):
         return []
     target = folder / "figures"
     target.mkdir(exist_ok=True)
@@ -137,7 +137,7 @@ def collapse(spreads: dict[tuple[str, str, str], dict[str, Spread]]) -> Figure:
             axes.plot(shown, row, "o" if score > -0.1 else "<", color="#0072B2", label="r2")
         axes.set_title(_group_label(title, groups))
         axes.set_xlim(-0.15, 1.08)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [_short(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
     handles, labels = grid[0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -173,7 +173,7 @@ def gradient_health(spreads: dict[tuple[str, str, str], dict[str, Spread]]) -> F
         axes.set_title(title)
         labels = [_group_label(group, groups) for group in groups]
         axes.set_xticks(range(len(groups)), labels, rotation=40, ha="right")
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [_short(name) for name in names])
         axes.grid(False)
     figure.colorbar(image, ax=grid[0], label="share of entries", pad=0.01)
     return figure
@@ -239,7 +239,9 @@ def examples(
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         targets = found[names[0]]["example_targets"]
         feature = f", feature {_widest_feature(found[names[0]])}" if targets.shape[2] > 1 else ""
-        figure.supxlabel(f"Step of a test window of {dataset}{feature}; seed {seed}", fontsize=9)
+        figure.supxlabel(
+            f"Step of a test window of {_short(dataset)}{feature}; seed {seed}", fontsize=9
+        )
         figure.supylabel("Scaled value", fontsize=9)
         figures[backbone] = figure
     return figures
@@ -281,7 +283,7 @@ def _example(axes: Axes, found: dict[str, np.ndarray], name: str) -> None:
         axes.plot(steps, inputs[:, 0], color="#777777", linewidth=1, linestyle=":", label="input")
     axes.plot(steps, target, color="black", linewidth=1.2, linestyle="--", label="target")
     axes.plot(steps, output, color="#D55E00", linewidth=1.6, label="output")
-    axes.set_title(name, fontsize=9)
+    axes.set_title(_short(name), fontsize=9)
     axes.set_xlim(0, len(target) - 1)
     axes.set_ylim(finite.min() - margin, finite.max() + margin)
 
@@ -322,7 +324,7 @@ def _in_dataset_order(groups: dict[Group, Any]) -> dict[Group, Any]:
 
 def _group_label(group: Group, groups: dict) -> str:
     one_backbone = len({backbone for _, backbone in groups}) == 1
-    return group[0] if one_backbone else f"{group[0]}, {group[1]}"
+    return _short(group[0]) if one_backbone else f"{_short(group[0])}, {group[1]}"
 
 
 def _panels(
@@ -335,7 +337,8 @@ def _panels(
         axes.set_title(_group_label(group, groups))
     names = in_order({name for found in groups.values() for name in found}, EVERY_STRATEGY)
     handles = [
-        plt.Line2D([], [], linestyle="", markersize=6, label=name, **look(name)) for name in names
+        plt.Line2D([], [], linestyle="", markersize=6, label=_short(name), **look(name))
+        for name in names
     ]
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
     figure.supxlabel(x, fontsize=9)
@@ -354,6 +357,13 @@ def _grid(count: int, width: float, height: float, **shared: bool) -> tuple[Figu
     for axes in grid.flat[max(0, count - columns) : count]:
         axes.tick_params(labelbottom=True)
     return figure, list(grid.flat[:count])
+
+
+def _short(name: str) -> str:
+    """A name as a label: of a path or `module:function` the last part, of a long one its end."""
+    last = re.split(r"[/\\:]", name)[-1]
+    shown = last if len(last) <= 26 else f"…{last[-25:]}"
+    return shown.replace("$", r"\$")
 
 
 def _slug(name: str) -> str:

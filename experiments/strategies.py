@@ -189,6 +189,30 @@ def resolve(name: str) -> Strategy:
     return constraint_row(constraint, "the user's own", "not stated", name=name)
 
 
+def check_fit(strategy: Strategy, dataset: Dataset) -> None:
+    """Try a strategy on a dataset's shapes, before anything is compiled.
+
+    Raises:
+      UsageError: with what the strategy said, or the shape that it gave.
+    """
+
+    def run(lower: Bound, upper: Bound) -> tuple[jax.Array, jax.Array]:
+        raw = jnp.zeros(dataset.targets.shape)
+        bounds = select_bounds(strategy, lower, upper, dataset.target_range())
+        state, hyper = raw[0], strategy.hyper(strategy.hyperparameters)
+        return strategy.train(raw, *bounds, 0.0, state, hyper)
+
+    try:
+        output, _ = jax.eval_shape(run, dataset.lower, dataset.upper)
+    except Exception as error:
+        raise UsageError(f"{strategy.name} does not fit {dataset.name}: {error}") from error
+    if output.shape != dataset.targets.shape:
+        raise UsageError(
+            f"{strategy.name} on {dataset.name} must give shape {dataset.targets.shape}, "
+            f"got {output.shape}."
+        )
+
+
 def bound_sources(strategy: Strategy, dataset_sides: Collection[str]) -> dict[str, str | None]:
     """Where a strategy's two bounds come from, on a dataset that has these sides.
 

@@ -25,7 +25,7 @@ from experiments.choices import UsageError
 from experiments.datasets import DATASETS, SPLITS, Dataset, load
 from experiments.executors import run_here
 from experiments.plan import PRESETS, Cell, Plan, cells, identity, make_plan
-from experiments.strategies import BASELINES, TRAINED, Strategy, resolve
+from experiments.strategies import BASELINES, TRAINED, Strategy, check_fit, resolve
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,6 +108,8 @@ def _lay_out(
     strategies = list({row.name: row for row in (*TRAINED.values(), *chosen)}.values())
     groups: dict[tuple[str, str], list[Cell]] = {}
     for name, dataset in datasets.items():
+        for strategy in strategies:
+            check_fit(strategy, dataset)
         for cell in cells(plan, dataset, chosen):
             groups.setdefault((name, cell["backbone"]), []).append(cell)
     return datasets, strategies, list(groups.values())

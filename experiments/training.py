@@ -400,7 +400,7 @@ def _cell_functions(
 
         code = encode(parameters, part)
         reliance = metrics.code_reliance(decoded, code, part["targets"], keys(job)[2])
-        gradient_norm = optax.global_norm(pullback(slope)[0])
+        gradient_norm = optax.tree.norm(pullback(slope)[0])
         found |= {"gradient_norm": gradient_norm, "code_reliance": reliance}
         return found, output[data["examples"]]
 

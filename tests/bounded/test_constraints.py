@@ -57,9 +57,7 @@ def finite_floats(dtype: np.dtype) -> st.SearchStrategy:
     corners = np.array(corners + [-corner for corner in corners], dtype)
     unsigned = np.dtype(f"u{dtype.itemsize}")
     corner_bits = [int(bits) for bits in corners.view(unsigned)]
-    bits = st.one_of(
-        st.sampled_from(corner_bits), st.integers(0, int(np.iinfo(unsigned).max))
-    )
+    bits = st.one_of(st.sampled_from(corner_bits), st.integers(0, int(np.iinfo(unsigned).max)))
 
     def to_floats(drawn: np.ndarray) -> np.ndarray:
         values = drawn.view(dtype)
@@ -441,5 +439,7 @@ def test_importing_bounded_imports_jax_alone():
 
 def test_every_public_function_is_tested_here():
     public = {name for name, value in vars(constraints).items() if callable(value)}
-    public = {n for n in public if not n.startswith("_") and n.islower() and n != "sequence_maximum"}
+    public = {
+        n for n in public if not n.startswith("_") and n.islower() and n != "sequence_maximum"
+    }
     assert public == {function.__name__ for function in EVERY}

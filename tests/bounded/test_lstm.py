@@ -24,9 +24,7 @@ def test_one_projection_serves_every_step():
     projected = jax.random.normal(jax.random.key(0), (1, 8, 3))
     recurrent = jax.random.normal(jax.random.key(1), (8, 2))
     repeated = jnp.tile(projected, (4, 1, 1))
-    np.testing.assert_array_equal(
-        lstm(projected, recurrent, 4), lstm(repeated, recurrent, 4)
-    )
+    np.testing.assert_array_equal(lstm(projected, recurrent, 4), lstm(repeated, recurrent, 4))
     assert lstm(projected, recurrent, 1).shape == (1, 2, 3)
 
 

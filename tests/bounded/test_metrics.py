@@ -58,7 +58,12 @@ def test_an_infeasible_target_does_not_count_as_blocked():
     target = jnp.array([[[2.0], [0.5]]])
     upper = jnp.ones_like(raw)
     found = metrics.gradient_health(
-        lambda z: (clip(z, upper=upper), 0.0 * z.sum()), raw, target, None, upper, jnp.ones_like(raw)
+        lambda z: (clip(z, upper=upper), 0.0 * z.sum()),
+        raw,
+        target,
+        None,
+        upper,
+        jnp.ones_like(raw),
     )
     np.testing.assert_allclose(found["blocked_fraction"], 1 / 2)
 
@@ -89,7 +94,10 @@ def test_code_reliance_is_one_where_only_the_code_informs():
 def test_code_reliance_is_zero_where_the_bound_gives_the_answer():
     codes, targets = codes_and_targets()
     found = metrics.code_reliance(
-        lambda c: clip(identity(c[:, :, None]) + 100, upper=targets), codes, targets, jax.random.key(0)
+        lambda c: clip(identity(c[:, :, None]) + 100, upper=targets),
+        codes,
+        targets,
+        jax.random.key(0),
     )
     assert found == 0
 

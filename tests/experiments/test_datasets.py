@@ -1,0 +1,146 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from experiments.choices import UsageError
+from experiments.data.build import FOLDER, SOURCES, content_hash
+from experiments.datasets import DATASETS, SPLITS, deal, load
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_shipped_arrays_are_those_that_build_makes(name):
+    with np.load(FOLDER / f"{name}.npz") as file:
+        assert content_hash(dict(file)) == SOURCES[name].content_sha256
+
+
+def test_content_hash_sees_values_names_and_shapes():
+    one = np.arange(4)
+    hashes = {
+        content_hash(arrays)
+        for arrays in ({"a": one}, {"b": one}, {"a": one + 1}, {"a": one.reshape(2, 2)})
+    }
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_keeps_its_promises(name):
+    dataset = load(name)
+    windows, steps, _ = dataset.targets.shape
+    assert dataset.inputs.shape[:2] == (windows, steps)
+    assert dataset.inputs.dtype == dataset.targets.dtype == np.float32
+    assert dataset.sides()
+    for side, sign in (("upper", 1), ("lower", -1)):
+        bound = getattr(dataset, side)
+        if bound is not None:
+            assert bound.shape == dataset.targets.shape
+            assert (sign * dataset.targets <= sign * bound).all()
+    training = dataset.part("train")["targets"]
+    np.testing.assert_allclose(np.sqrt(np.mean(training.astype(float) ** 2)), 1, rtol=1e-5)
+    shares = np.bincount(dataset.split, minlength=3) / windows
+    np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.02)
+    same = dataset.upper is not None and np.array_equal(dataset.targets, dataset.upper)
+    assert same == (dataset.role == "autoencoder")
+    assert load(name).hash == dataset.hash
+
+
+def test_household_is_as_described():
+    dataset = load("household")
+    slack = (dataset.upper[..., 0] - dataset.targets.sum(-1)) * dataset.scale
+    assert slack.min() == pytest.approx(5.4, rel=1e-3)
+    np.testing.assert_array_equal(dataset.lower, 0)
+
+
+def test_hourly_household_sums_the_ten_minutes():
+    fine, coarse = load("household"), load("household_hourly")
+    summed = (fine.targets * fine.scale).reshape(-1, 24, 6, 3).sum(axis=2)
+    np.testing.assert_allclose(summed, coarse.targets * coarse.scale, rtol=1e-4, atol=1e-3)
+
+
+def test_temperatures_go_below_zero():
+    dataset = load("dew_point")
+    assert 0.05 < (dataset.upper < 0).mean() < 0.15
+
+
+def test_blocks_of_days_stay_together_and_every_season_is_everywhere():
+    day = np.tile(np.arange(365), 2)
+    split = deal(day)
+    np.testing.assert_array_equal(split[:365], split[365:])
+    blocks = split[:364].reshape(-1, 14)
+    assert (blocks == blocks[:, :1]).all()
+    for part in range(3):
+        seasons = np.unique(day[split == part] // 98)
+        assert {0, 1, 2} <= set(seasons)
+
+
+def user_arrays(**changes):
+    inputs = np.linspace(0, 1, 20 * 4 * 1).reshape(20, 4, 1) + 1
+    arrays = {"inputs": inputs, "targets": inputs / 2, "upper": inputs}
+    return {key: value for key, value in {**arrays, **changes}.items() if value is not None}
+
+
+def write(folder, **changes):
+    path = folder / "mine.npz"
+    np.savez(path, **user_arrays(**changes))
+    return str(path)
+
+
+def test_a_users_file_is_dealt_in_order(tmp_path):
+    dataset = load(write(tmp_path))
+    np.testing.assert_array_equal(dataset.split, [0] * 14 + [1] * 3 + [2] * 3)
+    assert dataset.sides() == ("upper",)
+    split = np.array([2, 1] + [0] * 18)
+    np.testing.assert_array_equal(load(write(tmp_path, split=split)).split, split)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": None}, "needs inputs, targets, and upper and/or lower"),
+        ({"upper": None}, "needs inputs, targets, and upper and/or lower"),
+        ({"inputs": np.ones((20, 4))}, r"inputs must be numbers of shape .*got float64 of shape"),
+        ({"targets": np.ones((20, 5, 1))}, r"targets must have shape \(20, 4\)"),
+        ({"upper": np.ones((20, 4, 2))}, r"upper must have shape \(20, 4, 1\)"),
+        ({"split": np.arange(20)}, "split must be 20 of 0"),
+        ({"split": np.zeros(20, int)}, "leave no window for validation and test"),
+        ({"upper": user_arrays()["inputs"] * 0.4}, "80 targets break their upper bound"),
+        ({"targets": np.zeros((20, 4, 1))}, "root mean square is 0"),
+        ({"targets": np.full((20, 4, 1), np.nan)}, "targets is nan at window 0, step 0, feature 0"),
+        ({"inputs": np.array([["a"]])}, "must be numbers"),
+    ],
+)
+def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message):
+        load(write(tmp_path, **changes))
+
+
+def test_the_first_broken_bound_is_named(tmp_path):
+    targets = user_arrays()["inputs"] / 2
+    targets[7, 2, 0] = 9
+    with pytest.raises(UsageError, match=r"first at window 7, step 2, feature 0: target 9"):
+        load(write(tmp_path, targets=targets))
+
+
+def test_files_that_are_no_arrays_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        load(str(tmp_path / "absent.npz"))
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(str(tmp_path / "text.npz"))
+    np.savez(tmp_path / "object.npz", inputs=np.array([{}], object))
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(str(tmp_path / "object.npz"))
+
+
+def test_an_unknown_name_lists_the_names_and_the_nearest():
+    with pytest.raises(
+        UsageError, match=r"Did you mean 'irradiance'\? Valid names: household_hourly"
+    ):
+        load("iradiance")
+
+
+def test_archives_are_pinned():
+    for source in SOURCES.values():
+        assert "==" in source.requirement
+        assert len(source.archive_sha256) == len(hashlib.sha256().hexdigest())
+    assert SPLITS == ("train", "validation", "test")

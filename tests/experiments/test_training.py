@@ -1,0 +1,137 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from bounded.autoencoder import LSTMAutoencoder
+from bounded.constraints import clip
+from experiments.datasets import load
+from experiments.strategies import TRAINED, constraint_row
+from experiments.training import Runner, Settings, example_windows
+
+SETTINGS = Settings(hidden=4, epochs=2, batches_per_epoch=2, batch=8)
+CELLS = [
+    ("clip", {}, 3e-3, 0),
+    ("smooth_clip", {"temperature": 0.2}, 1e-3, 1),
+    ("squared_hinge", {}, 3e-3, 2),
+]
+
+
+@pytest.fixture(scope="module")
+def runner():
+    return Runner(load("irradiance"), "bottleneck", SETTINGS, list(TRAINED.values()))
+
+
+def assert_same(one, other):
+    assert one.metrics == other.metrics
+    np.testing.assert_array_equal(one.examples, other.examples)
+    for name, row in one.history.items():
+        np.testing.assert_array_equal(row, other.history[name])
+
+
+def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
+    together = runner.run(CELLS[:2])
+    assert_same(together[0], runner.run(CELLS[:1])[0])
+    assert_same(together[1], runner.run([CELLS[1], CELLS[2]])[0])
+    assert_same(together[1], runner.run(CELLS[:2])[1])
+
+
+def test_one_compilation_serves_strategies_seeds_rates_and_datasets_of_one_shape(runner):
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    runner.run(CELLS[:2])
+    compiled.clear()
+    runner.run(CELLS[1:])
+    runner.run([("relu_offset", {}, 1e-2, 9)])
+    again = Runner(load("irradiance_autoencoder"), "bottleneck", SETTINGS, list(TRAINED.values()))
+    again.run([("clip", {}, 1e-3, 0)])
+    assert not compiled
+
+
+def test_a_seed_gives_the_same_initial_weights_to_every_strategy(runner):
+    first = [
+        result.history["train_loss"][0]
+        for result in runner.run(
+            [("unconstrained", {}, 0.0, 3), ("squared_hinge", {"weight": 0.0}, 0.0, 3)]
+        )
+    ]
+    assert first[0] == first[1]
+    assert runner.run([("unconstrained", {}, 0.0, 4)])[0].history["train_loss"][0] != first[0]
+
+
+def test_metrics_and_history_are_complete_and_in_range(runner):
+    result = runner.run(CELLS[:1])[0]
+    assert result.error is None
+    assert result.history["epoch"].tolist() == [2]
+    shares = [n for n in result.metrics if n.endswith(("fraction", "rate", "1e-4", "reliance"))]
+    assert len(shares) == 8
+    assert all(0 <= result.metrics[name] <= 1 for name in shares)
+    assert {"mse", "mae", "r2", "violation_max", "gradient_norm"} <= result.metrics.keys()
+    assert result.metrics["violation_rate"] == 0
+    assert result.examples.shape == (2, 24, 1)
+
+
+def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
+    bad, good = runner.run([("unconstrained", {}, 1e38, 0), ("clip", {}, 3e-3, 0)])
+    assert "diverged: after epoch 2" in bad.error
+    assert good.error is None
+    assert_same(good, runner.run([("clip", {}, 3e-3, 0)])[0])
+
+
+def test_training_agrees_with_a_plain_loop():
+    """Two updates of Adam by hand: the same weights, batches and loss as the compiled runner."""
+    dataset = load("irradiance")
+    settings = Settings(hidden=4, epochs=1, batches_per_epoch=2, batch=8)
+    rows = [constraint_row(clip, "", "always")]
+    result = Runner(dataset, "conditioned", settings, rows).run([("clip", {}, 1e-2, 5)])[0]
+
+    weights, shuffling, _ = jax.random.split(jax.random.key(5), 3)
+    model = LSTMAutoencoder(1, 1, 4, clip, condition_decoder=True, rngs=nnx.Rngs(weights))
+    graph, parameters = nnx.split(model)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
+    state = optimizer.init(parameters)
+    train = dataset.part("train")
+    order = jax.random.permutation(jax.random.fold_in(shuffling, 0), len(train["inputs"]))
+
+    def loss(parameters, part):
+        output = nnx.merge(graph, parameters)(part["inputs"], part["lower"], part["upper"])
+        return jnp.mean((output - part["targets"]) ** 2)
+
+    losses = []
+    for batch in np.asarray(order[:16]).reshape(2, 8):
+        part = {key: None if a is None else a[batch] for key, a in train.items()}
+        value, gradient = jax.value_and_grad(loss)(parameters, part)
+        losses.append(value)
+        updates, state = optimizer.update(gradient, state)
+        parameters = optax.apply_updates(parameters, updates)
+    np.testing.assert_allclose(result.history["train_loss"], [np.mean(losses)], rtol=1e-5)
+    expected = loss(parameters, dataset.part("validation"))
+    np.testing.assert_allclose(result.history["mse"], [expected], rtol=1e-5)
+
+
+def test_training_lowers_the_loss():
+    settings = Settings(hidden=8, epochs=10, batches_per_epoch=8)
+    runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["clip"]])
+    still, moved = runner.run([("clip", {}, 0.0, 0), ("clip", {}, 1e-2, 0)])
+    assert moved.history["loss"][-1] < 0.5 * still.history["loss"][-1]
+
+
+def test_too_many_cells_are_refused(runner):
+    with pytest.raises(ValueError, match="1 to 2 cells, got 3"):
+        runner.run(CELLS)
+
+
+def test_evaluation_divides_the_epochs():
+    assert [Settings(epochs=e).evaluate_every for e in (1, 7, 8, 50, 60)] == [1, 1, 4, 5, 5]
+
+
+def test_example_windows_are_a_typical_and_a_varied_one():
+    dataset = load("irradiance")
+    spread = dataset.part("test")["targets"].std(axis=1)[:, 0]
+    typical, varied = example_windows(dataset, "test")
+    assert abs((spread < spread[typical]).mean() - 0.5) < 0.02
+    assert abs((spread < spread[varied]).mean() - 0.9) < 0.02
