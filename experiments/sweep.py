@@ -257,13 +257,14 @@ def parser() -> argparse.ArgumentParser:
 
 def use_all_cores() -> None:
     """One device a core on CPU, so that every core trains its own cell. Before jax starts."""
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    on_linux = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", cores)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = report.make_console()
-    use_all_cores()
     try:
         return _main(options, console)
     except UsageError as error:
@@ -308,4 +309,5 @@ def _main(options: argparse.Namespace, console: Console) -> int:
 
 
 if __name__ == "__main__":
+    use_all_cores()
     sys.exit(main())
