@@ -133,15 +133,25 @@ def collapse(spreads: dict[tuple[str, str, str], dict[str, Spread]]) -> Figure:
             score, reliance = metrics["r2"].mean, metrics["code_reliance"].mean
             shown = max(score, -0.1)
             axes.plot([shown, reliance], [row, row], color="#cccccc", linewidth=2, zorder=1)
-            axes.plot(reliance, row, "o", color="#D55E00", fillstyle="none", label="code reliance")
-            axes.plot(shown, row, "o" if score > -0.1 else "<", color="#0072B2", label="r2")
+            axes.plot(reliance, row, "o", color="#D55E00", fillstyle="none")
+            axes.plot(shown, row, "o" if score > -0.1 else "<", color="#0072B2")
         axes.set_title(_group_label(title, groups))
         axes.set_xlim(-0.15, 1.08)
         axes.set_yticks(range(len(names)), [_short(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-    handles, labels = grid[0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside upper center", ncols=2)
+    handles = [
+        plt.Line2D([], [], linestyle="", marker="o", color="#0072B2", label="r2"),
+        plt.Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            color="#D55E00",
+            fillstyle="none",
+            label="code reliance",
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     figure.supxlabel("r2 and code reliance on test (◂: r2 below -0.1)", fontsize=9)
     return figure
 
