@@ -363,8 +363,11 @@ def test_a_lower_bound_mirrors_an_upper_one(raw, bound):
         )
 
 
+# Without subnormals: jnp.clip flushes them to zero on CPU, where `clip` keeps them.
 @settings(deadline=None, max_examples=50)
-@given(*[arrays(np.float32, SIZE, elements=st.floats(-10, 10, width=32))] * 3)
+@given(
+    *[arrays(np.float32, SIZE, elements=st.floats(-10, 10, width=32, allow_subnormal=False))] * 3
+)
 def test_clip_is_jnp_clip_and_relu_offset_a_clipped_offset(raw, lower, upper):
     np.testing.assert_array_equal(clip(raw, lower, upper), jnp.clip(raw, lower, upper))
     offset = jnp.subtract(upper, raw)
