@@ -13,7 +13,7 @@ sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests
 	$(RUN) -m pytest
 
-lint: $(VENV)/.dev  ## check style and types
+lint: $(VENV)/.experiments $(VENV)/.dev  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

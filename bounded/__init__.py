@@ -1,7 +1,7 @@
 """Bounds that depend on the input, for the outputs of JAX networks.
 
 `bounded.constraints` holds hard elementwise maps, `bounded.penalties` loss terms for soft ones,
-`bounded.metrics` what to measure and `bounded.lstm` a fast LSTM layer. The Flax model is
+`bounded.metrics` what to measure and `bounded.lstm` an LSTM layer. The Flax model is
 imported by its own name, `bounded.autoencoder`, so that `import bounded` needs jax alone.
 """
 
