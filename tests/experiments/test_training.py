@@ -111,6 +111,19 @@ def test_training_agrees_with_a_plain_loop():
     np.testing.assert_allclose(result.history["train_loss"], [np.mean(losses)], rtol=1e-5)
     expected = loss(parameters, dataset.part("validation"))
     np.testing.assert_allclose(result.history["mse"], [expected], rtol=1e-5)
+    expected = loss(parameters, dataset.part("test"))
+    np.testing.assert_allclose(result.metrics["mse"], expected, rtol=1e-5)
+
+
+def test_the_parameters_with_the_best_validation_loss_are_kept():
+    settings = Settings(hidden=4, epochs=7, batches_per_epoch=2, batch=8)
+    runner = Runner(
+        load("irradiance"), "bottleneck", settings, [TRAINED["clip"]], split="validation"
+    )
+    result = runner.run([("clip", {}, 0.3, 0)])[0]
+    best = result.history["loss"].argmin()
+    assert best < len(result.history["loss"]) - 1
+    np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
 
 
 def test_training_lowers_the_loss():
