@@ -14,15 +14,16 @@ Every function here broadcasts and promotes its arguments as `jnp.clip` does and
 
 Errors: `TypeError` for a raw that is not floating point; `ValueError` where no bound is given
 (`identity` apart), where a side is given that the function does not support, or missing where it
-needs both, and for a temperature that is not positive.
+needs both, and, where it is known at trace time, for a hyperparameter outside its range.
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
+
+from bounded import _formulas
 
 
 def identity(
@@ -57,7 +58,7 @@ def clip(
       lower: lower bound, broadcastable to raw.
       upper: upper bound, broadcastable to raw.
     """
-    return _clip(*_prepare("clip", raw, lower, upper))
+    return _formulas.clip(*_prepare("clip", raw, lower, upper))
 
 
 def straight_through_clip(
@@ -76,7 +77,33 @@ def straight_through_clip(
       lower: lower bound, broadcastable to raw.
       upper: upper bound, broadcastable to raw.
     """
-    return _straight_through_clip(*_prepare("straight_through_clip", raw, lower, upper))
+    return _formulas.straight_through_clip(*_prepare("straight_through_clip", raw, lower, upper))
+
+
+def leaky_clip(
+    raw: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    slope: ArrayLike = 0.1,
+) -> jax.Array:
+    """`clip` forward, a small slope backward where a bound is active.
+
+    Hard, with one side or two. Derivative to raw: 1 inside and on a bound, `slope` outside, which
+    is not the derivative of the output there: an active entry keeps learning, slowly. Derivative
+    to a bound: `1 - slope` where it is active, else 0. To raw, slope 0 is `clip` and slope 1
+    `straight_through_clip`. No derivative to the slope: the output does not depend on it.
+
+    The leaky ReLU's slope (Maas, Hannun and Ng, 2013) in a straight-through estimator (Bengio,
+    Léonard and Courville, 2013).
+
+    Args:
+      raw: the network's last linear output, any shape.
+      lower: lower bound, broadcastable to raw.
+      upper: upper bound, broadcastable to raw.
+      slope: in [0, 1], without unit.
+    """
+    raw, lower, upper = _prepare("leaky_clip", raw, lower, upper)
+    return _formulas.leaky_clip(raw, lower, upper, _share("slope", slope, raw.dtype))
 
 
 def smooth_clip(
@@ -108,7 +135,39 @@ def smooth_clip(
     """
     raw, lower, upper = _prepare("smooth_clip", raw, lower, upper)
     temperature = _positive("temperature", temperature, raw.dtype)
-    return _smooth_clip(raw, _at_most(lower, upper), upper, temperature)
+    return _formulas.smooth_clip(raw, _formulas.at_most(lower, upper), upper, temperature)
+
+
+def knee_tanh(
+    raw: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    width: ArrayLike = 0.1,
+) -> jax.Array:
+    """Raw itself up to a knee, then a tanh that ends in the bound.
+
+    For an upper bound, z up to `u - w`, then `u - w + w tanh((z - u + w) / w)`; mirrored for a
+    lower one. Where the interval is narrower than two widths, w is half of it, so that the knees
+    meet in its middle; with a width of half the interval or more it is `tanh_interval` of
+    `(z - (l + u) / 2) / w`.
+
+    Hard, with one side or two. Derivative to raw: 1 between the knees, `sech²((z - u + w) / w)`
+    on the upper one, 0 only where it underflows or where l = u. Derivative to u on its knee, at a
+    fixed width: `tanh²((z - u + w) / w)`; where the interval sets the width, its share through w
+    is added. The output reaches the bound only by rounding.
+
+    The half-linear half-tanh of StackOverflow 47848606, moved from zero to the bound.
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      lower: lower bound l, broadcastable to raw.
+      upper: upper bound u, broadcastable to raw.
+      width: w > 0, in the units of raw: how far from the bound the bend begins.
+    """
+    raw, lower, upper = _prepare("knee_tanh", raw, lower, upper)
+    lower = _formulas.at_most(lower, upper)
+    width = jnp.minimum(_positive("width", width, raw.dtype), upper / 2 - lower / 2)
+    return _formulas.knee_tanh(raw, lower, upper, width)
 
 
 def relu_offset(
@@ -127,7 +186,7 @@ def relu_offset(
       lower: lower bound l, broadcastable to raw; not together with upper.
       upper: upper bound u, broadcastable to raw; not together with lower.
     """
-    return _one_sided("relu_offset", lambda z, u: _below(u - jax.nn.relu(z), u), raw, lower, upper)
+    return _offset("relu_offset", jax.nn.relu, raw, lower, upper)
 
 
 def softplus_offset(
@@ -152,10 +211,60 @@ def softplus_offset(
       temperature: t > 0, in the units of raw: the width of the bend.
     """
 
-    def formula(z: jax.Array, u: jax.Array) -> jax.Array:
-        return _below(u - _softplus(z, _positive("temperature", temperature, z.dtype)), u)
+    def distance(z: jax.Array) -> jax.Array:
+        return _formulas.softplus(z, _positive("temperature", temperature, z.dtype))
 
-    return _one_sided("softplus_offset", formula, raw, lower, upper)
+    return _offset("softplus_offset", distance, raw, lower, upper)
+
+
+def squareplus_offset(
+    raw: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
+) -> jax.Array:
+    """A positive distance with an algebraic tail below the bound: `u - (z + √(z² + 4t²)) / 2`.
+
+    Above a lower bound, `l + (-z + √(z² + 4t²)) / 2`. Hard, for one side. Derivative to raw:
+    `-(1 + z / √(z² + 4t²)) / 2` (mirrored for a lower bound); towards the bound it decays as
+    `-t² / z²`, so that it underflows, to exactly 0, much later than that of `softplus_offset`; to
+    the bound: 1. The output reaches the bound only by rounding. A larger raw gives a smaller
+    output.
+
+    Squareplus with b = 4t² (Barron, 2021, "Squareplus: a softplus-like algebraic rectifier").
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      lower: lower bound l, broadcastable to raw; not together with upper.
+      upper: upper bound u, broadcastable to raw; not together with lower.
+      temperature: t > 0, in the units of raw: the distance from the bound at z = 0.
+    """
+
+    def distance(z: jax.Array) -> jax.Array:
+        return _formulas.squareplus(z, _positive("temperature", temperature, z.dtype))
+
+    return _offset("squareplus_offset", distance, raw, lower, upper)
+
+
+def exp_offset(
+    raw: ArrayLike, lower: ArrayLike | None = None, upper: ArrayLike | None = None
+) -> jax.Array:
+    """A positive distance on a logarithmic scale below the bound: `u - exp(z)`.
+
+    Above a lower bound, `l + exp(-z)`. Hard, for one side. Derivative to raw: `-exp(z)` (mirrored
+    for a lower bound), 0 only where it underflows; to the bound: 1. The output reaches the bound
+    only by rounding, and **is infinite where exp(z) overflows**, in float32 from z = 89, in
+    float16 from z = 12. A larger raw gives a smaller output.
+
+    The transform of a variable with one bound in Stan (Stan reference manual, "Constraint
+    transforms") and the bijector of `less_than` and `greater_than` in NumPyro.
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      lower: lower bound l, broadcastable to raw; not together with upper.
+      upper: upper bound u, broadcastable to raw; not together with lower.
+    """
+    return _offset("exp_offset", jnp.exp, raw, lower, upper)
 
 
 def stretched_tanh(
@@ -175,7 +284,11 @@ def stretched_tanh(
       upper: upper bound u, broadcastable to raw.
     """
     _refuse_lower("stretched_tanh", lower)
-    return _one_sided("stretched_tanh", lambda z, u: jnp.abs(u) * _tanh(z), raw, None, upper)
+
+    def formula(z: jax.Array, u: jax.Array) -> jax.Array:
+        return jnp.abs(u) * _formulas.tanh(z)
+
+    return _one_sided("stretched_tanh", formula, raw, None, upper)
 
 
 def half_tanh(
@@ -197,7 +310,7 @@ def half_tanh(
     _refuse_lower("half_tanh", lower)
 
     def formula(z: jax.Array, u: jax.Array) -> jax.Array:
-        return _at_most(z, jnp.zeros_like(z)) + u * _tanh(jax.nn.relu(z))
+        return _formulas.at_most(z, jnp.zeros_like(z)) + u * _formulas.tanh(jax.nn.relu(z))
 
     return _one_sided("half_tanh", formula, raw, None, upper)
 
@@ -220,17 +333,32 @@ def tanh_interval(
       lower: lower bound l, broadcastable to raw.
       upper: upper bound u, broadcastable to raw.
     """
-    if lower is None or upper is None:
-        missing = "lower" if lower is None else "upper"
-        raise ValueError(
-            f"tanh_interval needs both bounds, but {missing} is missing. "
-            "Give it, or use clip or smooth_clip, which take one side."
-        )
-    raw, lower, upper = _prepare("tanh_interval", raw, lower, upper)
-    unbounded = jnp.isinf(lower) | jnp.isinf(upper)
-    low, high = jnp.where(unbounded, 0, lower), jnp.where(unbounded, 0, upper)
-    inside = _tanh_interval(raw, _at_most(low, high), high)
-    return jnp.where(unbounded, _clip(raw, lower, upper), inside)
+    return _interval("tanh_interval", raw, lower, upper, 0.5)
+
+
+def sigmoid_interval(
+    raw: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    temperature: ArrayLike = 1.0,
+) -> jax.Array:
+    """A logistic function over the whole interval: `l + (u - l) σ(z / t)`.
+
+    Hard; needs both sides, which must come from the input, as for `tanh_interval`: that function
+    is this one at t = 1/2. Derivative to raw: `(u - l) σ(z / t) σ(-z / t) / t`, which is 0 where
+    l = u and where it underflows; to u: `σ(z / t)`, to l: `σ(-z / t)`. An entry with an infinite
+    side has no interval; its other side is clipped.
+
+    The transform of a variable with two bounds in Stan (Stan reference manual, "Constraint
+    transforms") and the bijector of `interval` in NumPyro, there with t = 1.
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      lower: lower bound l, broadcastable to raw.
+      upper: upper bound u, broadcastable to raw.
+      temperature: t > 0, in the units of raw: the range of raw that covers most of the interval.
+    """
+    return _interval("sigmoid_interval", raw, lower, upper, temperature)
 
 
 def sequence_maximum(bound: ArrayLike, axis: int = -2) -> jax.Array:
@@ -284,11 +412,20 @@ def _prepare(
 
 def _positive(name: str, value: ArrayLike, dtype: jnp.dtype) -> jax.Array:
     value = jnp.asarray(value, dtype)
-    if not isinstance(value, jax.core.Tracer) and not bool(
-        jnp.all((value > 0) & jnp.isfinite(value))
-    ):
-        raise ValueError(f"{name} must be positive and finite in {dtype}, got {value}.")
+    _require((value > 0) & jnp.isfinite(value), f"{name} must be positive and finite", value)
     return value
+
+
+def _share(name: str, value: ArrayLike, dtype: jnp.dtype) -> jax.Array:
+    value = jnp.asarray(value, dtype)
+    _require((value >= 0) & (value <= 1), f"{name} must lie in [0, 1]", value)
+    return value
+
+
+def _require(valid: jax.Array, message: str, value: jax.Array) -> None:
+    """Raise where a hyperparameter is known when the function is traced, and is not valid."""
+    if not isinstance(valid, jax.core.Tracer) and not bool(jnp.all(valid)):
+        raise ValueError(f"{message} in {value.dtype}, got {value}.")
 
 
 def _refuse_lower(name: str, lower: ArrayLike | None) -> None:
@@ -316,122 +453,38 @@ def _one_sided(
     raw, lower, upper = _prepare(name, raw, lower, upper)
     z, bound = (-raw, -lower) if mirrored else (raw, upper)
     unbounded = jnp.isinf(bound)
-    output = formula(z, jnp.where(unbounded, 0, bound))
+    output = formula(jnp.where(unbounded, 0, z), jnp.where(unbounded, 0, bound))
     return jnp.where(unbounded, raw, -output if mirrored else output)
 
 
-def _ordered(x: jax.Array) -> jax.Array:
-    """Integers in the order of the floats; XLA on CPU compares subnormal floats as zeros."""
-    integer = jnp.dtype(f"int{8 * x.dtype.itemsize}")
-    bits = lax.bitcast_convert_type(x, integer)
-    return jnp.where(bits < 0, jnp.iinfo(integer).min - bits, bits)
-
-
-def _beyond(x: jax.Array, bound: jax.Array) -> jax.Array:
-    """Where x > bound, NaN in x apart; a NaN bound is beyond, so that it shows in the output."""
-    return ((_ordered(x) > _ordered(bound)) & ~jnp.isnan(x)) | jnp.isnan(bound)
-
-
-def _at_most(x: jax.Array, upper: jax.Array) -> jax.Array:
-    return jnp.where(_beyond(x, upper), upper, x)
-
-
-def _at_least(x: jax.Array, lower: jax.Array) -> jax.Array:
-    return jnp.where(_beyond(-x, -lower), lower, x)
-
-
-def _clip(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    return _at_most(_at_least(raw, lower), upper)
-
-
-# Rounding can put a formula's value outside; `_below` puts it back and keeps its derivative.
-_below = jax.custom_jvp(_at_most)
-_below.defjvps(lambda dot, output, x, upper: dot, None)
-
-_straight_through_clip = jax.custom_jvp(_clip)
-_straight_through_clip.defjvps(
-    lambda dot, output, raw, lower, upper: dot,
-    lambda dot, output, raw, lower, upper: jnp.where(
-        _beyond(-raw, -lower) & ~_beyond(lower, upper), dot, 0
-    ),
-    lambda dot, output, raw, lower, upper: jnp.where(_beyond(_at_least(raw, lower), upper), dot, 0),
-)
-
-
-def _sigmoid(x: jax.Array) -> jax.Array:
-    """The logistic function, with both tails from exp(-|x|)."""
-    tail = jnp.exp(-jnp.abs(x))
-    return jnp.where(x < 0, tail, 1) / (1 + tail)
-
-
-def _softplus_tail(x: jax.Array) -> jax.Array:
-    """`softplus(x) - max(x, 0)`, an even function."""
-    return jnp.log1p(jnp.exp(-jnp.abs(x)))
-
-
-def _softplus_slope(x: jax.Array) -> jax.Array:
-    """`softplus(x) - x σ(x)`, the derivative of `t softplus(z / t)` to t at x = z / t; even."""
-    x = jnp.minimum(jnp.abs(x), jnp.finfo(x.dtype).max)
-    return _softplus_tail(x) + x * _sigmoid(-x)
-
-
-@jax.custom_jvp
-def _softplus(z: jax.Array, temperature: jax.Array) -> jax.Array:
-    """`t softplus(z / t)`."""
-    return jnp.maximum(z, 0) + temperature * _softplus_tail(z / temperature)
-
-
-_softplus.defjvps(
-    lambda dot, output, z, temperature: _sigmoid(z / temperature) * dot,
-    lambda dot, output, z, temperature: _softplus_slope(z / temperature) * dot,
-)
-
-
-@jax.custom_jvp
-def _smooth_clip(
-    raw: jax.Array, lower: jax.Array, upper: jax.Array, temperature: jax.Array
+def _offset(
+    name: str,
+    distance: Callable[[jax.Array], jax.Array],
+    raw: ArrayLike,
+    lower: ArrayLike | None,
+    upper: ArrayLike | None,
 ) -> jax.Array:
-    bend = _softplus_tail((raw - lower) / temperature) - _softplus_tail((upper - raw) / temperature)
-    return _clip(_clip(raw, lower, upper) + temperature * bend, lower, upper)
+    """`upper - distance(raw)`, mirrored for a lower bound."""
+    return _one_sided(name, lambda z, u: _formulas.below(u - distance(z), u), raw, lower, upper)
 
 
-_smooth_clip.defjvps(
-    lambda dot, output, raw, lower, upper, temperature: (
-        _sigmoid((raw - lower) / temperature)
-        * _sigmoid((upper - raw) / temperature)
-        * -jnp.expm1((lower - upper) / temperature)
-        * dot
-    ),
-    lambda dot, output, raw, lower, upper, temperature: _sigmoid((lower - raw) / temperature) * dot,
-    lambda dot, output, raw, lower, upper, temperature: _sigmoid((raw - upper) / temperature) * dot,
-    lambda dot, output, raw, lower, upper, temperature: (
-        (
-            _softplus_slope((raw - lower) / temperature)
-            - _softplus_slope((upper - raw) / temperature)
+def _interval(
+    name: str,
+    raw: ArrayLike,
+    lower: ArrayLike | None,
+    upper: ArrayLike | None,
+    temperature: ArrayLike,
+) -> jax.Array:
+    """The whole interval by a logistic function; an entry with an infinite side is clipped."""
+    if lower is None or upper is None:
+        missing = "lower" if lower is None else "upper"
+        raise ValueError(
+            f"{name} needs both bounds, but {missing} is missing. "
+            "Give it, or use clip or smooth_clip, which take one side."
         )
-        * dot
-    ),
-)
-
-
-def _sech_squared(z: jax.Array) -> jax.Array:
-    tail = jnp.exp(-2 * jnp.abs(z))
-    return 4 * tail / (1 + tail) ** 2
-
-
-_tanh = jax.custom_jvp(jnp.tanh)
-_tanh.defjvps(lambda dot, output, z: _sech_squared(z) * dot)
-
-
-@jax.custom_jvp
-def _tanh_interval(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    # From the nearer bound, so that the tails keep their digits.
-    distance = (upper / 2 - lower / 2) * (2 * _sigmoid(-2 * jnp.abs(raw)))
-    return _clip(jnp.where(raw < 0, lower + distance, upper - distance), lower, upper)
-
-
-_tanh_interval.defjvps(
-    lambda dot, output, raw, lower, upper: (upper / 2 - lower / 2) * _sech_squared(raw) * dot,
-    lambda dot, output, raw, lower, upper: _sigmoid(-2 * raw) * dot,
-    lambda dot, output, raw, lower, upper: _sigmoid(2 * raw) * dot,
-)
+    raw, lower, upper = _prepare(name, raw, lower, upper)
+    temperature = _positive("temperature", temperature, raw.dtype)
+    unbounded = jnp.isinf(lower) | jnp.isinf(upper)
+    low, high = jnp.where(unbounded, 0, lower), jnp.where(unbounded, 0, upper)
+    inside = _formulas.sigmoid_interval(raw, _formulas.at_most(low, high), high, temperature)
+    return jnp.where(unbounded, _formulas.clip(raw, lower, upper), inside)

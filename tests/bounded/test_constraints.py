@@ -1,5 +1,6 @@
 """The contract of the hard constraints: exactness, derivatives, edge cases, errors."""
 
+import inspect
 import subprocess
 import sys
 from functools import cache, partial
@@ -12,26 +13,32 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from jax.test_util import check_grads
 
 from bounded import constraints
 from bounded.constraints import (
     clip,
+    exp_offset,
     half_tanh,
     identity,
+    knee_tanh,
+    leaky_clip,
     relu_offset,
     sequence_maximum,
+    sigmoid_interval,
     smooth_clip,
     softplus_offset,
+    squareplus_offset,
     straight_through_clip,
     stretched_tanh,
     tanh_interval,
 )
+from tests.bounded import reference
 
-TWO_SIDED = (clip, straight_through_clip, smooth_clip)
-ONE_SIDED = (relu_offset, softplus_offset)
+TWO_SIDED = (clip, straight_through_clip, leaky_clip, smooth_clip, knee_tanh)
+ONE_SIDED = (relu_offset, softplus_offset, squareplus_offset, exp_offset)
 NONNEGATIVE_UPPER = (stretched_tanh, half_tanh)
-EVERY = (identity, *TWO_SIDED, *ONE_SIDED, *NONNEGATIVE_UPPER, tanh_interval)
+INTERVALS = (tanh_interval, sigmoid_interval)
+EVERY = (identity, *TWO_SIDED, *ONE_SIDED, *NONNEGATIVE_UPPER, *INTERVALS)
 DTYPES = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -41,7 +48,7 @@ DTYPES = {
 CASES = (
     [(f, sides) for f in TWO_SIDED for sides in (("upper",), ("lower",), ("lower", "upper"))]
     + [(f, (side,)) for f in ONE_SIDED for side in ("upper", "lower")]
-    + [(tanh_interval, ("lower", "upper"))]
+    + [(f, ("lower", "upper")) for f in INTERVALS]
 )
 SIZE = 32
 
@@ -84,21 +91,38 @@ def scanned(function, sides):
 
 
 def call(function, sides, raw, lower, upper):
-    bounds = {"lower": lower, "upper": upper}
-    return function(raw, **{side: bounds[side] for side in sides})
+    bounds = {"lower": jnp.asarray(lower), "upper": jnp.asarray(upper)}
+    return function(jnp.asarray(raw), **{side: bounds[side] for side in sides})
 
 
-def assert_inside(function, sides, raw, lower, upper):
+def faults(function, formula, sides, raw, lower, upper):
+    """What is wrong with a constraint's output, eager, jitted and scanned; none for a good one."""
+    # Among the extremes, two entries that a constraint must tell apart.
+    raw[:2], lower[:2], upper[:2] = [-1, 1], -2, 2
+    given = {"lower": lower, "upper": upper}
+    bounds = {side: given[side].astype(np.longdouble) for side in sides}
+    expected = reference.value(formula, raw, **bounds)
+    info = ml_dtypes.finfo(raw.dtype)
+    scale = reference.FORMULAS[formula][2] or 0
+    size = abs(raw.astype(np.longdouble)) + sum(abs(bound) for bound in bounds.values()) + scale
+    found = set()
     for run in (partial(call, function, sides), jitted(function, sides), scanned(function, sides)):
         output = np.asarray(run(raw, lower, upper))
-        assert output.dtype == raw.dtype
-        assert not np.isnan(output).any()
-        # u - softplus(z) overflows where the mathematics does; nothing else may.
-        assert function in ONE_SIDED or np.isfinite(output).all()
-        if "upper" in sides:
-            assert (output <= upper).all()
-        if "lower" in sides:
-            assert (output >= lower).all()
+        with np.errstate(invalid="ignore"):
+            error = abs(output.astype(np.longdouble) - expected)
+            near = error <= 8 * float(info.eps) * (size + abs(expected)) + 8 * float(info.tiny)
+        overflows = abs(expected) > 0.99 * float(info.max)
+        for name, wrong in {
+            "dtype": output.dtype != raw.dtype,
+            "outside": ("upper" in sides and (output > upper).any())
+            or ("lower" in sides and (output < lower).any()),
+            "NaN": np.isnan(output).any(),
+            "infinite": (np.isinf(output) & ~overflows).any(),
+            "not the formula": (~near & ~overflows).any(),
+        }.items():
+            if wrong:
+                found.add(name)
+    return found
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -109,7 +133,8 @@ def test_hard_constraints_hold_exactly(function, sides, dtype):
     @settings(deadline=None, max_examples=40)
     @given(floats, floats, floats)
     def check(raw, one, other):
-        assert_inside(function, sides, raw, np.minimum(one, other), np.maximum(one, other))
+        lower, upper = np.minimum(one, other), np.maximum(one, other)
+        assert not faults(function, function.__name__, sides, raw, lower, upper)
 
     with jax.enable_x64(dtype == "float64"):
         check()
@@ -123,43 +148,71 @@ def test_tanh_constraints_hold_exactly_where_the_bound_is_not_negative(function,
     @settings(deadline=None, max_examples=40)
     @given(floats, floats)
     def check(raw, bound):
-        assert_inside(function, ("upper",), raw, bound, np.abs(bound))
+        assert not faults(function, function.__name__, ("upper",), raw, bound, np.abs(bound))
 
     with jax.enable_x64(dtype == "float64"):
         check()
 
 
-@pytest.mark.parametrize("function", NONNEGATIVE_UPPER, ids=name_of)
-def test_tanh_constraints_break_a_negative_bound_as_documented(function):
-    assert function(jnp.array(0.1), upper=-1.0) > -1
+def scaled_sigmoid(z, lower, upper):
+    return lower + (upper - lower) * jax.nn.sigmoid(z)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def stopped_straight_through(z, lower, upper):
+    return z + jax.lax.stop_gradient(jnp.clip(z, lower, upper) - z)
+
+
+def squaring_squareplus(z, upper):
+    return upper - (z + jnp.sqrt(z**2 + 4)) / 2
+
+
+def returning_the_bound(z, upper):
+    return upper
+
+
+def widening_clip(z, lower, upper):
+    return clip(z, lower, upper).astype(jnp.float32)
+
+
 @pytest.mark.parametrize(
-    "naive",
+    ("naive", "formula", "dtype", "fault"),
     [
-        lambda z, lower, upper: lower + (upper - lower) * jax.nn.sigmoid(z),
-        lambda z, lower, upper: z + jax.lax.stop_gradient(jnp.clip(z, lower, upper) - z),
+        (scaled_sigmoid, "sigmoid_interval", "float16", "outside"),
+        (scaled_sigmoid, "sigmoid_interval", "float32", "outside"),
+        (scaled_sigmoid, "sigmoid_interval", "float16", "NaN"),
+        (stopped_straight_through, "straight_through_clip", "float16", "outside"),
+        (stopped_straight_through, "straight_through_clip", "float32", "outside"),
+        (squaring_squareplus, "squareplus_offset", "float16", "infinite"),
+        (returning_the_bound, "clip", "float32", "not the formula"),
+        (widening_clip, "clip", "float16", "dtype"),
     ],
-    ids=["scaled sigmoid", "straight-through by stop_gradient"],
 )
-def test_the_exactness_test_catches_naive_constraints(naive, dtype):
+def test_the_exactness_test_catches_naive_constraints(naive, formula, dtype, fault):
+    sides = tuple(
+        name for name in ("lower", "upper") if name in inspect.signature(naive).parameters
+    )
     floats = finite_floats(DTYPES[dtype])
+    found = set()
 
     @settings(
         deadline=None,
-        max_examples=200,
+        max_examples=100,
         derandomize=True,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(floats, floats, floats)
-    def check(raw, one, other):
+    def search(raw, one, other):
         lower, upper = np.minimum(one, other), np.maximum(one, other)
-        assert_inside(naive, ("lower", "upper"), raw, lower, upper)
+        found.update(faults(naive, formula, sides, raw, lower, upper))
 
-    with pytest.raises((AssertionError, ExceptionGroup)):
-        check()
+    search()
+    assert fault in found
+
+
+@pytest.mark.parametrize("function", NONNEGATIVE_UPPER, ids=name_of)
+def test_tanh_constraints_break_a_negative_bound_as_documented(function):
+    assert function(jnp.array(0.1), upper=-1.0) > -1
 
 
 @pytest.mark.parametrize(
@@ -170,6 +223,16 @@ def test_the_exactness_test_catches_naive_constraints(naive, dtype):
         (lambda z: clip(z, lower=-1), [-1, 0, 3]),
         (lambda z: clip(z, -1, 1), [-1, 0, 1]),
         (lambda z: straight_through_clip(z, -1, 1), [-1, 0, 1]),
+        (lambda z: leaky_clip(z, -1, 1), [-1, 0, 1]),
+        (lambda z: knee_tanh(z, upper=1, width=0.5), [-2, 0, 0.5 + 0.5 * np.tanh(5.0)]),
+        (
+            lambda z: knee_tanh(z, lower=-1, width=2),
+            [1 + 2 * np.tanh(-1.5), 1 + 2 * np.tanh(-0.5), 3],
+        ),
+        (
+            lambda z: knee_tanh(z, -1, 2, width=9),
+            0.5 + 1.5 * np.tanh([-2.5 / 1.5, -0.5 / 1.5, 2.5 / 1.5]),
+        ),
         (lambda z: relu_offset(z, upper=1), [1, 1, -2]),
         (lambda z: relu_offset(z, lower=1), [3, 1, 1]),
         (lambda z: softplus_offset(z, upper=1), 1 - np.log1p(np.exp([-2.0, 0, 3]))),
@@ -177,6 +240,12 @@ def test_the_exactness_test_catches_naive_constraints(naive, dtype):
             lambda z: softplus_offset(z, lower=1, temperature=0.5),
             1 + 0.5 * np.log1p(np.exp([4.0, 0, -6])),
         ),
+        (
+            lambda z: squareplus_offset(z, upper=1, temperature=0.5),
+            1 - (np.array([-2.0, 0, 3]) + np.sqrt([5.0, 1, 10])) / 2,
+        ),
+        (lambda z: exp_offset(z, upper=1), 1 - np.exp([-2.0, 0, 3])),
+        (lambda z: exp_offset(z, lower=1), 1 + np.exp([2.0, 0, -3])),
         (
             lambda z: smooth_clip(z, upper=1, temperature=0.5),
             1 - 0.5 * np.log1p(np.exp([6.0, 2, -4])),
@@ -188,62 +257,35 @@ def test_the_exactness_test_catches_naive_constraints(naive, dtype):
         (lambda z: stretched_tanh(z, upper=-2), 2 * np.tanh([-2.0, 0, 3])),
         (lambda z: half_tanh(z, upper=2), [-2, 0, 2 * np.tanh(3.0)]),
         (lambda z: tanh_interval(z, -1, 2), 0.5 + 1.5 * np.tanh([-2.0, 0, 3])),
+        (lambda z: sigmoid_interval(z, -1, 2), -1 + 3 / (1 + np.exp([2.0, 0, -3]))),
     ],
 )
 def test_values_by_hand(output, expected):
     np.testing.assert_allclose(output(jnp.array([-2.0, 0, 3])), expected, rtol=1e-6, atol=1e-7)
 
 
-DERIVATIVE_CASES = [
-    (clip, (-1.0, 1.0)),
-    (smooth_clip, (None, 1.0)),
-    (smooth_clip, (-1.0, None)),
-    (smooth_clip, (-1.0, 1.0)),
-    (relu_offset, (None, 1.0)),
-    (softplus_offset, (None, 1.0)),
-    (softplus_offset, (1.0, None)),
-    (stretched_tanh, (None, 1.5)),
-    (stretched_tanh, (None, -1.5)),
-    (half_tanh, (None, 1.5)),
-    (tanh_interval, (-1.0, 2.0)),
-]
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("function", "bounds"), DERIVATIVE_CASES, ids=str)
-def test_derivatives_to_raw_and_bounds_match_finite_differences(function, bounds):
-    raw = jnp.linspace(-3.03, 2.97, 13)
-    given_bounds = {
-        side: jnp.full(13, bound) + 0.01 * jnp.arange(13)
-        for side, bound in zip(("lower", "upper"), bounds, strict=True)
-        if bound is not None
-    }
-    check_grads(
-        lambda raw, given_bounds: function(raw, **given_bounds), (raw, given_bounds), order=1
-    )
-
-
-@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
-    ("function", "bounds"),
-    [(smooth_clip, (None, 1.0)), (smooth_clip, (-1.0, 1.0)), (softplus_offset, (None, 1.0))],
-    ids=str,
+    ("function", "outside", "of_bound"),
+    [
+        (clip, 0, 1),
+        (straight_through_clip, 1, 1),
+        (leaky_clip, 0.1, 0.9),
+        (partial(leaky_clip, slope=0), 0, 1),
+        (partial(leaky_clip, slope=1), 1, 0),
+    ],
 )
-def test_the_temperature_can_be_learned(function, bounds):
-    raw = jnp.linspace(-3.03, 2.97, 13)
-    check_grads(lambda t: function(raw, *bounds, temperature=t), (jnp.array(0.7),), order=1)
-
-
-@pytest.mark.parametrize("function", [straight_through_clip, clip], ids=name_of)
-def test_derivatives_of_the_clips_at_and_beyond_the_bounds(function):
+def test_derivatives_of_the_clips_at_and_beyond_the_bounds(function, outside, of_bound):
     raw, lower, upper = jnp.array([-2.0, -1, 0, 1, 2]), -jnp.ones(5), jnp.ones(5)
     by_raw, by_lower, by_upper = jax.grad(lambda *a: function(*a).sum(), (0, 1, 2))(
         raw, lower, upper
     )
-    inside = [1, 1, 1, 1, 1] if function is straight_through_clip else [0, 1, 1, 1, 0]
-    np.testing.assert_array_equal(by_raw, inside)
-    np.testing.assert_array_equal(by_lower, [1, 0, 0, 0, 0])
-    np.testing.assert_array_equal(by_upper, [0, 0, 0, 0, 1])
+    np.testing.assert_allclose(by_raw, [outside, 1, 1, 1, outside])
+    np.testing.assert_allclose(by_lower, [of_bound, 0, 0, 0, 0])
+    np.testing.assert_allclose(by_upper, [0, 0, 0, 0, of_bound])
+
+
+def test_the_slope_of_leaky_clip_has_no_derivative():
+    assert jax.grad(lambda slope: leaky_clip(5.0, upper=1.0, slope=slope))(0.5) == 0
 
 
 def slope(function, raw, argument=0):
@@ -253,41 +295,27 @@ def slope(function, raw, argument=0):
     return jax.grad(total, argument)(jnp.asarray(raw))
 
 
-def test_tails_of_derivatives_match_float64_on_both_sides():
-    raw = np.array([-40, -20, -9, -1, 0, 1, 9, 20, 40], np.float32)
-    exact = raw.astype(np.float64)
-    sech = 4 * np.exp(-2 * abs(exact)) / (1 + np.exp(-2 * abs(exact))) ** 2
-    sigmoid = np.where(exact < 0, np.exp(exact), 1) / (1 + np.exp(-abs(exact)))
-    for function, expected in (
-        (lambda z: stretched_tanh(z, upper=2.0), 2 * sech),
-        (lambda z: half_tanh(z, upper=2.0), np.where(exact <= 0, 1, 2 * sech)),
-        (lambda z: tanh_interval(z, -1.0, 3.0), 2 * sech),
-        (lambda z: softplus_offset(z, upper=0.0), -sigmoid),
-        (lambda z: smooth_clip(z, upper=0.0, temperature=1.0), sigmoid[::-1]),
-        (
-            lambda z: smooth_clip(z, -1.0, 0.0, temperature=1.0),
-            sigmoid[::-1] * (1 / (1 + np.exp(-exact - 1))) * -np.expm1(-1.0),
-        ),
-    ):
-        np.testing.assert_allclose(slope(function, raw), expected, rtol=2e-6)
-
-
 @pytest.mark.parametrize(("function", "sides"), CASES, ids=name_of)
-def test_extremes_have_finite_derivatives(function, sides):
+def test_derivatives_are_finite_wherever_the_output_is(function, sides):
     top = np.finfo(np.float32).max
     raw = jnp.array([-top, -1e30, -0.0, 0.0, 1e30, top])
     bounds = {"lower": jnp.full(6, -1.0), "upper": jnp.full(6, 1.0)}
     bounds = {side: bounds[side] for side in sides}
+    finite = np.isfinite(function(raw, **bounds))
+    assert finite.sum() == 6 or function is exp_offset
     found = jax.grad(lambda raw, b: function(raw, **b).sum(), (0, 1))(raw, bounds)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    assert all(np.isfinite(leaf)[finite].all() for leaf in jax.tree.leaves(found))
 
 
-@pytest.mark.parametrize("function", [clip, smooth_clip, tanh_interval], ids=name_of)
+@pytest.mark.parametrize("function", [*TWO_SIDED, *INTERVALS], ids=name_of)
 def test_an_interval_of_one_point_is_that_point(function):
     raw = jnp.array([-3.0, 0.5, 3])
     np.testing.assert_array_equal(function(raw, 0.5, 0.5), [0.5] * 3)
-    expected = [0, 1, 0] if function is clip else [0, 0, 0]
-    np.testing.assert_array_equal(slope(lambda z: function(z, 0.5, 0.5), raw), expected)
+    expected = {clip: [0, 1, 0], straight_through_clip: [1, 1, 1], leaky_clip: [0.1, 1, 0.1]}
+    found = slope(lambda z: function(z, 0.5, 0.5), raw)
+    np.testing.assert_allclose(found, expected.get(function, [0, 0, 0]))
+    # The point moves with its bounds.
+    np.testing.assert_allclose(slope(lambda c: clip(raw, c, c), 0.5 * jnp.ones(3)), [1, 0, 1])
 
 
 def test_zero_upper_bound_of_the_tanhs():
@@ -309,14 +337,14 @@ def test_infinite_bounds_pass_raw_through(function, sides):
 def test_one_infinite_side_leaves_the_other():
     raw = jnp.array([-5.0, 0.2, 5])
     upper = jnp.array([1.0, jnp.inf, jnp.inf])
-    for function in (clip, smooth_clip, straight_through_clip, tanh_interval):
+    for function in (*TWO_SIDED, *INTERVALS):
         output = function(raw, -1.0, upper)
         assert output[0] <= 1
         assert (output >= -1).all()
         np.testing.assert_allclose(output[2], 5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("function", [clip, smooth_clip, tanh_interval], ids=name_of)
+@pytest.mark.parametrize("function", [*TWO_SIDED, *INTERVALS], ids=name_of)
 def test_where_lower_exceeds_upper_the_upper_bound_wins(function):
     raw = jnp.array([-5.0, 0.2, 5])
     output = function(raw, 2.0, -1.0)
@@ -328,7 +356,7 @@ def test_where_lower_exceeds_upper_the_upper_bound_wins(function):
 def test_nan_stays_where_it_is(function):
     nan = jnp.nan
     raw, bound = jnp.array([0.5, nan, 0.5, 0.5]), jnp.array([1.0, 1, nan, 1])
-    sides = ("lower", "upper") if function is tanh_interval else ("upper",)
+    sides = ("lower", "upper") if function in INTERVALS else ("upper",)
     bounds = {side: bound if side == "upper" else bound - 2 for side in sides}
     output = function(raw, **bounds)
     expected = [False, True, function is not identity, False]
@@ -363,32 +391,13 @@ def test_a_lower_bound_mirrors_an_upper_one(raw, bound):
         )
 
 
-# Without subnormals: jnp.clip flushes them to zero on CPU, where `clip` keeps them.
-@settings(deadline=None, max_examples=50)
-@given(
-    *[arrays(np.float32, SIZE, elements=st.floats(-10, 10, width=32, allow_subnormal=False))] * 3
-)
-def test_clip_is_jnp_clip_and_relu_offset_a_clipped_offset(raw, lower, upper):
-    np.testing.assert_array_equal(clip(raw, lower, upper), jnp.clip(raw, lower, upper))
-    offset = jnp.subtract(upper, raw)
-    np.testing.assert_allclose(
-        relu_offset(raw, upper=upper), clip(offset, upper=upper), rtol=0, atol=1e-37
-    )
-
-
 def test_they_vectorise_and_differentiate_forward():
     raw = jnp.linspace(-2, 2, 6).reshape(3, 2)
-    for function in (clip, smooth_clip, tanh_interval):
+    for function in (*TWO_SIDED, *INTERVALS):
         mapped = jax.vmap(lambda z, f=function: f(z, -1.0, 1.0))(raw)
         np.testing.assert_array_equal(mapped, function(raw, -1.0, 1.0))
         forward = jax.jvp(lambda z, f=function: f(z, -1.0, 1.0), (raw,), (jnp.ones_like(raw),))[1]
         np.testing.assert_allclose(forward, slope(lambda z, f=function: f(z, -1.0, 1.0), raw))
-
-
-def test_second_derivatives_exist():
-    curvature = jax.grad(jax.grad(lambda z: smooth_clip(z, upper=1.0, temperature=1.0)))(0.3)
-    sigmoid = 1 / (1 + np.exp(-0.7))
-    np.testing.assert_allclose(curvature, -sigmoid * (1 - sigmoid), rtol=1e-5)
 
 
 def test_sequence_maximum_is_over_time():
@@ -399,7 +408,7 @@ def test_sequence_maximum_is_over_time():
 
 @pytest.mark.parametrize("function", [f for f in EVERY if f is not identity], ids=name_of)
 def test_errors_name_what_was_given_and_what_to_do(function):
-    both = {"lower": 0, "upper": 1} if function is tanh_interval else {"upper": 1}
+    both = {"lower": 0, "upper": 1} if function in INTERVALS else {"upper": 1}
     with pytest.raises(TypeError, match=r"floating-point raw, got int32.*astype"):
         function(jnp.arange(3), **both)
     with pytest.raises(ValueError, match="identity for no constraint|missing"):
@@ -414,21 +423,58 @@ def test_an_unsupported_side_is_refused_when_traced(function):
         jax.jit(function)(jnp.ones(3), 0.0, 1.0)
 
 
-def test_tanh_interval_needs_both_sides():
-    with pytest.raises(ValueError, match="lower is missing"):
-        tanh_interval(jnp.ones(3), upper=1.0)
+@pytest.mark.parametrize("function", INTERVALS, ids=name_of)
+def test_intervals_need_both_sides(function):
+    with pytest.raises(ValueError, match=f"{function.__name__} needs both.*lower is missing"):
+        function(jnp.ones(3), upper=1.0)
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, np.nan, np.inf])
-@pytest.mark.parametrize("function", [smooth_clip, softplus_offset], ids=name_of)
-def test_a_temperature_that_is_not_positive_is_refused(function, temperature):
-    with pytest.raises(ValueError, match="temperature must be positive and finite"):
-        function(jnp.ones(3), upper=1.0, temperature=temperature)
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (smooth_clip, "temperature"),
+        (softplus_offset, "temperature"),
+        (squareplus_offset, "temperature"),
+        (sigmoid_interval, "temperature"),
+        (knee_tanh, "width"),
+    ],
+    ids=name_of,
+)
+def test_a_scale_that_is_not_positive_is_refused(function, name, value):
+    bounds = {"upper": 1.0} | ({"lower": 0.0} if function in INTERVALS else {})
+    with pytest.raises(ValueError, match=f"{name} must be positive and finite in float32, got"):
+        function(jnp.ones(3), **bounds, **{name: value})
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.1, np.nan])
+def test_a_slope_outside_its_range_is_refused(slope):
+    with pytest.raises(ValueError, match=r"slope must lie in \[0, 1\] in float32, got"):
+        leaky_clip(jnp.ones(3), upper=1.0, slope=slope)
 
 
 def test_a_temperature_too_small_for_the_dtype_is_refused():
     with pytest.raises(ValueError, match="in float16"):
         smooth_clip(jnp.ones(3, jnp.float16), upper=1.0, temperature=1e-9)
+
+
+def test_an_overflowing_formula_leaves_the_gradients_of_unbounded_entries_alone():
+    raw, upper = jnp.array([100.0, 1]), jnp.array([jnp.inf, 0])
+    np.testing.assert_allclose(exp_offset(raw, upper=upper), [100, -np.e], rtol=1e-6)
+    np.testing.assert_allclose(
+        slope(lambda z: exp_offset(z, upper=upper), raw), [1, -np.e], rtol=1e-6
+    )
+
+
+def test_knees_that_would_overlap_meet_in_the_middle():
+    raw = jnp.array([-1.0, -0.01, 0, 0.01, 1])
+    np.testing.assert_array_equal(
+        knee_tanh(raw, -0.1, 0.1, width=5.0), knee_tanh(raw, -0.1, 0.1, width=0.1)
+    )
+    upper = jnp.array([0.1, 0.1, 0.1, 10, jnp.inf])
+    output = knee_tanh(raw, -0.1, upper, width=0.5)
+    np.testing.assert_allclose(output[4], 1)
+    assert (output < 0.1).tolist() == [True, True, True, True, False]
 
 
 def test_importing_bounded_imports_jax_alone():

@@ -1,0 +1,267 @@
+"""The formulas behind `bounded.constraints`, each with its derivatives in closed form.
+
+Arguments are arrays of one shape and one floating dtype; a missing bound is -inf or +inf, and
+lower <= upper. What a formula means, and where its derivatives come from, is in the docstring of
+the constraint of its name.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Formula = Callable[[jax.Array], jax.Array]
+
+
+def _ordered(x: jax.Array) -> jax.Array:
+    """Integers in the order of the floats; XLA on CPU compares subnormal floats as zeros."""
+    integer = jnp.dtype(f"int{8 * x.dtype.itemsize}")
+    bits = lax.bitcast_convert_type(x, integer)
+    return jnp.where(bits < 0, jnp.iinfo(integer).min - bits, bits)
+
+
+def _beyond(x: jax.Array, bound: jax.Array) -> jax.Array:
+    """Where x > bound, NaN in x apart; a NaN bound is beyond, so that it shows in the output."""
+    return ((_ordered(x) > _ordered(bound)) & ~jnp.isnan(x)) | jnp.isnan(bound)
+
+
+def at_most(x: jax.Array, upper: jax.Array) -> jax.Array:
+    return jnp.where(_beyond(x, upper), upper, x)
+
+
+def _at_least(x: jax.Array, lower: jax.Array) -> jax.Array:
+    return jnp.where(_beyond(-x, -lower), lower, x)
+
+
+# Rounding can put a formula's value outside; `below` puts it back and keeps its derivative.
+below = jax.custom_jvp(at_most)
+below.defjvps(lambda dot, output, x, upper: dot, None)
+
+
+def clip(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    return at_most(_at_least(raw, lower), upper)
+
+
+def _lower_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    return _beyond(-raw, -lower) & ~_beyond(lower, upper)
+
+
+def _upper_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    return _beyond(_at_least(raw, lower), upper)
+
+
+straight_through_clip = jax.custom_jvp(clip)
+straight_through_clip.defjvps(
+    lambda dot, output, *where: dot,
+    lambda dot, output, *where: jnp.where(_lower_active(*where), dot, 0),
+    lambda dot, output, *where: jnp.where(_upper_active(*where), dot, 0),
+)
+
+
+@jax.custom_jvp
+def leaky_clip(raw: jax.Array, lower: jax.Array, upper: jax.Array, slope: jax.Array) -> jax.Array:
+    return clip(raw, lower, upper)
+
+
+leaky_clip.defjvps(
+    lambda dot, output, raw, lower, upper, slope: jnp.where(
+        _lower_active(raw, lower, upper) | _upper_active(raw, lower, upper), slope * dot, dot
+    ),
+    lambda dot, output, raw, lower, upper, slope: jnp.where(
+        _lower_active(raw, lower, upper), (1 - slope) * dot, 0
+    ),
+    lambda dot, output, raw, lower, upper, slope: jnp.where(
+        _upper_active(raw, lower, upper), (1 - slope) * dot, 0
+    ),
+    None,
+)
+
+
+def _sigmoid(x: jax.Array) -> jax.Array:
+    """The logistic function, with both tails from exp(-|x|)."""
+    tail = jnp.exp(-jnp.abs(x))
+    return jnp.where(x < 0, tail, 1) / (1 + tail)
+
+
+def _sigmoid_slope(x: jax.Array) -> jax.Array:
+    """`σ(x) σ(-x)`, an even function."""
+    tail = jnp.exp(-jnp.abs(x))
+    return tail / (1 + tail) ** 2
+
+
+def _sech_squared(x: jax.Array) -> jax.Array:
+    return 4 * _sigmoid_slope(2 * x)
+
+
+def _bounded_magnitude(x: jax.Array) -> jax.Array:
+    """|x|, kept where twice of it is finite, so that its product with 0 is 0."""
+    return jnp.minimum(jnp.abs(x), jnp.finfo(x.dtype).max / 2)
+
+
+def _sigmoid_moment(x: jax.Array) -> jax.Array:
+    """`x σ(x) σ(-x)`."""
+    return jnp.sign(x) * _bounded_magnitude(x) * _sigmoid_slope(x)
+
+
+def _softplus_tail(x: jax.Array) -> jax.Array:
+    """`softplus(x) - max(x, 0)`, an even function."""
+    return jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def _softplus_slope(x: jax.Array) -> jax.Array:
+    """`softplus(x) - x σ(x)`, the derivative of `t softplus(z / t)` to t at x = z / t; even."""
+    x = _bounded_magnitude(x)
+    return _softplus_tail(x) + x * _sigmoid(-x)
+
+
+@jax.custom_jvp
+def softplus(z: jax.Array, temperature: jax.Array) -> jax.Array:
+    """`t softplus(z / t)`."""
+    return jnp.maximum(z, 0) + temperature * _softplus_tail(z / temperature)
+
+
+softplus.defjvps(
+    lambda dot, output, z, temperature: _sigmoid(z / temperature) * dot,
+    lambda dot, output, z, temperature: _softplus_slope(z / temperature) * dot,
+)
+
+
+def _half_hypotenuse(z: jax.Array, temperature: jax.Array) -> jax.Array:
+    """`√(z² + 4t²) / 2`, without squaring what may overflow."""
+    half = jnp.abs(z) / 2
+    longer, shorter = jnp.maximum(half, temperature), jnp.minimum(half, temperature)
+    return longer * jnp.sqrt(1 + (shorter / longer) ** 2)
+
+
+@jax.custom_jvp
+def squareplus(z: jax.Array, temperature: jax.Array) -> jax.Array:
+    """`(z + √(z² + 4t²)) / 2`; below zero by its reciprocal, which keeps its digits."""
+    above = jnp.abs(z) / 2 + _half_hypotenuse(z, temperature)
+    return jnp.where(z < 0, temperature * (temperature / above), above)
+
+
+squareplus.defjvps(
+    lambda dot, output, z, temperature: output / _half_hypotenuse(z, temperature) / 2 * dot,
+    lambda dot, output, z, temperature: temperature / _half_hypotenuse(z, temperature) * dot,
+)
+
+
+@jax.custom_jvp
+def smooth_clip(
+    raw: jax.Array, lower: jax.Array, upper: jax.Array, temperature: jax.Array
+) -> jax.Array:
+    bend = _softplus_tail((raw - lower) / temperature) - _softplus_tail((upper - raw) / temperature)
+    return clip(clip(raw, lower, upper) + temperature * bend, lower, upper)
+
+
+smooth_clip.defjvps(
+    lambda dot, output, raw, lower, upper, temperature: (
+        _sigmoid((raw - lower) / temperature)
+        * _sigmoid((upper - raw) / temperature)
+        * -jnp.expm1((lower - upper) / temperature)
+        * dot
+    ),
+    lambda dot, output, raw, lower, upper, temperature: _sigmoid((lower - raw) / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: _sigmoid((raw - upper) / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: (
+        (
+            _softplus_slope((raw - lower) / temperature)
+            - _softplus_slope((upper - raw) / temperature)
+        )
+        * dot
+    ),
+)
+
+
+tanh = jax.custom_jvp(jnp.tanh)
+tanh.defjvps(lambda dot, output, z: _sech_squared(z) * dot)
+
+
+def _knee(distance: jax.Array, width: jax.Array) -> jax.Array:
+    """Place on a knee that ends in a bound: 0 where it begins, 1 at the bound."""
+    bends = width > 0
+    place = distance / jnp.where(bends, width, 1) + 1
+    return jnp.where(bends, place, jnp.where(distance < 0, -jnp.inf, jnp.inf))
+
+
+def _by_knee(
+    raw: jax.Array,
+    lower: jax.Array,
+    upper: jax.Array,
+    width: jax.Array,
+    *,
+    above: Formula,
+    below: Formula,
+    between: jax.Array | float,
+) -> jax.Array:
+    """`above` and `below` of the place on the upper and the lower knee, or `between`."""
+    high, low = _knee(raw - upper, width), _knee(lower - raw, width)
+    return jnp.where(high > 0, above(high), jnp.where(low > 0, below(low), between))
+
+
+def _knee_rest(place: jax.Array) -> jax.Array:
+    """`1 - tanh(x)`: what is left to the bound, in widths."""
+    return 2 * _sigmoid(-2 * place)
+
+
+def _knee_slope(place: jax.Array) -> jax.Array:
+    """`1 - tanh(x) - (1 - x) sech²(x)`, the derivative of that in raw's units to the width."""
+    place = _bounded_magnitude(place)
+    tail = jnp.exp(-2 * place)
+    return 2 * tail * (2 * place - 1 + tail) / (1 + tail) ** 2
+
+
+@jax.custom_jvp
+def knee_tanh(raw: jax.Array, lower: jax.Array, upper: jax.Array, width: jax.Array) -> jax.Array:
+    bent = _by_knee(
+        raw,
+        lower,
+        upper,
+        width,
+        above=lambda place: upper - width * _knee_rest(place),
+        below=lambda place: lower + width * _knee_rest(place),
+        between=raw,
+    )
+    return clip(bent, lower, upper)
+
+
+def _tanh_squared(x: jax.Array) -> jax.Array:
+    return jnp.tanh(x) ** 2
+
+
+knee_tanh.defjvps(
+    lambda dot, output, *where: (
+        _by_knee(*where, above=_sech_squared, below=_sech_squared, between=1) * dot
+    ),
+    lambda dot, output, *where: (
+        _by_knee(*where, above=jnp.zeros_like, below=_tanh_squared, between=0) * dot
+    ),
+    lambda dot, output, *where: (
+        _by_knee(*where, above=_tanh_squared, below=jnp.zeros_like, between=0) * dot
+    ),
+    lambda dot, output, *where: (
+        _by_knee(*where, above=lambda x: -_knee_slope(x), below=_knee_slope, between=0) * dot
+    ),
+)
+
+
+@jax.custom_jvp
+def sigmoid_interval(
+    raw: jax.Array, lower: jax.Array, upper: jax.Array, temperature: jax.Array
+) -> jax.Array:
+    # From the nearer bound, so that the tails keep their digits.
+    distance = (upper / 2 - lower / 2) * (2 * _sigmoid(-jnp.abs(raw) / temperature))
+    return clip(jnp.where(raw < 0, lower + distance, upper - distance), lower, upper)
+
+
+sigmoid_interval.defjvps(
+    lambda dot, output, raw, lower, upper, temperature: (
+        (upper / 2 - lower / 2) * (2 * _sigmoid_slope(raw / temperature) / temperature) * dot
+    ),
+    lambda dot, output, raw, lower, upper, temperature: _sigmoid(-raw / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: _sigmoid(raw / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: (
+        (lower / 2 - upper / 2) * (2 * _sigmoid_moment(raw / temperature) / temperature) * dot
+    ),
+)

@@ -1,0 +1,135 @@
+"""Values and derivatives against the formulas in extended precision, tails included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from bounded import constraints
+from tests.bounded import reference
+
+# Differences to the bounds and quotients by the hyperparameters are exact in float32, so that
+# what is measured is the formula's own rounding.
+GRID = np.concatenate([np.arange(-800, 801) / 8, [2**-10, -(2**-10), 2**-30, 1e4, -1e4, 2.0**60]])
+UPPER, LOWER = [{"upper": 0.0}, {"upper": 1.5}], [{"lower": 0.0}, {"lower": -1.5}]
+INTERVALS = [{"lower": -1.0, "upper": 1.0}, {"lower": -2.0, "upper": 2.0}]
+SIDES = {
+    "clip": UPPER + LOWER + INTERVALS,
+    "straight_through_clip": INTERVALS,
+    "leaky_clip": INTERVALS,
+    "smooth_clip": UPPER + LOWER + INTERVALS,
+    "knee_tanh": UPPER + LOWER + INTERVALS,
+    "relu_offset": UPPER + LOWER,
+    "softplus_offset": UPPER + LOWER,
+    "squareplus_offset": UPPER + LOWER,
+    "exp_offset": UPPER + LOWER,
+    "stretched_tanh": [*UPPER, {"upper": -1.5}],
+    "half_tanh": [*UPPER, {"upper": -1.5}],
+    "tanh_interval": INTERVALS,
+    "sigmoid_interval": INTERVALS,
+}
+CASES = [
+    (name, sides, {parameter: value} if parameter else {})
+    for name, (_, parameter, _) in reference.FORMULAS.items()
+    for sides in SIDES[name]
+    for value in ((0.25, 4.0) if parameter else (None,))
+]
+NOT_ITS_OWN_DERIVATIVE = ("straight_through_clip", "leaky_clip")
+
+
+def assert_close(found, expected, dtype, ulps, scale=0.0, floor=100):
+    """Within some ulps of the expected value or the scale, or of a few smallest normal numbers."""
+    info = np.finfo(dtype)
+    owed = np.abs(expected) < info.max
+    error = np.abs(np.asarray(found).astype(np.longdouble) - expected)
+    allowed = ulps * info.eps * (np.abs(expected) + scale) + floor * info.tiny
+    assert not np.isnan(found).any()
+    worst = np.argmax(np.where(owed, error / allowed, 0))
+    assert (error <= allowed)[owed].all(), f"at raw {GRID[worst]}: {found[worst]}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "sides", "hyper"), CASES, ids=str)
+def test_values_and_derivatives_match_the_formula(name, sides, hyper, dtype):
+    constraint = getattr(constraints, name)
+
+    def run(arguments):
+        return constraint(arguments["z"], **{k: v for k, v in arguments.items() if k != "z"})
+
+    with jax.enable_x64(dtype is np.float64), np.errstate(invalid="ignore"):
+        given = {"z": GRID, **sides, **hyper}
+        given = {key: jnp.full(GRID.shape, value, dtype) for key, value in given.items()}
+        arrays = {key: np.asarray(value) for key, value in given.items() if key not in hyper}
+        output, pullback = jax.vjp(run, given)
+        (slopes,) = pullback(jnp.ones_like(output))
+        size = sum(abs(bound) for bound in sides.values())
+        assert_close(output, reference.value(name, **arrays, **hyper), dtype, 4, size)
+        if name not in NOT_ITS_OWN_DERIVATIVE:
+            for argument in given:
+                expected = reference.derivative(argument, name, **arrays, **hyper)
+                # Some cross zero between the tails: there to a few ulps of their largest value.
+                crosses = argument in hyper or (name == "knee_tanh" and argument != "z")
+                assert_close(slopes[argument], expected, dtype, 8, float(crosses))
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "sides", "hyper"),
+    [case for case in CASES if case[0] not in NOT_ITS_OWN_DERIVATIVE],
+    ids=str,
+)
+def test_derivatives_match_finite_differences(name, sides, hyper):
+    """To raw, to both bounds and to the hyperparameter, along random directions."""
+    raw = jnp.linspace(-3.03, 2.97, 13)
+    bounds = {side: bound + 0.01 * jnp.arange(0.5, 13) for side, bound in sides.items()}
+    hyper = {key: jnp.full(13, value) for key, value in hyper.items()}
+    constraint = getattr(constraints, name)
+    check_grads(lambda raw, rest: constraint(raw, **rest), (raw, {**bounds, **hyper}), order=1)
+
+
+@pytest.mark.usefixtures("x64")
+def test_jacobians_are_diagonal_and_are_those_of_both_modes():
+    raw, bound = jnp.linspace(-2, 2, 5), jnp.linspace(1.1, 1.5, 5)
+    for name in ("smooth_clip", "knee_tanh", "sigmoid_interval"):
+        constraint = getattr(constraints, name)
+        for argument in range(3):
+            backward = jax.jacrev(constraint, argument)(raw, -bound, bound)
+            forward = jax.jacfwd(constraint, argument)(raw, -bound, bound)
+            np.testing.assert_allclose(backward, forward, rtol=1e-14)
+            np.testing.assert_array_equal(backward, np.diag(np.diag(backward)))
+
+
+def test_exactly_zero_means_underflow_alike_on_both_sides():
+    """jax.nn.sigmoid has derivative 0 at 20 but 2e-9 at -20; these do not."""
+    raw = jnp.arange(-720, 721) / 8
+    for name, place in (("stretched_tanh", 1), ("tanh_interval", 1), ("sigmoid_interval", 2)):
+        sides = {"upper": 1.0} if name == "stretched_tanh" else {"lower": -1.0, "upper": 1.0}
+        constraint = getattr(constraints, name)
+        slope = jax.grad(lambda z, f=constraint, s=sides: f(z, **s).sum())(raw)
+        np.testing.assert_array_equal(slope, slope[::-1])
+        assert (slope[jnp.abs(raw) < 43.0 * place] > 0).all()
+
+
+def test_the_algebraic_tail_outlives_the_exponential_one():
+    raw = jnp.array([-1e3, -1e9])
+
+    def slope(constraint):
+        return jax.grad(lambda z: constraint(z, upper=0.0).sum())(raw)
+
+    np.testing.assert_array_equal(slope(constraints.softplus_offset), 0)
+    np.testing.assert_array_equal(slope(constraints.exp_offset), 0)
+    np.testing.assert_allclose(slope(constraints.squareplus_offset), [-1e-6, -1e-18], rtol=1e-5)
+
+
+def test_second_derivatives_exist():
+    def curvature(function):
+        return jax.grad(jax.grad(function))(0.3)
+
+    sigmoid = 1 / (1 + np.exp(-0.7))
+    found = curvature(lambda z: constraints.smooth_clip(z, upper=1.0, temperature=1.0))
+    np.testing.assert_allclose(found, -sigmoid * (1 - sigmoid), rtol=1e-5)
+    found = curvature(lambda z: constraints.squareplus_offset(z, upper=0.0))
+    np.testing.assert_allclose(found, -2 / (0.09 + 4) ** 1.5, rtol=1e-5)
+    found = curvature(lambda z: constraints.knee_tanh(z, upper=1.0, width=1.0))
+    np.testing.assert_allclose(found, -2 * np.tanh(0.3) / np.cosh(0.3) ** 2, rtol=1e-5)
