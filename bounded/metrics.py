@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 
 def reconstruction(output: jax.Array, target: jax.Array) -> dict[str, jax.Array]:
@@ -30,18 +31,35 @@ def r2(output: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def excess(
-    output: jax.Array, lower: jax.Array | None = None, upper: jax.Array | None = None
+    output: jax.Array, lower: ArrayLike | None = None, upper: ArrayLike | None = None
 ) -> jax.Array:
     """Distance of each entry outside its interval, 0 inside: its gradient is 0 on the bound.
 
     Args:
       output: any shape.
-      lower: lower bound, broadcastable to output; None or -inf for no bound.
-      upper: upper bound, broadcastable to output; None or inf for no bound.
+      lower: lower bound, broadcastable to output; None or ±inf for no bound.
+      upper: upper bound, broadcastable to output; None or ±inf for no bound.
     """
-    above = 0 if upper is None else jax.nn.relu(output - upper)
-    below = 0 if lower is None else jax.nn.relu(lower - output)
-    return jnp.zeros_like(output) + above + below
+
+    return sum_over_sides(jax.nn.relu, output, lower, upper)
+
+
+def sum_over_sides(
+    function: Callable[[jax.Array], jax.Array],
+    output: jax.Array,
+    lower: ArrayLike | None,
+    upper: ArrayLike | None,
+) -> jax.Array:
+    """`function(output - upper) + function(lower - output)`, 0 for a side without a bound."""
+
+    def side(bound: ArrayLike | None, sign: int) -> jax.Array:
+        if bound is None:
+            return jnp.zeros_like(output)
+        unbounded = jnp.isinf(jnp.broadcast_to(bound, output.shape))
+        beyond = sign * (output - jnp.where(unbounded, 0, bound))
+        return jnp.where(unbounded, 0, function(beyond))
+
+    return side(upper, 1) + side(lower, -1)
 
 
 def violation(

@@ -5,39 +5,175 @@ import pytest
 from jax.test_util import check_grads
 
 from bounded.constraints import clip
-from bounded.penalties import squared_hinge
+from bounded.penalties import (
+    augmented_lagrangian,
+    geometric_schedule,
+    hinge,
+    log_barrier,
+    squared_hinge,
+    update_multipliers,
+)
 
 
-def test_squared_hinge_by_hand():
+def lagrangian(output, lower=None, upper=None, multipliers=2.0, penalty=3.0):
+    multipliers = jnp.full(output.shape[-1:], multipliers, output.dtype)
+    return augmented_lagrangian(output, lower, upper, multipliers=multipliers, penalty=penalty)
+
+
+ZERO_INSIDE = (hinge, squared_hinge, lagrangian)
+EVERY = (*ZERO_INSIDE, log_barrier)
+OUTSIDE = {hinge: [2, 3], squared_hinge: [4, 9], lagrangian: [2 * 2 + 6, 2 * 3 + 13.5]}
+
+
+@pytest.mark.parametrize("penalty", ZERO_INSIDE)
+def test_values_by_hand(penalty):
     output = jnp.array([-3.0, 0, 1, 4])
-    np.testing.assert_allclose(squared_hinge(output, -1.0, 1.0), (4 + 0 + 0 + 9) / 4)
-    np.testing.assert_allclose(squared_hinge(output, upper=1.0), 9 / 4)
-    np.testing.assert_allclose(squared_hinge(output, lower=-1.0), 4 / 4)
-    np.testing.assert_array_equal(squared_hinge(output), 0)
+    below, above = OUTSIDE[penalty]
+    np.testing.assert_allclose(penalty(output, -1.0, 1.0), (below + above) / 4)
+    np.testing.assert_allclose(penalty(output, upper=1.0), above / 4)
+    np.testing.assert_allclose(penalty(output, lower=-1.0), below / 4)
 
 
-def test_squared_hinge_is_zero_with_zero_gradient_inside():
-    output = jnp.array([-1.0, 0, 1])
-    value, gradient = jax.value_and_grad(squared_hinge)(output, -1.0, 1.0)
-    assert value == 0
-    np.testing.assert_array_equal(gradient, 0)
-
-
-def test_squared_hinge_ignores_infinite_bounds():
-    value, gradient = jax.value_and_grad(squared_hinge)(jnp.array([5.0, -5]), -jnp.inf, jnp.inf)
-    assert value == 0
-    np.testing.assert_array_equal(gradient, 0)
-
-
-def test_a_penalty_on_a_projected_output_is_identically_zero():
-    raw = jnp.array([-3.0, 0, 4])
-    np.testing.assert_array_equal(
-        jax.grad(lambda z: squared_hinge(clip(z, -1.0, 1.0), -1.0, 1.0))(raw), 0
+def test_log_barrier_by_hand():
+    # Sharpness 2: logarithmic up to a distance of 1/4 from the bound, then its tangent.
+    output = jnp.array([-1.0, 0.75, 1, 3])
+    line = (2 * np.log(2) + 1) / 2
+    by_entry = [-np.log(2) / 2, -np.log(0.25) / 2, line, 2 * 2 + line]
+    found = [log_barrier(output[i : i + 1], upper=1.0, sharpness=2.0) for i in range(4)]
+    np.testing.assert_allclose(found, by_entry, rtol=1e-6)
+    np.testing.assert_allclose(
+        log_barrier(output, upper=1.0, sharpness=2.0), np.mean(by_entry), rtol=1e-6
     )
-    assert squared_hinge(raw, -1.0, 1.0) > 0
+    mirrored = log_barrier(-output, lower=-1.0, sharpness=2.0)
+    np.testing.assert_allclose(mirrored, np.mean(by_entry), rtol=1e-6)
+    both = log_barrier(jnp.zeros(1), -1.0, 1.0, sharpness=2.0)
+    np.testing.assert_allclose(both, 0, atol=1e-7)
+
+
+def test_the_barriers_line_is_tangent_to_its_logarithm():
+    start = jnp.array([1 - 1 / 25])
+    slopes = jax.vmap(jax.grad(lambda z: log_barrier(z, upper=1.0)))(
+        start[None] + jnp.array([[-1e-4], [0.0], [1e-4]])
+    )
+    np.testing.assert_allclose(slopes[:, 0], [5, 5, 5], rtol=5e-3)
+
+
+def test_a_sharper_barrier_repels_less_inside_and_more_outside():
+    slope = jax.vmap(jax.grad(lambda z, t: log_barrier(z, upper=1.0, sharpness=t)), (None, 0))
+    sharpness = jnp.array([5.0, 50, 500])
+    assert (jnp.diff(slope(0.0, sharpness)) < 0).all()
+    assert (jnp.diff(slope(1.5, sharpness)) > 0).all()
+    np.testing.assert_allclose(slope(0.0, sharpness), 1 / sharpness, rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ZERO_INSIDE)
+def test_zero_with_zero_gradient_inside_and_on_the_bound(penalty):
+    output = jnp.array([-1.0, 0, 1])
+    value, gradient = jax.value_and_grad(penalty)(output, -1.0, 1.0)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("penalty", EVERY)
+def test_infinite_and_missing_bounds_are_no_bounds(penalty):
+    output = jnp.array([5.0, -5])
+    for lower, upper in ((-jnp.inf, jnp.inf), (jnp.inf, -jnp.inf), (None, None)):
+        value, gradient = jax.value_and_grad(penalty)(output, lower, upper)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+    in_part = penalty(output, upper=jnp.array([1.0, jnp.inf]))
+    np.testing.assert_allclose(in_part, penalty(output[:1], upper=1.0) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", EVERY)
+def test_finite_with_finite_gradients_far_and_near(penalty):
+    output = jnp.array([-1e18, -1.0, -1e-38, 0, 1, 1 + 1e-7, 1e18])
+    for lower, upper in ((-1.0, 1.0), (0.0, 0.0), (1.0, -1.0)):
+        value, slopes = jax.value_and_grad(penalty, (0, 1, 2))(output, lower, upper)
+        assert np.isfinite(value)
+        assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+@pytest.mark.parametrize("penalty", EVERY)
+def test_bounds_broadcast_and_nan_shows(penalty):
+    output = jnp.linspace(-2, 2, 12).reshape(2, 3, 2)
+    expected = penalty(output, upper=jnp.broadcast_to(jnp.array([0.5, 1]), output.shape))
+    np.testing.assert_allclose(penalty(output, upper=jnp.array([0.5, 1])[None, None]), expected)
+    assert jnp.isnan(penalty(output.at[0, 0, 0].set(jnp.nan), upper=1.0))
 
 
 @pytest.mark.usefixtures("x64")
-def test_squared_hinge_derivatives():
+@pytest.mark.parametrize("penalty", EVERY)
+def test_derivatives_to_output_and_bounds_match_finite_differences(penalty):
     output = jnp.linspace(-2.03, 2.01, 7)
-    check_grads(squared_hinge, (output, -jnp.ones(7), jnp.ones(7)), order=1)
+    check_grads(penalty, (output, -jnp.ones(7), jnp.ones(7)), order=1)
+
+
+@pytest.mark.parametrize("penalty", ZERO_INSIDE)
+def test_a_penalty_on_a_projected_output_is_identically_zero(penalty):
+    """The trap in HardNet's published code: the penalty belongs on raw."""
+    raw = jnp.array([-3.0, 0, 4])
+    value, gradient = jax.value_and_grad(lambda z: penalty(clip(z, -1.0, 1.0), -1.0, 1.0))(raw)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
+    assert penalty(raw, -1.0, 1.0) > 0
+
+
+def test_squared_hinge_is_the_displacement_by_the_projection():
+    raw, lower, upper = jnp.linspace(-3, 3, 13), -jnp.ones(13), jnp.linspace(-0.5, 2, 13)
+    displacement = jnp.mean((clip(raw, lower, upper) - raw) ** 2)
+    np.testing.assert_allclose(squared_hinge(raw, lower, upper), displacement, rtol=1e-6)
+
+
+def test_the_augmented_lagrangian_joins_the_hinges():
+    output = jnp.linspace(-3, 3, 14)
+    of_bounds = (output, -1.0, 1.0)
+    squared = lagrangian(*of_bounds, multipliers=0.0, penalty=3.0)
+    np.testing.assert_allclose(squared, 1.5 * squared_hinge(*of_bounds), rtol=1e-6)
+    linear = lagrangian(*of_bounds, multipliers=2.0, penalty=0.0)
+    np.testing.assert_allclose(linear, 2 * hinge(*of_bounds), rtol=1e-6)
+
+
+def test_multipliers_grow_by_the_mean_violation_of_their_position():
+    output = jnp.array([[[2.0], [0]], [[4.0], [0.5]]])  # (windows, T, F)
+    first = update_multipliers(jnp.zeros((2, 1)), output, upper=1.0, penalty=0.5)
+    np.testing.assert_allclose(first, [[0.5 * (1 + 3) / 2], [0]])
+    np.testing.assert_allclose(update_multipliers(first, output, upper=1.0, penalty=0.5), 2 * first)
+    np.testing.assert_array_equal(update_multipliers(first, output, upper=1.0, penalty=0), first)
+    by_position = augmented_lagrangian(output, upper=1.0, multipliers=first, penalty=0.0)
+    np.testing.assert_allclose(by_position, (1 + 3) * 1 / 4)
+
+
+def test_multipliers_hold_a_bound_that_a_penalty_of_the_same_weight_does_not():
+    """minimise (y - 2)² subject to y <= 1."""
+
+    def descend(y, multipliers):
+        def loss(y):
+            penalty = augmented_lagrangian(y, upper=1.0, multipliers=multipliers, penalty=1.0)
+            return jnp.mean((y - 2) ** 2) + penalty
+
+        def step(y, _):
+            return y - 0.1 * jax.grad(loss)(y), None
+
+        return jax.lax.scan(step, y, None, 300)[0]
+
+    y, multipliers = jnp.zeros(1), jnp.zeros(1)
+    soft = descend(y, multipliers)
+    for _ in range(30):
+        y = descend(y, multipliers)
+        multipliers = update_multipliers(multipliers, y[None], upper=1.0, penalty=1.0)
+    assert soft > 1.5
+    np.testing.assert_allclose(y, 1, atol=0.1)
+    np.testing.assert_allclose(multipliers, 2, atol=0.2)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (2, 2), (2, 3, 2, 1)])
+def test_multipliers_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match=r"multipliers must have.*jnp.zeros"):
+        augmented_lagrangian(jnp.zeros((4, 2, 1)), upper=1.0, multipliers=jnp.zeros(shape))
+
+
+def test_geometric_schedule():
+    found = geometric_schedule(jnp.array([0, 0.5, 1]), 5.0, 500.0)
+    np.testing.assert_allclose(found, [5, 50, 500], rtol=1e-6)
+    np.testing.assert_allclose(geometric_schedule(0.5, 1.0, 0.01), 0.1, rtol=1e-6)
