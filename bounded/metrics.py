@@ -85,15 +85,33 @@ def violation(
     }
 
 
+def gradients(
+    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]], raw: jax.Array, signs: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What `gradient_health` reads: the output, and two derivatives to raw, for random signs c.
+
+    The first is of `sum(c * output)`, the second of `sum(c * output) + penalty`.
+
+    Args:
+      strategy: raw to (output, penalty), as in training.
+      raw: the network's last linear output.
+      signs: ±1 at random, of raw's shape, such as `jax.random.rademacher` draws.
+    """
+    (output, penalty), pullback = jax.vjp(strategy, raw)
+    (of_output,) = pullback((signs, jnp.zeros_like(penalty)))
+    (of_objective,) = pullback((signs, jnp.ones_like(penalty)))
+    return output, of_output, of_objective
+
+
 def gradient_health(
-    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
-    raw: jax.Array,
+    output: jax.Array,
+    of_output: jax.Array,
+    of_objective: jax.Array,
     target: jax.Array,
-    lower: jax.Array | None,
-    upper: jax.Array | None,
-    signs: jax.Array,
+    lower: jax.Array | None = None,
+    upper: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
-    """Where the training objective has no gradient, for random signs c.
+    """Where the training objective has no gradient.
 
     `gradient_dead_fraction`: share of raw entries at which the derivative of
     `sum(c * output) + penalty` is exactly 0; `gradient_vanishing_fraction`: below 1e-3 in
@@ -102,16 +120,13 @@ def gradient_health(
     the output by more than 1e-6.
 
     Args:
-      strategy: raw to (output, penalty), as in training.
-      raw: the network's last linear output.
+      output: as in training; with the next two from `gradients`.
+      of_output: derivative of the output's random sum to raw.
+      of_objective: the same with the penalty.
       target: what the output should be.
       lower: the dataset's lower bound, or None.
       upper: the dataset's upper bound, or None.
-      signs: ±1 at random, of raw's shape, such as `jax.random.rademacher` draws.
     """
-    (output, _), pullback = jax.vjp(strategy, raw)
-    (of_output,) = pullback((signs, jnp.zeros((), raw.dtype)))
-    (of_objective,) = pullback((signs, jnp.ones((), raw.dtype)))
     dead = of_objective == 0
     feasible = excess(target, lower, upper) == 0
     return {

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from bounded import metrics
+from experiments.baselines import BASELINES
 from experiments.datasets import Dataset
 from experiments.plan import Cell, identity, settings_of
 from experiments.store import Record
-from experiments.strategies import BASELINES, Strategy
+from experiments.strategies import Strategy
 from experiments.training import Runner, example_windows
 
 Finished = tuple[Record, dict[str, np.ndarray]]

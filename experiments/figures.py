@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments import statistics, store
+from experiments.baselines import BASELINES
 from experiments.choices import in_order
 from experiments.datasets import DATASETS
 from experiments.statistics import Spread
 from experiments.store import Record
-from experiments.strategies import BASELINES, EVERY_STRATEGY
+from experiments.strategies import EVERY_STRATEGY
 
 # Okabe and Ito (2008): told apart with any colour vision. Markers tell apart what shares a colour.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -123,8 +124,8 @@ def _loss_axis(axes: Axes) -> None:
 def collapse(spreads: dict[tuple[str, str, str], dict[str, Spread]]) -> Figure:
     """r2 and code reliance of each strategy: far apart is a good output without the code."""
     groups = _groups(spreads)
-    figure, grid = _grid(len(groups), width=3.4, height=3.6, sharey=True)
     names = _trained(groups)
+    figure, grid = _grid(len(groups), width=3.4, height=0.2 * len(names) + 0.8, sharey=True)
     for axes, (title, found) in zip(grid, groups.items(), strict=False):
         for row, name in enumerate(names):
             metrics = found.get(name, {})
@@ -196,7 +197,7 @@ def _share(value: float) -> str:
 
 
 def training_curves(records: Sequence[Record], arrays: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """Validation loss by epoch: mean over seeds, and the range of the seeds."""
+    """Validation error by epoch, penalties apart: mean over seeds, and the range of the seeds."""
     histories: dict[Group, dict[str, list[dict[str, np.ndarray]]]] = {}
     for record in records:
         config = record["config"]
@@ -209,7 +210,7 @@ def training_curves(records: Sequence[Record], arrays: dict[str, dict[str, np.nd
             seeds = found[name]
             epochs = seeds[0]["history_epoch"]
             # Runs of another length in the same folder are another curve; show the longest.
-            same = [s["history_loss"] for s in seeds if len(s["history_epoch"]) == len(epochs)]
+            same = [s["history_mse"] for s in seeds if len(s["history_epoch"]) == len(epochs)]
             losses = np.maximum(np.stack(same), LEAST_LOSS)
             style = look(name)
             axes.fill_between(
@@ -223,7 +224,7 @@ def training_curves(records: Sequence[Record], arrays: dict[str, dict[str, np.nd
         _in_dataset_order(histories),
         draw,
         "Epoch",
-        f"Validation loss: mean and range over seeds ({LEAST_LOSS:g}: that or less)",
+        f"Validation mean squared error: mean and range over seeds ({LEAST_LOSS:g}: that or less)",
     )
 
 

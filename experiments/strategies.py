@@ -6,7 +6,8 @@ A strategy is two pure functions,
     evaluate(raw, lower, upper, hyper) -> output
 
 with progress in [0, 1], `state` of shape (T, F) and `hyper` a vector, so that one `lax.switch`
-serves every row. To add one: a row in `TRAINED`, through `constraint_row` if it is a constraint.
+serves every row. To add one: a row in `TRAINED`, through `constraint_row` if it is a constraint,
+or through `penalty_row` if it is a penalty on raw.
 """
 
 import importlib
@@ -19,13 +20,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bounded import constraints, penalties
+from bounded import constraints, metrics, penalties
+from experiments.baselines import BASELINES
 from experiments.choices import UsageError, choose
 from experiments.datasets import Dataset
 
-HYPER_LENGTH = 2
+HYPER_LENGTH = 3
+DC3_STEPS = 10
 Bound = jax.Array | None
 BOTH = ("lower", "upper")
+STACKOVERFLOW = "StackOverflow 47848606"
+
+
+def _keep_state(state, raw, lower, upper, hyper):
+    return state
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,28 +44,40 @@ class Strategy:
     train: Callable[..., tuple[jax.Array, jax.Array]]
     evaluate: Callable[..., jax.Array]
     summary: str
-    guarantee: str  # of `lower <= output <= upper`: "always", "where u >= 0" or "never"
+    guarantee: str  # that the dataset's bounds hold, on the sides it is given: one of GUARANTEES
+    source: str
     sides: tuple[str, ...] = BOTH  # the dataset's sides that it is given
     one_side: bool = False  # of two such sides, only the upper one is given
     needs: tuple[str, ...] = ()  # sides filled from the training range where they are not given
-    hyperparameters: Mapping[str, float] = field(default_factory=dict)  # with their defaults
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # the default value first
+    # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
+    update: Callable[..., jax.Array] = _keep_state
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """Their defaults."""
+        return {name: values[0] for name, values in self.grid.items()}
 
     def hyper(self, values: Mapping[str, float]) -> np.ndarray:
         """The vector that `train` and `evaluate` read."""
-        vector = [values[name] for name in self.hyperparameters]
+        vector = [values[name] for name in self.grid]
         return np.array(vector + [0] * (HYPER_LENGTH - len(vector)), np.float32)
+
+
+GUARANTEES = ("always", "where u >= 0", "never", "not stated")
 
 
 def constraint_row(
     constraint: Callable[..., jax.Array],
     summary: str,
     guarantee: str,
+    source: str,
     *,
     name: str | None = None,
     **row,
 ) -> Strategy:
     """A strategy that trains and evaluates through one constraint."""
-    names = tuple(row.get("hyperparameters", ()))
+    names = tuple(row.get("grid", ()))
 
     def evaluate(raw: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
         keywords = {key: hyper[index] for index, key in enumerate(names)}
@@ -66,15 +86,87 @@ def constraint_row(
     def train(raw, lower, upper, progress, state, hyper):
         return evaluate(raw, lower, upper, hyper), jnp.zeros((), raw.dtype)
 
-    return Strategy(name or constraint.__name__, train, evaluate, summary, guarantee, **row)
+    return Strategy(name or constraint.__name__, train, evaluate, summary, guarantee, source, **row)
 
 
-def _squared_hinge_train(raw, lower, upper, progress, state, hyper):
-    return raw, hyper[0] * penalties.squared_hinge(raw, lower, upper)
+def penalty_row(
+    penalty: Callable[..., jax.Array], name: str, summary: str, source: str, **row
+) -> Strategy:
+    """A soft strategy: the output is raw, with `penalty(raw, lower, upper, progress, state, hyper)`
+    in the loss."""
+
+    def train(raw, *rest):
+        return raw, penalty(raw, *rest)
+
+    return Strategy(name, train, _raw, summary, "never", source, **row)
 
 
-def _identity_evaluate(raw, lower, upper, hyper):
+def _raw(raw, lower, upper, hyper):
     return raw
+
+
+def _clip(raw, lower, upper, hyper):
+    return constraints.clip(raw, lower, upper)
+
+
+def _weighted(penalty: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    return lambda raw, lower, upper, progress, state, hyper: hyper[0] * penalty(raw, lower, upper)
+
+
+def _log_barrier(raw, lower, upper, progress, state, hyper):
+    sharpness = penalties.geometric_schedule(progress, hyper[0], hyper[1])
+    return penalties.log_barrier(raw, lower, upper, sharpness)
+
+
+def _augmented_lagrangian(raw, lower, upper, progress, state, hyper):
+    return penalties.augmented_lagrangian(raw, lower, upper, multipliers=state, penalty=hyper[0])
+
+
+def _update_multipliers(state, raw, lower, upper, hyper):
+    return penalties.update_multipliers(state, raw, lower, upper, penalty=hyper[0])
+
+
+def _clip_at_evaluation_train(raw, lower, upper, progress, state, hyper):
+    return raw, jnp.zeros((), raw.dtype)
+
+
+def _clip_after_warmup_train(raw, lower, upper, progress, state, hyper):
+    warmup, weight = hyper[0], hyper[1]
+    soft = progress < warmup
+    output = jnp.where(soft, raw, constraints.clip(raw, lower, upper))
+    return output, jnp.where(soft, weight, 0) * penalties.squared_hinge(raw, lower, upper)
+
+
+def _clip_with_displacement_train(raw, lower, upper, progress, state, hyper):
+    # The mean squared displacement of the projection from raw is the squared hinge of raw.
+    output = constraints.clip(raw, lower, upper)
+    return output, hyper[0] * penalties.squared_hinge(raw, lower, upper)
+
+
+def _dc3_evaluate(raw, lower, upper, hyper):
+    """Steps of gradient descent with momentum on the squared violation, unrolled."""
+    rate, momentum = hyper[0], hyper[1]
+    descent = jax.grad(lambda output: jnp.sum(metrics.excess(output, lower, upper) ** 2))
+    output, velocity = raw, jnp.zeros_like(raw)
+    for _ in range(DC3_STEPS):
+        velocity = momentum * velocity + rate * descent(output)
+        output = output - velocity
+    return output
+
+
+def _dc3_train(raw, lower, upper, progress, state, hyper):
+    output = _dc3_evaluate(raw, lower, upper, hyper)
+    return output, hyper[2] * penalties.squared_hinge(output, lower, upper)
+
+
+def _annealed_evaluate(raw, lower, upper, hyper):
+    return constraints.smooth_clip(raw, lower, upper, temperature=hyper[1])
+
+
+def _annealed_train(raw, lower, upper, progress, state, hyper):
+    temperature = penalties.geometric_schedule(progress, hyper[0], hyper[1])
+    output = constraints.smooth_clip(raw, lower, upper, temperature=temperature)
+    return output, jnp.zeros((), raw.dtype)
 
 
 def _offset(raw: jax.Array, lower: Bound = None, upper: Bound = None) -> jax.Array:
@@ -94,49 +186,118 @@ TRAINED = _by_name(
         constraints.identity,
         "control: no constraint",
         "never",
+        STACKOVERFLOW,
         name="unconstrained",
         sides=(),
     ),
-    constraint_row(constraints.clip, "min(max(z, l), u): Minimum", "always"),
-    constraint_row(constraints.straight_through_clip, "clip forward, identity backward", "always"),
+    constraint_row(
+        constraints.clip,
+        "min(max(z, l), u): Minimum, projection",
+        "always",
+        f"{STACKOVERFLOW}; OptNet 2017, HardNet-Aff 2024",
+    ),
+    constraint_row(
+        constraints.straight_through_clip,
+        "clip forward, identity backward",
+        "always",
+        "Bengio et al. 2013",
+    ),
+    constraint_row(
+        constraints.leaky_clip,
+        "clip forward, a small slope backward where active",
+        "always",
+        "Maas et al. 2013; Bengio et al. 2013",
+        grid={"slope": (0.1, 0.01, 0.3)},
+    ),
     constraint_row(
         constraints.smooth_clip,
         "smooth minimum and maximum",
         "always",
-        hyperparameters={"temperature": 0.1},
+        "Cook 2010; Klimek and Perelstein 2020",
+        grid={"temperature": (0.1, 0.03, 0.3)},
+    ),
+    Strategy(
+        "annealed_smooth_clip",
+        _annealed_train,
+        _annealed_evaluate,
+        "smooth_clip, its temperature falling to a floor",
+        "always",
+        "annealing as in Jang et al. 2017",
+        grid={"temperature": (1.0,), "floor": (0.03, 0.01, 0.1)},
+    ),
+    constraint_row(
+        constraints.knee_tanh,
+        "z, then a tanh that ends in the bound",
+        "always",
+        f"{STACKOVERFLOW}, moved to the bound",
+        grid={"width": (0.1, 0.03, 0.3)},
     ),
     constraint_row(
         constraints.relu_offset,
         "u - relu(z): modified ReLU",
-        "always, for one side",
+        "always",
+        STACKOVERFLOW,
         one_side=True,
     ),
     constraint_row(
         constraints.softplus_offset,
-        "u - softplus(z)",
-        "always, for one side",
+        "u - t softplus(z / t)",
+        "always",
+        "Dugas et al. 2001",
         one_side=True,
-        hyperparameters={"temperature": 1.0},
+        grid={"temperature": (1.0, 0.1, 0.3)},
+    ),
+    constraint_row(
+        constraints.squareplus_offset,
+        "u - (z + √(z² + 4t²)) / 2: an algebraic tail",
+        "always",
+        "Barron 2021",
+        one_side=True,
+        grid={"temperature": (1.0, 0.1, 0.3)},
+    ),
+    constraint_row(
+        constraints.exp_offset,
+        "u - exp(z)",
+        "always",
+        "Stan; NumPyro less_than",
+        one_side=True,
     ),
     constraint_row(
         constraints.stretched_tanh,
         "|u| tanh(z)",
-        "upper, where u >= 0",
+        "where u >= 0",
+        STACKOVERFLOW,
         sides=("upper",),
         needs=("upper",),
     ),
     constraint_row(
         constraints.half_tanh,
         "min(z, 0) + u tanh(max(z, 0))",
-        "upper, where u >= 0",
+        "where u >= 0",
+        STACKOVERFLOW,
         sides=("upper",),
         needs=("upper",),
     ),
-    constraint_row(constraints.tanh_interval, "tanh between the bounds", "always", needs=BOTH),
+    constraint_row(
+        constraints.tanh_interval,
+        "tanh between the bounds",
+        "always",
+        STACKOVERFLOW,
+        needs=BOTH,
+    ),
+    constraint_row(
+        constraints.sigmoid_interval,
+        "logistic function between the bounds",
+        "always",
+        "Stan; NumPyro interval",
+        needs=BOTH,
+        grid={"temperature": (1.0, 0.3, 3.0)},
+    ),
     constraint_row(
         constraints.tanh_interval,
         "tanh between constants: the training range",
-        "never: the input's bound is not used",
+        "never",
+        STACKOVERFLOW,
         name="tanh_range",
         sides=(),
         needs=BOTH,
@@ -144,27 +305,87 @@ TRAINED = _by_name(
     constraint_row(
         _clip_to_sequence_maximum,
         "clip, bounded above by the window's maximum",
-        "never above: a looser bound",
+        "never",
+        STACKOVERFLOW,
         name="clip_to_sequence_maximum",
         needs=("upper",),
     ),
     Strategy(
-        "squared_hinge",
-        _squared_hinge_train,
-        _identity_evaluate,
-        "raw, and a squared penalty on its violation",
+        "clip_at_evaluation",
+        _clip_at_evaluation_train,
+        _clip,
+        "train free, clip when evaluated",
+        "always",
+        "post-processing",
+    ),
+    Strategy(
+        "clip_after_warmup",
+        _clip_after_warmup_train,
+        _clip,
+        "raw with a squared hinge for a share of training, then clip",
+        "always",
+        "HardNet: Min and Azizan 2024",
+        grid={"warmup": (0.1, 0.3, 0.5), "weight": (1.0, 10.0)},
+    ),
+    Strategy(
+        "clip_with_displacement",
+        _clip_with_displacement_train,
+        _clip,
+        "clip, and a weight on |output - raw|²",
+        "always",
+        "ENFORCE: Lastrucci and Schweidtmann 2025",
+        grid={"weight": (0.1, 0.01, 1.0)},
+    ),
+    Strategy(
+        "dc3_correction",
+        _dc3_train,
+        _dc3_evaluate,
+        f"{DC3_STEPS} unrolled gradient steps on the squared violation",
         "never",
-        hyperparameters={"weight": 1.0},
+        "DC3 without equalities: Donti et al. 2021",
+        grid={"rate": (0.1, 0.01, 0.3), "momentum": (0.5,), "weight": (1.0, 10.0)},
+    ),
+    penalty_row(
+        _weighted(penalties.hinge),
+        "hinge",
+        "raw, and a penalty on its violation",
+        "Nocedal and Wright 2006, 17.2",
+        grid={"weight": (1.0, 0.1, 10.0)},
+    ),
+    penalty_row(
+        _weighted(penalties.squared_hinge),
+        "squared_hinge",
+        "raw, and a squared penalty on its violation",
+        "Nocedal and Wright 2006, 17.1",
+        grid={"weight": (1.0, 10.0, 100.0)},
+    ),
+    penalty_row(
+        _log_barrier,
+        "log_barrier",
+        "raw, and an extended logarithmic barrier that sharpens",
+        "Kervadec et al. 2022",
+        grid={"sharpness": (5.0,), "last_sharpness": (500.0, 50.0, 5000.0)},
+    ),
+    penalty_row(
+        _augmented_lagrangian,
+        "augmented_lagrangian",
+        "raw, and multipliers of its violation by output position",
+        "Hestenes 1969, Powell 1969; Fioretto et al. 2020",
+        grid={"penalty": (1.0, 0.1, 10.0)},
+        update=_update_multipliers,
     ),
     constraint_row(
         _offset,
         "control: u - z, the offset without its constraint",
         "never",
+        "control for the offsets",
         name="offset_unconstrained",
         one_side=True,
     ),
 )
-"""Strategies with a network; the baselines below have none."""
+"""Strategies with a network; the baselines have none."""
+
+EVERY_STRATEGY = (*TRAINED, *BASELINES)
 
 
 def resolve(name: str) -> Strategy:
@@ -186,7 +407,7 @@ def resolve(name: str) -> Strategy:
         ) from error
     finally:
         sys.path.pop(0)
-    return constraint_row(constraint, "the user's own", "not stated", name=name)
+    return constraint_row(constraint, "the user's own", "not stated", module, name=name)
 
 
 def check_fit(strategy: Strategy, dataset: Dataset) -> None:
@@ -242,41 +463,3 @@ def select_bounds(
     }
     sources = bound_sources(strategy, batch)
     return [available[sources[side]][side] if sources[side] else None for side in BOTH]
-
-
-def _bound_or_range(dataset: Dataset, split: str) -> np.ndarray:
-    """The upper bound, or the lower one where there is no upper; constant where infinite."""
-    side = "lower" if dataset.upper is None else "upper"
-    constant = dataset.target_range()[side]
-    bound = dataset.part(split)[side]
-    return np.where(np.isinf(bound), constant, bound)
-
-
-def _scaled_bound_baseline(dataset: Dataset, split: str) -> np.ndarray:
-    bound, target = _bound_or_range(dataset, "train"), dataset.part("train")["targets"]
-    power = (bound**2).sum((0, 1))
-    factor = (bound * target).sum((0, 1)) / np.where(power == 0, 1, power)
-    return factor * _bound_or_range(dataset, split)
-
-
-def _climatology_clipped_baseline(dataset: Dataset, split: str) -> np.ndarray:
-    part = dataset.part(split)
-    climatology = dataset.part("train")["targets"].mean(axis=0, keepdims=True)
-    shaped = jnp.broadcast_to(climatology, part["targets"].shape)
-    return np.asarray(constraints.clip(shaped, part["lower"], part["upper"]))
-
-
-BASELINES: dict[str, tuple[Callable[[Dataset, str], np.ndarray], str]] = {
-    "bound": (_bound_or_range, "the bound itself"),
-    "climatology_clipped": (
-        _climatology_clipped_baseline,
-        "the training mean by step and feature, clipped by the bounds",
-    ),
-    "scaled_bound": (
-        _scaled_bound_baseline,
-        "the bound times its least-squares factor, by feature",
-    ),
-}
-"""Untrained rows: a function from a dataset and a split to an output, and what it is."""
-
-EVERY_STRATEGY = (*TRAINED, *BASELINES)

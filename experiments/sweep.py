@@ -18,14 +18,15 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments import report, store
+from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.datasets import DATASETS, SPLITS, Dataset, load
 from experiments.executors import run_here
 from experiments.plan import PRESETS, Cell, Plan, cells, identity, make_plan
-from experiments.strategies import BASELINES, TRAINED, Strategy, check_fit, resolve
+from experiments.strategies import TRAINED, Strategy, check_fit, resolve
 
 ROOT = Path(__file__).parent.parent
 
@@ -102,15 +103,14 @@ def run_sweep(
 def _lay_out(
     plan: Plan,
 ) -> tuple[dict[str, Dataset], list[Strategy], list[list[Cell]]]:
-    """The datasets, every strategy a cell may name, and the cells in groups that run together."""
+    """The datasets, the strategies with a network, and the cells in groups that run together."""
     datasets = {name: load(name) for name in plan.datasets}
-    chosen = [resolve(name) for name in plan.strategies if name not in BASELINES]
-    strategies = list({row.name: row for row in (*TRAINED.values(), *chosen)}.values())
+    strategies = [resolve(name) for name in plan.strategies if name not in BASELINES]
     groups: dict[tuple[str, str], list[Cell]] = {}
     for name, dataset in datasets.items():
         for strategy in strategies:
             check_fit(strategy, dataset)
-        for cell in cells(plan, dataset, chosen):
+        for cell in cells(plan, dataset, strategies):
             groups.setdefault((name, cell["backbone"]), []).append(cell)
     return datasets, strategies, list(groups.values())
 
@@ -136,7 +136,10 @@ def source_hash() -> str:
     """SHA-256 of the sources that decide numbers."""
     files = [
         *(ROOT / "bounded").glob("*.py"),
-        *(ROOT / "experiments" / f"{name}.py" for name in ("datasets", "strategies", "training")),
+        *(
+            ROOT / "experiments" / f"{name}.py"
+            for name in ("baselines", "datasets", "strategies", "training")
+        ),
     ]
     digest = hashlib.sha256()
     for path in sorted(files):
@@ -212,12 +215,19 @@ def list_choices() -> list[Table]:
         counts = [str(len(values)) for values in (plan.strategies, plan.datasets)]
         numbers = [str(value) for value in (plan.seeds, plan.hidden, plan.epochs)]
         presets.add_row(name, *counts, ", ".join(plan.backbones), *numbers)
-    strategies = Table("strategy", "what it is", "holds", "hyperparameters")
+    strategies = Table(
+        Column("strategy", no_wrap=True),
+        "what it is",
+        "holds",
+        "hyperparameters: default, rest of grid",
+        "source",
+    )
     for row in TRAINED.values():
-        values = ", ".join(f"{key} {value:g}" for key, value in row.hyperparameters.items())
-        strategies.add_row(row.name, row.summary, row.guarantee, values)
+        holds = row.guarantee + " (one side)" * row.one_side
+        values = "; ".join(f"{name}: {_listed(grid)}" for name, grid in row.grid.items())
+        strategies.add_row(row.name, row.summary, holds, values, row.source)
     for name, (_, text) in BASELINES.items():
-        strategies.add_row(name, f"baseline, untrained: {text}", "", "")
+        strategies.add_row(name, f"baseline, untrained: {text}", "", "", "")
     datasets = Table("dataset", "role", "what it is", "windows", "bounds", "unit")
     for name, entry in DATASETS.items():
         found = load(name)
@@ -226,6 +236,10 @@ def list_choices() -> list[Table]:
             name, entry.role, entry.summary, shape, ", ".join(found.sides()), entry.unit
         )
     return [presets, strategies, datasets]
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ hyperparameters, the learning rate and the seed are data. So one compilation ser
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import optax
 from flax import nnx
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.stages import Lowered
 
 from bounded import metrics
 from bounded.autoencoder import LSTMAutoencoder
@@ -59,7 +61,7 @@ class State(NamedTuple):
     parameters: Any
     optimizer: Any
     best_parameters: Any
-    best_loss: jax.Array
+    best_raw: jax.Array  # theirs, on validation
     epoch: jax.Array
     strategy_state: jax.Array  # (T, F)
 
@@ -215,7 +217,7 @@ def _compile(
     mesh = Mesh(devices, ("cells",))
     replicated, divided = PartitionSpec(), PartitionSpec("cells")
 
-    def compiled(function: Callable, *cells: Any, donate: tuple[int, ...] = ()) -> Callable:
+    def lower(function: Callable, *cells: Any, donate: tuple[int, ...] = ()) -> Lowered:
         def on_device(data: Any, *cells: Any) -> Any:
             if on_cpu:
                 return lax.map(lambda cell: function(data, *cell), cells)
@@ -228,7 +230,7 @@ def _compile(
             out_specs=divided,
             check_vma=False,
         )
-        return jax.jit(mapped, donate_argnums=donate).lower(data, *cells).compile()
+        return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
 
     initialize, advance, finish = _cell_functions(backbone, settings, strategies, data)
     jobs = Job(
@@ -238,13 +240,14 @@ def _compile(
         jax.ShapeDtypeStruct((batch,), jnp.uint32),
     )
     states = jax.eval_shape(jax.vmap(initialize, (None, 0)), data, jobs)
-    return _Compiled(
-        initialize=compiled(initialize, jobs),
-        advance=compiled(advance, jobs, states, donate=(2,)),
-        finish=compiled(finish, jobs, states),
-        batch=batch,
-        replicated=NamedSharding(mesh, replicated),
-    )
+    lowered = [
+        lower(advance, jobs, states, donate=(2,)),
+        lower(finish, jobs, states),
+        lower(initialize, jobs),
+    ]
+    with ThreadPoolExecutor() as pool:
+        advance, finish, initialize = pool.map(Lowered.compile, lowered)
+    return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated))
 
 
 def _cell_functions(
@@ -279,6 +282,9 @@ def _cell_functions(
         branches = [partial(function, strategy) for strategy in strategies]
         return lax.switch(job.strategy, branches, *operands)
 
+    # The branches of a switch hold what differs between strategies, entry by entry; reductions
+    # stay outside, where they are compiled once.
+
     def training(
         strategy: Strategy, data: dict, part: dict, job: Job, progress: Any, state: jax.Array
     ) -> Callable:
@@ -290,20 +296,34 @@ def _cell_functions(
         bounds = select_bounds(strategy, part["lower"], part["upper"], data["range"])
         return strategy.evaluate(raw, *bounds, job.hyper)
 
+    def squared_error(output: jax.Array, part: dict) -> jax.Array:
+        return jnp.mean((output - part["targets"]) ** 2)
+
     def objective(
         data: dict, job: Job, raw: jax.Array, part: dict, progress: Any, state: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """The training loss and its derivative to raw; taken inside the branch, so that no
-        branch's residuals are carried out of the switch."""
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The training loss, its derivative to raw, and the state as the batch would have it."""
+
+        def of(strategy: Strategy, raw: jax.Array) -> tuple[jax.Array, ...]:
+            train = training(strategy, data, part, job, progress, state)
+            (output, penalty), pullback = jax.vjp(train, raw)
+            error_slope = 2 * (output - part["targets"]) / output.size
+            (slope,) = pullback((error_slope, jnp.ones_like(penalty)))
+            bounds = select_bounds(strategy, part["lower"], part["upper"], data["range"])
+            return output, penalty, slope, strategy.update(state, raw, *bounds, job.hyper)
+
+        output, penalty, slope, proposal = switch(job, of, raw)
+        return squared_error(output, part) + penalty, slope, proposal
+
+    def final_loss(data: dict, job: Job, raw: jax.Array, part: dict, state: jax.Array) -> jax.Array:
+        """The loss of what would be evaluated, with the penalty of the end of training."""
 
         def of(strategy: Strategy, raw: jax.Array) -> tuple[jax.Array, jax.Array]:
-            def loss(raw: jax.Array) -> jax.Array:
-                output, penalty = training(strategy, data, part, job, progress, state)(raw)
-                return jnp.mean((output - part["targets"]) ** 2) + penalty
+            penalty = training(strategy, data, part, job, 1.0, state)(raw)[1]
+            return evaluate(strategy, data, part, job, raw), penalty
 
-            return jax.value_and_grad(loss)(raw)
-
-        return switch(job, of, raw)
+        output, penalty = switch(job, of, raw)
+        return squared_error(output, part) + penalty
 
     def measure(
         data: dict, job: Job, raw: jax.Array, part: dict, state: jax.Array
@@ -312,18 +332,17 @@ def _cell_functions(
         signs = jax.random.rademacher(keys(job)[2], raw.shape, raw.dtype)
         bounds = part["lower"], part["upper"]
 
-        def of(strategy: Strategy, raw: jax.Array) -> tuple[jax.Array, jax.Array, dict]:
+        def of(strategy: Strategy, raw: jax.Array) -> tuple[jax.Array, jax.Array, tuple]:
             train = training(strategy, data, part, job, 1.0, state)
-            health = metrics.gradient_health(train, raw, part["targets"], *bounds, signs)
-            return evaluate(strategy, data, part, job, raw), train(raw)[1], health
+            output = evaluate(strategy, data, part, job, raw)
+            return output, train(raw)[1], metrics.gradients(train, raw, signs)
 
-        output, penalty, health = switch(job, of, raw)
-        reconstruction = metrics.reconstruction(output, part["targets"])
+        output, penalty, gradients = switch(job, of, raw)
         found = {
-            "loss": reconstruction["mse"] + penalty,
-            **reconstruction,
+            "loss": squared_error(output, part) + penalty,
+            **metrics.reconstruction(output, part["targets"]),
             **metrics.violation(output, *bounds),
-            **health,
+            **metrics.gradient_health(*gradients, part["targets"], *bounds),
         }
         return found, output
 
@@ -341,7 +360,7 @@ def _cell_functions(
             parameters=parameters,
             optimizer=optimizer(job).init(parameters),
             best_parameters=parameters,
-            best_loss=jnp.array(jnp.inf),
+            best_raw=jnp.zeros(shapes["validation"]["targets"].shape),
             epoch=jnp.array(0),
             strategy_state=jnp.zeros(targets[1:]),
         )
@@ -349,46 +368,54 @@ def _cell_functions(
     def advance(data: dict, job: Job, state: State) -> tuple[State, dict]:
         updates = settings.batches_per_epoch
 
-        def update(carry: Any, index_and_rows: Any) -> tuple[Any, jax.Array]:
-            parameters, optimizer_state = carry
+        def update(carry: Any, index_and_rows: Any) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+            parameters, optimizer_state, strategy_state = carry
             index, rows = index_and_rows
             part = jax.tree.map(lambda array: array[rows], data["train"])
             progress = index / (settings.epochs * updates)
             raw, pullback = jax.vjp(lambda parameters: raw_output(parameters, part), parameters)
-            loss, slope = objective(data, job, raw, part, progress, state.strategy_state)
+            loss, slope, proposal = objective(data, job, raw, part, progress, strategy_state)
             (gradient,) = pullback(slope)
             change, optimizer_state = optimizer(job).update(gradient, optimizer_state)
-            return (optax.apply_updates(parameters, change), optimizer_state), loss
+            parameters = optax.apply_updates(parameters, change)
+            return (parameters, optimizer_state, strategy_state), (loss, proposal)
 
         def epoch(carry: Any, number: jax.Array) -> tuple[Any, jax.Array]:
             key = jax.random.fold_in(keys(job)[1], number)
             order = jax.random.permutation(key, len(data["train"]["inputs"]))
             rows = jnp.resize(order, (updates, settings.batch))
-            return lax.scan(update, carry, (number * updates + jnp.arange(updates), rows))
+            steps = number * updates + jnp.arange(updates)
+            (*trained, _), (losses, proposals) = lax.scan(update, carry, (steps, rows))
+            return (*trained, jnp.mean(proposals, axis=0)), losses
 
         numbers = state.epoch + jnp.arange(settings.evaluate_every)
-        carry = (state.parameters, state.optimizer)
-        (parameters, optimizer_state), losses = lax.scan(epoch, carry, numbers)
+        carry = (state.parameters, state.optimizer, state.strategy_state)
+        (parameters, optimizer_state, strategy_state), losses = lax.scan(epoch, carry, numbers)
         part = data["validation"]
-        row, _ = measure(data, job, raw_output(parameters, part), part, state.strategy_state)
-        better = row["loss"] < state.best_loss
-        best = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), parameters, state.best_parameters
+        raw = raw_output(parameters, part)
+        row, _ = measure(data, job, raw, part, strategy_state)
+        # Both under the present state, for multipliers change what a loss means.
+        best_loss = final_loss(data, job, state.best_raw, part, strategy_state)
+        better = (row["loss"] < best_loss) | (state.epoch == 0)
+        best_parameters, best_raw = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old),
+            (parameters, raw),
+            (state.best_parameters, state.best_raw),
         )
         state = State(
             parameters=parameters,
             optimizer=optimizer_state,
-            best_parameters=best,
-            best_loss=jnp.where(better, row["loss"], state.best_loss),
+            best_parameters=best_parameters,
+            best_raw=best_raw,
             epoch=state.epoch + settings.evaluate_every,
-            strategy_state=state.strategy_state,
+            strategy_state=strategy_state,
         )
         return state, {"epoch": state.epoch, "train_loss": jnp.mean(losses), **row}
 
     def finish(data: dict, job: Job, state: State) -> tuple[dict, jax.Array]:
         part, parameters = data["final"], state.best_parameters
         raw, pullback = jax.vjp(lambda parameters: raw_output(parameters, part), parameters)
-        _, slope = objective(data, job, raw, part, 1.0, state.strategy_state)
+        _, slope, _ = objective(data, job, raw, part, 1.0, state.strategy_state)
         found, output = measure(data, job, raw, part, state.strategy_state)
 
         def decoded(code: jax.Array) -> jax.Array:

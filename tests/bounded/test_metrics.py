@@ -45,7 +45,7 @@ def test_gradient_health_by_hand():
     def strategy(raw):
         return clip(raw, lower, upper), jnp.zeros(())
 
-    found = metrics.gradient_health(strategy, raw, target, lower, upper, signs)
+    found = metrics.gradient_health(*metrics.gradients(strategy, raw, signs), target, lower, upper)
     np.testing.assert_allclose(found["gradient_dead_fraction"], 3 / 4)
     np.testing.assert_allclose(found["constraint_dead_fraction"], 3 / 4)
     np.testing.assert_allclose(found["gradient_vanishing_fraction"], 3 / 4)
@@ -58,12 +58,9 @@ def test_an_infeasible_target_does_not_count_as_blocked():
     target = jnp.array([[[2.0], [0.5]]])
     upper = jnp.ones_like(raw)
     found = metrics.gradient_health(
-        lambda z: (clip(z, upper=upper), 0.0 * z.sum()),
-        raw,
+        *metrics.gradients(lambda z: (clip(z, upper=upper), 0.0 * z.sum()), raw, raw),
         target,
-        None,
-        upper,
-        jnp.ones_like(raw),
+        upper=upper,
     )
     np.testing.assert_allclose(found["blocked_fraction"], 1 / 2)
 
@@ -75,7 +72,7 @@ def test_a_penalty_revives_what_the_constraint_kills():
     def strategy(raw):
         return clip(raw, -ones, ones), squared_hinge(raw, -ones, ones)
 
-    found = metrics.gradient_health(strategy, raw, raw, -ones, ones, ones)
+    found = metrics.gradient_health(*metrics.gradients(strategy, raw, ones), raw, -ones, ones)
     assert found["gradient_dead_fraction"] == 0
     np.testing.assert_allclose(found["constraint_dead_fraction"], 2 / 3)
 

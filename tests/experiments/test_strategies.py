@@ -3,44 +3,106 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bounded import penalties
+from bounded.constraints import smooth_clip
+from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.datasets import load
 from experiments.strategies import (
-    BASELINES,
+    BOTH,
+    GUARANTEES,
+    HYPER_LENGTH,
     TRAINED,
     bound_sources,
     resolve,
     select_bounds,
 )
+from tests.bounded import reference
 
 SIDES = [("upper",), ("lower",), ("lower", "upper")]
 
 
-def run(strategy, sides, raw, lower, upper):
-    given = {"lower": lower if "lower" in sides else None}
-    given["upper"] = upper if "upper" in sides else None
-    constants = {"lower": jnp.array([-0.5]), "upper": jnp.array([0.5])}
-    bounds = select_bounds(strategy, given["lower"], given["upper"], constants)
-    hyper = strategy.hyper(strategy.hyperparameters)
-    state = jnp.zeros(raw.shape[1:])
-    trained, penalty = strategy.train(raw, *bounds, 0.5, state, hyper)
-    return trained, penalty, strategy.evaluate(raw, *bounds, hyper)
+CONSTANTS = {"lower": jnp.array([-0.5]), "upper": jnp.array([0.5])}
+
+
+def bounds_of(strategy, sides, raw, lower=-1.0, upper=1.0):
+    given = {"lower": lower, "upper": upper}
+    given = {side: jnp.broadcast_to(bound, raw.shape) for side, bound in given.items()}
+    return select_bounds(strategy, *(given[s] if s in sides else None for s in BOTH), CONSTANTS)
+
+
+def run(strategy, sides, raw, lower=-1.0, upper=1.0, progress=0.5, state=None, **hyper):
+    """What a row trains on, its penalty, and what it evaluates to."""
+    bounds = bounds_of(strategy, sides, raw, lower, upper)
+    vector = strategy.hyper(strategy.hyperparameters | hyper)
+    state = jnp.zeros(raw.shape[1:]) if state is None else state
+    trained, penalty = strategy.train(raw, *bounds, progress, state, vector)
+    return trained, penalty, strategy.evaluate(raw, *bounds, vector)
+
+
+def slope(name, progress=0.5, state=None, **hyper):
+    """Derivative of the training objective, sum(output) + penalty, to RAW under |y| <= 1."""
+
+    def objective(raw):
+        output, penalty, _ = run(TRAINED[name], BOTH, raw, progress=progress, state=state, **hyper)
+        return jnp.sum(output) + penalty
+
+    return jax.grad(objective)(RAW)[..., 0]
+
+
+RAW = jnp.array([[[-3.0], [-0.5], [0.5], [2.0]]])
 
 
 @pytest.mark.parametrize("sides", SIDES, ids="+".join)
 @pytest.mark.parametrize("name", TRAINED)
-def test_every_strategy_runs_on_every_kind_of_dataset(name, sides):
+def test_every_strategy_runs_on_every_kind_of_dataset_and_keeps_its_guarantee(name, sides):
     raw = jnp.linspace(-3, 3, 24).reshape(4, 6, 1)
-    lower, upper = -jnp.ones_like(raw), jnp.ones_like(raw)
-    trained, penalty, output = run(TRAINED[name], sides, raw, lower, upper)
+    upper = jnp.array([0.25, 1, 0.25, 1, 0.25, 1])[None, :, None]
+    strategy = TRAINED[name]
+    hyper = {"rate": 0.01} if name == "dc3_correction" else {}
+    trained, penalty, output = run(strategy, sides, raw, -upper, upper, **hyper)
     assert trained.shape == output.shape == raw.shape
     assert penalty.shape == ()
-    assert penalty >= 0
-    if TRAINED[name].guarantee == "always":
-        assert "upper" not in sides or (output <= upper).all()
-        assert "lower" not in sides or (output >= lower).all()
-    if TRAINED[name].guarantee == "always, for one side":
-        assert (output <= upper).all() if "upper" in sides else (output >= lower).all()
+    assert jnp.isfinite(penalty)
+    held = {
+        "upper": "upper" not in sides or (output <= upper).all(),
+        "lower": "lower" not in sides or (output >= -upper).all(),
+    }
+    sources = bound_sources(strategy, sides)
+    given = [side for side in BOTH if sources[side] == "dataset"]
+    if strategy.guarantee in ("always", "where u >= 0"):
+        assert all(held[side] for side in given)
+    elif "upper" in sides:
+        assert not all(held.values())
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in TRAINED.items() if row.guarantee == "where u >= 0"]
+)
+def test_where_u_is_negative_the_conditional_guarantees_end(name):
+    raw = jnp.zeros((1, 2, 1))
+    assert (run(TRAINED[name], ["upper"], raw, upper=-1.0)[2] > -1).all()
+
+
+@pytest.mark.parametrize("row", TRAINED.values(), ids=lambda row: row.name)
+def test_every_row_is_documented(row):
+    assert row.guarantee in GUARANTEES
+    assert row.summary
+    assert row.source
+    assert len(row.grid) <= HYPER_LENGTH
+    assert all(len(set(values)) == len(values) > 0 for values in row.grid.values())
+    assert np.prod([len(values) for values in row.grid.values()]) <= 6
+    assert list(row.hyper(row.hyperparameters)[: len(row.grid)]) == [
+        np.float32(values[0]) for values in row.grid.values()
+    ]
+
+
+def test_every_constraint_and_penalty_has_a_row():
+    named = {"identity": "unconstrained"}
+    for name in reference.FORMULAS.keys() | {"identity"}:
+        assert named.get(name, name) in TRAINED
+    for name in ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian"):
+        assert TRAINED[name].guarantee == "never"
 
 
 def test_sides_that_are_needed_and_lacking_come_from_the_training_range():
@@ -60,20 +122,93 @@ def test_sides_that_are_needed_and_lacking_come_from_the_training_range():
     assert bound_sources(TRAINED["unconstrained"], ["upper"]) == {"lower": None, "upper": None}
 
 
-def test_the_soft_row_penalises_raw_and_returns_it():
-    raw = jnp.full((2, 3, 1), 3.0)
-    trained, penalty, output = run(TRAINED["squared_hinge"], ["upper"], raw, None, raw - 2)
-    np.testing.assert_array_equal(output, raw)
-    np.testing.assert_array_equal(trained, raw)
-    assert penalty == 4
+@pytest.mark.parametrize("name", ["hinge", "squared_hinge", "log_barrier", "augmented_lagrangian"])
+def test_the_soft_rows_penalise_raw_and_return_it(name):
+    trained, penalty, output = run(TRAINED[name], ["upper"], RAW, upper=0.0)
+    np.testing.assert_array_equal(output, RAW)
+    np.testing.assert_array_equal(trained, RAW)
+    assert penalty > 0
+    if name != "log_barrier":
+        assert run(TRAINED[name], ["upper"], RAW, upper=5.0)[1] == 0
+
+
+def test_weights_scale_the_penalties():
+    for name in ("hinge", "squared_hinge"):
+        single, double = (run(TRAINED[name], BOTH, RAW, weight=w)[1] for w in (1.0, 2.0))
+        np.testing.assert_allclose(double, 2 * single)
+
+
+def test_the_barrier_sharpens_with_progress():
+    of = [run(TRAINED["log_barrier"], BOTH, RAW, progress=p)[1] for p in (0.0, 0.5, 1.0)]
+    expected = [penalties.log_barrier(RAW, -1.0, 1.0, t) for t in (5.0, 50.0, 500.0)]
+    np.testing.assert_allclose(of, expected, rtol=1e-5)
+
+
+def test_multipliers_start_at_zero_and_grow_where_raw_violates():
+    row = TRAINED["augmented_lagrangian"]
+    hyper = row.hyper(row.hyperparameters)
+    state = row.update(jnp.zeros((4, 1)), RAW, *bounds_of(row, BOTH, RAW), hyper)
+    np.testing.assert_allclose(state[:, 0], [2, 0, 0, 1])
+    grown = run(row, BOTH, RAW, state=state)[1] - run(row, BOTH, RAW)[1]
+    np.testing.assert_allclose(grown, (2 * 2 + 1 * 1) / 4, rtol=1e-6)
+
+
+def test_clip_at_evaluation_trains_free():
+    trained, penalty, output = run(TRAINED["clip_at_evaluation"], BOTH, RAW)
+    np.testing.assert_array_equal(trained, RAW)
+    assert penalty == 0
+    np.testing.assert_array_equal(output, jnp.clip(RAW, -1, 1))
+
+
+def test_clip_after_warmup_is_soft_first_and_hard_later():
+    row = TRAINED["clip_after_warmup"]
+    trained, penalty, output = run(row, BOTH, RAW, progress=0.09)
+    np.testing.assert_array_equal(trained, RAW)
+    np.testing.assert_allclose(penalty, (2**2 + 1) / 4)
+    np.testing.assert_array_equal(output, jnp.clip(RAW, -1, 1))
+    trained, penalty, _ = run(row, BOTH, RAW, progress=0.1)
+    np.testing.assert_array_equal(trained, jnp.clip(RAW, -1, 1))
+    assert penalty == 0
+
+
+def test_the_displacement_revives_dead_entries():
+    np.testing.assert_array_equal(slope("clip"), [[0, 1, 1, 0]])
+    weight = TRAINED["clip_with_displacement"].hyperparameters["weight"]
+    found = slope("clip_with_displacement")
+    np.testing.assert_allclose(found, [[weight * -2 * 2 / 4, 1, 1, weight * 2 / 4]])
+    projected, penalty, _ = run(TRAINED["clip_with_displacement"], BOTH, RAW)
+    np.testing.assert_allclose(penalty, weight * jnp.mean((projected - RAW) ** 2), rtol=1e-6)
+
+
+def test_dc3_steps_towards_the_bounds_with_momentum():
+    expected, velocity = np.array([-3.0, -0.5, 0.5, 2]), np.zeros(4)
+    for _ in range(10):
+        outside = np.maximum(expected - 1, 0) - np.maximum(-1 - expected, 0)
+        velocity = 0.5 * velocity + 0.1 * 2 * outside
+        expected = expected - velocity
+    _, penalty, output = run(TRAINED["dc3_correction"], BOTH, RAW)
+    np.testing.assert_allclose(output[0, :, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(penalty, penalties.squared_hinge(output, -1.0, 1.0), rtol=1e-6)
+    # A step of half the gradient of the squared violation is the projection.
+    _, _, output = run(TRAINED["dc3_correction"], BOTH, RAW, rate=0.5, momentum=0.0)
+    np.testing.assert_array_equal(output, jnp.clip(RAW, -1, 1))
+
+
+def test_annealing_ends_at_the_floor():
+    row = TRAINED["annealed_smooth_clip"]
+    floor = row.hyperparameters["floor"]
+    at_end, _, output = run(row, BOTH, RAW, progress=1.0)
+    expected = smooth_clip(RAW, -1.0, 1.0, temperature=floor)
+    np.testing.assert_allclose(at_end, expected, rtol=1e-6)
+    np.testing.assert_array_equal(output, expected)
+    at_start, _, _ = run(row, BOTH, RAW, progress=0.0)
+    np.testing.assert_allclose(at_start, smooth_clip(RAW, -1.0, 1.0, temperature=1.0), rtol=1e-6)
+    assert (jnp.abs(slope("annealed_smooth_clip", progress=0.0)) > 0.05).all()
 
 
 def test_one_switch_serves_every_row():
     raw = jnp.linspace(-3, 3, 24).reshape(4, 6, 1)
-    rows = [
-        lambda raw, row=row: run(row, ["upper"], raw, None, jnp.ones_like(raw))[2]
-        for row in TRAINED.values()
-    ]
+    rows = [lambda raw, row=row: run(row, ["upper"], raw, upper=1.0)[2] for row in TRAINED.values()]
     found = jax.jit(lambda index: jax.lax.switch(index, rows, raw))(list(TRAINED).index("clip"))
     np.testing.assert_array_equal(found, jnp.minimum(raw, 1))
 

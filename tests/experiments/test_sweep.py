@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from experiments import report, store, sweep
+from experiments.baselines import BASELINES
+from experiments.datasets import DATASETS
 from experiments.figures import look
 from experiments.plan import PRESETS, cells, identity, make_plan
 from experiments.statistics import COLUMNS, over_seeds, spread, summary
-from experiments.strategies import BASELINES, EVERY_STRATEGY, TRAINED
+from experiments.strategies import EVERY_STRATEGY, TRAINED
+from experiments.training import BACKBONES
 
 SMOKE = ["--preset", "smoke", "--seeds", "1"]
 METRICS = {
@@ -207,9 +210,14 @@ def test_a_folder_without_a_sweep_and_a_damaged_record_are_refused(copy, tmp_pat
     assert "is not a record" in capsys.readouterr().err
 
 
-def test_the_default_preset_covers_the_study():
-    plan = make_plan("default")
+def test_the_presets_cover_the_study():
+    plan = make_plan("full")
     assert set(plan.strategies) == {*TRAINED, *BASELINES}
+    assert set(plan.datasets) == set(DATASETS)
+    assert plan.backbones == BACKBONES
+    plan = make_plan("default")
+    assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
+    assert len(plan.strategies) > 15
     assert {"household_hourly", "irradiance", "irradiance_autoencoder", "dew_point"} <= set(
         plan.datasets
     )

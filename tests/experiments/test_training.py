@@ -38,6 +38,12 @@ def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
     assert_same(together[1], runner.run(CELLS[:2])[1])
 
 
+def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
+    few = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name, *_ in CELLS])
+    for cell in CELLS:
+        assert_same(few.run([cell])[0], runner.run([cell])[0])
+
+
 def test_one_compilation_serves_strategies_seeds_rates_and_datasets_of_one_shape(runner):
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
@@ -86,7 +92,7 @@ def test_training_agrees_with_a_plain_loop():
     """Two updates of Adam by hand: the same weights, batches and loss as the compiled runner."""
     dataset = load("irradiance")
     settings = Settings(hidden=4, epochs=1, batches_per_epoch=2, batch=8)
-    rows = [constraint_row(clip, "", "always")]
+    rows = [constraint_row(clip, "", "always", "")]
     result = Runner(dataset, "conditioned", settings, rows).run([("clip", {}, 1e-2, 5)])[0]
 
     weights, shuffling, _ = jax.random.split(jax.random.key(5), 3)
@@ -124,6 +130,20 @@ def test_the_parameters_with_the_best_validation_loss_are_kept():
     best = result.history["loss"].argmin()
     assert best < len(result.history["loss"]) - 1
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
+
+
+def test_the_state_is_updated_once_an_epoch_and_weighs_on_both_candidates():
+    """Multipliers alone change the loss: with no learning, the parameters stay the first."""
+    settings = Settings(hidden=4, epochs=6, batches_per_epoch=3, batch=8)
+    runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["augmented_lagrangian"]])
+    first, second = runner.run(
+        [("augmented_lagrangian", {"penalty": p}, 0.0, 3) for p in (0.0, 1.0)]
+    )
+    assert settings.evaluate_every == 3
+    np.testing.assert_array_equal(first.history["loss"], first.history["mse"])
+    penalty = second.history["loss"] - second.history["mse"]
+    assert penalty[1] > 1.5 * penalty[0] > 0
+    assert second.metrics["mse"] == first.metrics["mse"]
 
 
 def test_training_lowers_the_loss():
