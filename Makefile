@@ -11,7 +11,7 @@ sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
 
 test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.experiments $(VENV)/.dev  ## check style and types
 	$(VENV)/bin/ruff check .

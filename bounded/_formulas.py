@@ -78,30 +78,37 @@ leaky_clip.defjvps(
 )
 
 
+@jax.custom_jvp
 def _sigmoid(x: jax.Array) -> jax.Array:
     """The logistic function, with both tails from exp(-|x|)."""
     tail = jnp.exp(-jnp.abs(x))
     return jnp.where(x < 0, tail, 1) / (1 + tail)
 
 
+@jax.custom_jvp
 def _sigmoid_slope(x: jax.Array) -> jax.Array:
     """`σ(x) σ(-x)`, an even function."""
     tail = jnp.exp(-jnp.abs(x))
     return tail / (1 + tail) ** 2
 
 
+_sigmoid.defjvps(lambda dot, output, x: _sigmoid_slope(x) * dot)
+_sigmoid_slope.defjvps(lambda dot, output, x: -jnp.tanh(x / 2) * output * dot)
+
+
 def _sech_squared(x: jax.Array) -> jax.Array:
     return 4 * _sigmoid_slope(2 * x)
 
 
-def _bounded_magnitude(x: jax.Array) -> jax.Array:
-    """|x|, kept where twice of it is finite, so that its product with 0 is 0."""
-    return jnp.minimum(jnp.abs(x), jnp.finfo(x.dtype).max / 2)
+def _within_range(x: jax.Array) -> jax.Array:
+    """x where twice of it is finite, so that its product with 0 is 0."""
+    largest = jnp.finfo(x.dtype).max / 2
+    return jnp.clip(x, -largest, largest)
 
 
 def _sigmoid_moment(x: jax.Array) -> jax.Array:
     """`x σ(x) σ(-x)`."""
-    return jnp.sign(x) * _bounded_magnitude(x) * _sigmoid_slope(x)
+    return _within_range(x) * _sigmoid_slope(x)
 
 
 def _softplus_tail(x: jax.Array) -> jax.Array:
@@ -109,10 +116,14 @@ def _softplus_tail(x: jax.Array) -> jax.Array:
     return jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
+@jax.custom_jvp
 def _softplus_slope(x: jax.Array) -> jax.Array:
     """`softplus(x) - x σ(x)`, the derivative of `t softplus(z / t)` to t at x = z / t; even."""
-    x = _bounded_magnitude(x)
+    x = jnp.abs(_within_range(x))
     return _softplus_tail(x) + x * _sigmoid(-x)
+
+
+_softplus_slope.defjvps(lambda dot, output, x: -_sigmoid_moment(x) * dot)
 
 
 @jax.custom_jvp
@@ -127,47 +138,68 @@ softplus.defjvps(
 )
 
 
-def _half_hypotenuse(z: jax.Array, temperature: jax.Array) -> jax.Array:
-    """`√(z² + 4t²) / 2`, without squaring what may overflow."""
+def _quarter_hypotenuse(z: jax.Array, temperature: jax.Array) -> jax.Array:
+    """`√(z² + 4t²) / 4`, without a square or a sum that may overflow."""
     half = jnp.abs(z) / 2
     longer, shorter = jnp.maximum(half, temperature), jnp.minimum(half, temperature)
-    return longer * jnp.sqrt(1 + (shorter / longer) ** 2)
+    return longer / 2 * jnp.sqrt(1 + (shorter / longer) ** 2)
 
 
 @jax.custom_jvp
 def squareplus(z: jax.Array, temperature: jax.Array) -> jax.Array:
     """`(z + √(z² + 4t²)) / 2`; below zero by its reciprocal, which keeps its digits."""
-    above = jnp.abs(z) / 2 + _half_hypotenuse(z, temperature)
-    return jnp.where(z < 0, temperature * (temperature / above), above)
+    half_above = jnp.abs(z) / 4 + _quarter_hypotenuse(z, temperature)
+    return jnp.where(z < 0, temperature * (temperature / 2 / half_above), 2 * half_above)
 
 
 squareplus.defjvps(
-    lambda dot, output, z, temperature: output / _half_hypotenuse(z, temperature) / 2 * dot,
-    lambda dot, output, z, temperature: temperature / _half_hypotenuse(z, temperature) * dot,
+    lambda dot, output, z, temperature: output / 4 / _quarter_hypotenuse(z, temperature) * dot,
+    lambda dot, output, z, temperature: temperature / 2 / _quarter_hypotenuse(z, temperature) * dot,
 )
+
+
+def _in_temperatures(distance: jax.Array, temperature: jax.Array) -> jax.Array:
+    """`distance / t`; an infinite one stays so, and does not depend on t."""
+    infinite = jnp.isinf(distance)
+    return jnp.where(infinite, distance, jnp.where(infinite, 0, distance) / temperature)
 
 
 @jax.custom_jvp
 def smooth_clip(
     raw: jax.Array, lower: jax.Array, upper: jax.Array, temperature: jax.Array
 ) -> jax.Array:
-    bend = _softplus_tail((raw - lower) / temperature) - _softplus_tail((upper - raw) / temperature)
-    return clip(clip(raw, lower, upper) + temperature * bend, lower, upper)
+    from_lower = _in_temperatures(raw - lower, temperature)
+    from_upper = _in_temperatures(upper - raw, temperature)
+    bend = temperature * (_softplus_tail(from_lower) - _softplus_tail(from_upper))
+    wide = clip(raw, lower, upper) + bend
+    # Of an interval narrower than the bend the difference above keeps no digits.
+    size = _in_temperatures(upper - lower, temperature)
+    growth = jnp.expm1(jnp.minimum(size, 1))
+    narrow = jnp.where(
+        from_lower < from_upper,
+        lower + temperature * jnp.log1p(_sigmoid(-from_upper) * growth),
+        upper - temperature * jnp.log1p(_sigmoid(-from_lower) * growth),
+    )
+    return clip(jnp.where(size < 1, narrow, wide), lower, upper)
 
 
 smooth_clip.defjvps(
     lambda dot, output, raw, lower, upper, temperature: (
-        _sigmoid((raw - lower) / temperature)
-        * _sigmoid((upper - raw) / temperature)
-        * -jnp.expm1((lower - upper) / temperature)
+        _sigmoid(_in_temperatures(raw - lower, temperature))
+        * _sigmoid(_in_temperatures(upper - raw, temperature))
+        * -jnp.expm1(_in_temperatures(lower - upper, temperature))
         * dot
     ),
-    lambda dot, output, raw, lower, upper, temperature: _sigmoid((lower - raw) / temperature) * dot,
-    lambda dot, output, raw, lower, upper, temperature: _sigmoid((raw - upper) / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: (
+        _sigmoid(_in_temperatures(lower - raw, temperature)) * dot
+    ),
+    lambda dot, output, raw, lower, upper, temperature: (
+        _sigmoid(_in_temperatures(raw - upper, temperature)) * dot
+    ),
     lambda dot, output, raw, lower, upper, temperature: (
         (
-            _softplus_slope((raw - lower) / temperature)
-            - _softplus_slope((upper - raw) / temperature)
+            _softplus_slope(_in_temperatures(raw - lower, temperature))
+            - _softplus_slope(_in_temperatures(upper - raw, temperature))
         )
         * dot
     ),
@@ -207,7 +239,7 @@ def _knee_rest(place: jax.Array) -> jax.Array:
 
 def _knee_slope(place: jax.Array) -> jax.Array:
     """`1 - tanh(x) - (1 - x) sech²(x)`, the derivative of that in raw's units to the width."""
-    place = _bounded_magnitude(place)
+    place = _within_range(place)
     tail = jnp.exp(-2 * place)
     return 2 * tail * (2 * place - 1 + tail) / (1 + tail) ** 2
 

@@ -4,17 +4,20 @@ Every function here broadcasts and promotes its arguments as `jnp.clip` does and
 `jit`, `vmap`, `grad`, `jvp` and `scan`. What they share:
 
 * `raw` is floating point, of any shape; `lower` and `upper` broadcast to it. `None` and ±inf
-  both mean "no bound": such an entry passes raw through on that side.
+  both mean "no bound": such an entry passes raw through on that side. Which sides are *given*
+  is decided by `None` alone.
+* Hyperparameters are scalars, or arrays that broadcast to raw, and are taken in its dtype.
 * A *hard* constraint satisfies `lower <= output <= upper` exactly, in the output's dtype, for
   every finite raw. Where a docstring names a condition, the guarantee ends with it.
 * `lower > upper` at an entry: the upper bound wins, as in `jnp.clip`.
-* NaN in raw or in a bound gives NaN at that entry and nowhere else.
+* NaN in raw or in a bound gives NaN at that entry and nowhere else (`identity` ignores bounds).
 * Derivatives are those of the formula, in closed forms whose tails underflow alike on both
-  sides. "0" below means exactly 0.
+  sides, finite unless they overflow the dtype themselves. "0" below means exactly 0.
 
 Errors: `TypeError` for a raw that is not floating point; `ValueError` where no bound is given
 (`identity` apart), where a side is given that the function does not support, or missing where it
-needs both, and, where it is known at trace time, for a hyperparameter outside its range.
+needs both. Where they are known at trace time, `ValueError` also for a hyperparameter outside its
+range and for a finite bound that is infinite in the dtype of the output.
 """
 
 from collections.abc import Callable
@@ -23,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from bounded import _formulas
+from bounded import _arguments, _formulas
 
 
 def identity(
@@ -103,7 +106,7 @@ def leaky_clip(
       slope: in [0, 1], without unit.
     """
     raw, lower, upper = _prepare("leaky_clip", raw, lower, upper)
-    return _formulas.leaky_clip(raw, lower, upper, _share("slope", slope, raw.dtype))
+    return _formulas.leaky_clip(raw, lower, upper, _arguments.share("slope", slope, raw))
 
 
 def smooth_clip(
@@ -134,7 +137,7 @@ def smooth_clip(
       temperature: t > 0, in the units of raw: the width of the bend.
     """
     raw, lower, upper = _prepare("smooth_clip", raw, lower, upper)
-    temperature = _positive("temperature", temperature, raw.dtype)
+    temperature = _arguments.positive("temperature", temperature, raw)
     return _formulas.smooth_clip(raw, _formulas.at_most(lower, upper), upper, temperature)
 
 
@@ -166,7 +169,8 @@ def knee_tanh(
     """
     raw, lower, upper = _prepare("knee_tanh", raw, lower, upper)
     lower = _formulas.at_most(lower, upper)
-    width = jnp.minimum(_positive("width", width, raw.dtype), upper / 2 - lower / 2)
+    width, half = _arguments.positive("width", width, raw), upper / 2 - lower / 2
+    width = jnp.where(width < half, width, half)
     return _formulas.knee_tanh(raw, lower, upper, width)
 
 
@@ -176,7 +180,7 @@ def relu_offset(
     """A nonnegative distance below the bound: `u - relu(z)`; above a lower bound, `l + relu(-z)`.
 
     Hard, for one side. Derivative to raw: -1 where z > 0, else 0 (mirrored for a lower bound);
-    to the bound: 1. The same function as `clip` of `u - z`: note the sign, a larger raw gives a
+    to the bound: 1. Its values are those of `clip` of `u - z`: note the sign, a larger raw gives a
     smaller output.
 
     The "modified ReLU" of StackOverflow 47848606.
@@ -212,7 +216,7 @@ def softplus_offset(
     """
 
     def distance(z: jax.Array) -> jax.Array:
-        return _formulas.softplus(z, _positive("temperature", temperature, z.dtype))
+        return _formulas.softplus(z, _arguments.positive("temperature", temperature, z))
 
     return _offset("softplus_offset", distance, raw, lower, upper)
 
@@ -241,7 +245,7 @@ def squareplus_offset(
     """
 
     def distance(z: jax.Array) -> jax.Array:
-        return _formulas.squareplus(z, _positive("temperature", temperature, z.dtype))
+        return _formulas.squareplus(z, _arguments.positive("temperature", temperature, z))
 
     return _offset("squareplus_offset", distance, raw, lower, upper)
 
@@ -365,8 +369,8 @@ def sequence_maximum(bound: ArrayLike, axis: int = -2) -> jax.Array:
     """The bound's maximum over time, to bound every step of a window alike: `max_t u_t`.
 
     A bound helper, not a constraint: `clip(raw, upper=sequence_maximum(upper))`. **It is a looser
-    bound**: the output may exceed u wherever u lies below its maximum. Derivative: 1 to the
-    largest entry, shared equally by ties.
+    bound**: the output may exceed u wherever u lies below its maximum; one step without a bound
+    (inf) frees the whole window. Derivative: 1 to the largest entry, shared equally by ties.
 
     Args:
       bound: an upper bound, of shape (..., T, F).
@@ -400,32 +404,14 @@ def _prepare(
     dtype = jnp.result_type(raw, *bounds)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name} needs real bounds, got {dtype}.")
-    lower = jnp.asarray(-jnp.inf if lower is None else lower, dtype)
-    upper = jnp.asarray(jnp.inf if upper is None else upper, dtype)
+    lower = _arguments.bound("lower", -jnp.inf if lower is None else lower, dtype)
+    upper = _arguments.bound("upper", jnp.inf if upper is None else upper, dtype)
     raw, lower, upper = jnp.broadcast_arrays(jnp.asarray(raw, dtype), lower, upper)
     return (
         raw,
         jnp.where(jnp.isinf(lower), -jnp.inf, lower),
         jnp.where(jnp.isinf(upper), jnp.inf, upper),
     )
-
-
-def _positive(name: str, value: ArrayLike, dtype: jnp.dtype) -> jax.Array:
-    value = jnp.asarray(value, dtype)
-    _require((value > 0) & jnp.isfinite(value), f"{name} must be positive and finite", value)
-    return value
-
-
-def _share(name: str, value: ArrayLike, dtype: jnp.dtype) -> jax.Array:
-    value = jnp.asarray(value, dtype)
-    _require((value >= 0) & (value <= 1), f"{name} must lie in [0, 1]", value)
-    return value
-
-
-def _require(valid: jax.Array, message: str, value: jax.Array) -> None:
-    """Raise where a hyperparameter is known when the function is traced, and is not valid."""
-    if not isinstance(valid, jax.core.Tracer) and not bool(jnp.all(valid)):
-        raise ValueError(f"{message} in {value.dtype}, got {value}.")
 
 
 def _refuse_lower(name: str, lower: ArrayLike | None) -> None:
@@ -483,7 +469,7 @@ def _interval(
             "Give it, or use clip or smooth_clip, which take one side."
         )
     raw, lower, upper = _prepare(name, raw, lower, upper)
-    temperature = _positive("temperature", temperature, raw.dtype)
+    temperature = _arguments.positive("temperature", temperature, raw)
     unbounded = jnp.isinf(lower) | jnp.isinf(upper)
     low, high = jnp.where(unbounded, 0, lower), jnp.where(unbounded, 0, upper)
     inside = _formulas.sigmoid_interval(raw, _formulas.at_most(low, high), high, temperature)

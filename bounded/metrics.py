@@ -69,16 +69,20 @@ def violation(
 
     `violation_rate` and `violation_rate_1e-4`: share of entries outside by more than 0 and 1e-4;
     `violation_mean`, `violation_max`: of the distance outside, over all entries;
-    `active_fraction`: share of entries exactly on a bound.
+    `active_fraction`: share of entries exactly on a bound. All but that are NaN where an output is.
     """
     distance = excess(output, lower, upper)
+
+    def share_beyond(limit: float) -> jax.Array:
+        return jnp.mean(jnp.where(jnp.isnan(distance), jnp.nan, distance > limit))
+
     active = jnp.zeros_like(output, bool)
     for bound in (lower, upper):
         if bound is not None:
             active |= output == bound
     return {
-        "violation_rate": jnp.mean(distance > 0),
-        "violation_rate_1e-4": jnp.mean(distance > 1e-4),
+        "violation_rate": share_beyond(0),
+        "violation_rate_1e-4": share_beyond(1e-4),
         "violation_mean": jnp.mean(distance),
         "violation_max": jnp.max(distance),
         "active_fraction": jnp.mean(active),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from bounded import _arguments
 from bounded.metrics import excess, sum_over_sides
 
 
@@ -70,13 +71,15 @@ def log_barrier(
       output: what the bound is asked of, any shape.
       lower: lower bound, broadcastable to output.
       upper: upper bound, broadcastable to output.
-      sharpness: t > 0.
+      sharpness: t > 0, in the inverse units of output.
+
+    Raises:
+      ValueError: for a sharpness that is not positive, where it is known at trace time.
     """
-    sharpness = jnp.asarray(sharpness, output.dtype)
-    start = 1 / sharpness**2
+    sharpness = _arguments.positive("sharpness", sharpness, output)
 
     def barrier(beyond: jax.Array) -> jax.Array:
-        inside = beyond <= -start
+        inside = beyond * sharpness * sharpness <= -1
         logarithm = -jnp.log(-jnp.where(inside, beyond, -1)) / sharpness
         tangent = sharpness * beyond + (2 * jnp.log(sharpness) + 1) / sharpness
         return jnp.where(inside, logarithm, tangent)
@@ -119,9 +122,11 @@ def augmented_lagrangian(
       penalty: ρ >= 0.
 
     Raises:
-      ValueError: where the multipliers do not fit the output's last axes.
+      ValueError: where the multipliers do not fit the output's last axes, or for a negative
+        penalty, where it is known at trace time.
     """
     _check_multipliers(multipliers, output)
+    penalty = _arguments.nonnegative("penalty", penalty, output)
     distance = excess(output, lower, upper)
     weight = jnp.broadcast_to(multipliers, output.shape) + penalty / 2 * distance
     return jnp.mean(weight * distance)
@@ -145,9 +150,11 @@ def update_multipliers(
       penalty: ρ >= 0, as in `augmented_lagrangian`.
 
     Raises:
-      ValueError: where the multipliers do not fit the output's last axes.
+      ValueError: where the multipliers do not fit the output's last axes, or for a negative
+        penalty, where it is known at trace time.
     """
     _check_multipliers(multipliers, output)
+    penalty = _arguments.nonnegative("penalty", penalty, multipliers)
     windows = tuple(range(output.ndim - multipliers.ndim))
     return multipliers + penalty * jnp.mean(excess(output, lower, upper), axis=windows)
 

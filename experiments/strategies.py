@@ -59,7 +59,13 @@ class Strategy:
         return {name: values[0] for name, values in self.grid.items()}
 
     def hyper(self, values: Mapping[str, float]) -> np.ndarray:
-        """The vector that `train` and `evaluate` read."""
+        """The vector that `train` and `evaluate` read.
+
+        Raises:
+          UsageError: for a name that is not a hyperparameter of this row.
+        """
+        for name in values:
+            choose(f"hyperparameter of {self.name}", name, self.grid)
         vector = [values[name] for name in self.grid]
         return np.array(vector + [0] * (HYPER_LENGTH - len(vector)), np.float32)
 

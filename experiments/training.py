@@ -37,7 +37,7 @@ class Settings:
     hidden: int = 64  # hidden units of encoder and decoder
     epochs: int = 60  # of `batches_per_epoch` updates each
     batches_per_epoch: int = 16  # the same on every dataset, so that updates are
-    batch: int = 32  # windows a batch, drawn without replacement within an epoch
+    batch: int = 32  # windows a batch; within an epoch none comes again before all have come
     clip_norm: float = 1.0  # of the gradient's global norm
 
     @property

@@ -441,10 +441,12 @@ def test_intervals_need_both_sides(function):
     ],
     ids=name_of,
 )
-def test_a_scale_that_is_not_positive_is_refused(function, name, value):
+def test_a_scale_that_is_not_positive_is_refused_also_when_traced(function, name, value):
     bounds = {"upper": 1.0} | ({"lower": 0.0} if function in INTERVALS else {})
-    with pytest.raises(ValueError, match=f"{name} must be positive and finite in float32, got"):
-        function(jnp.ones(3), **bounds, **{name: value})
+    given = partial(function, **bounds, **{name: value})
+    for run in (given, jax.jit(given), lambda raw: jax.eval_shape(given, raw)):
+        with pytest.raises(ValueError, match=f"{name} must be positive and finite in float32, got"):
+            run(jnp.ones(3))
 
 
 @pytest.mark.parametrize("slope", [-0.1, 1.1, np.nan])
@@ -456,6 +458,38 @@ def test_a_slope_outside_its_range_is_refused(slope):
 def test_a_temperature_too_small_for_the_dtype_is_refused():
     with pytest.raises(ValueError, match="in float16"):
         smooth_clip(jnp.ones(3, jnp.float16), upper=1.0, temperature=1e-9)
+
+
+@pytest.mark.parametrize("upper", [-1e5, np.int32(-70000), np.array([1, 1e5])], ids=str)
+def test_a_finite_bound_that_the_dtype_cannot_hold_is_refused(upper):
+    raw = jnp.ones(2, jnp.float16)
+    if isinstance(upper, np.ndarray):  # a float32 array widens the output, a scalar does not
+        assert clip(raw, upper=upper.astype(np.float32)).dtype == jnp.float32
+        upper = upper.astype(int)
+    with pytest.raises(ValueError, match="upper has finite values that are infinite in float16"):
+        clip(raw, upper=upper)
+
+
+@pytest.mark.parametrize("scales", [[0.1, 0.2, 0.3], [[0.5], [0.25]]], ids=str)
+def test_hyperparameters_broadcast_to_raw(scales):
+    raw, scales = jnp.linspace(-2, 2, 6).reshape(2, 3), jnp.array(scales)
+    for function, name in (
+        (leaky_clip, "slope"),
+        (smooth_clip, "temperature"),
+        (knee_tanh, "width"),
+        (squareplus_offset, "temperature"),
+    ):
+        given = partial(function, upper=1.0)
+        each = jnp.broadcast_to(scales, raw.shape)
+        found, slopes = jax.vjp(lambda z, g=given, n=name: g(z, **{n: scales}), raw)
+        for index in np.ndindex(raw.shape):
+            one, slope_of_one = jax.vjp(
+                lambda z, g=given, n=name, s=each[index]: g(z, **{n: s}), raw[index]
+            )
+            np.testing.assert_allclose(found[index], one, rtol=1e-6)
+            np.testing.assert_allclose(
+                slopes(jnp.ones_like(raw))[0][index], slope_of_one(jnp.ones(()))[0], rtol=1e-6
+            )
 
 
 def test_an_overflowing_formula_leaves_the_gradients_of_unbounded_entries_alone():

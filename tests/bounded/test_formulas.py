@@ -122,14 +122,54 @@ def test_the_algebraic_tail_outlives_the_exponential_one():
     np.testing.assert_allclose(slope(constraints.squareplus_offset), [-1e-6, -1e-18], rtol=1e-5)
 
 
-def test_second_derivatives_exist():
-    def curvature(function):
-        return jax.grad(jax.grad(function))(0.3)
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "sides", "hyper"),
+    [case for case in CASES if case[0] in ("smooth_clip", "knee_tanh", "sigmoid_interval")]
+    + [case for case in CASES if case[0] in ("softplus_offset", "squareplus_offset")],
+    ids=str,
+)
+def test_second_derivatives_match_finite_differences_of_the_first(name, sides, hyper):
+    """To raw and the hyperparameter, at places where an absolute value inside could show."""
+    constraint = getattr(constraints, name)
+    (parameter, value), step = *hyper.items(), 1e-5
 
-    sigmoid = 1 / (1 + np.exp(-0.7))
-    found = curvature(lambda z: constraints.smooth_clip(z, upper=1.0, temperature=1.0))
-    np.testing.assert_allclose(found, -sigmoid * (1 - sigmoid), rtol=1e-5)
-    found = curvature(lambda z: constraints.squareplus_offset(z, upper=0.0))
-    np.testing.assert_allclose(found, -2 / (0.09 + 4) ** 1.5, rtol=1e-5)
-    found = curvature(lambda z: constraints.knee_tanh(z, upper=1.0, width=1.0))
-    np.testing.assert_allclose(found, -2 * np.tanh(0.3) / np.cosh(0.3) ** 2, rtol=1e-5)
+    def slopes(raw, value):
+        return jnp.stack(
+            jax.grad(lambda z, v: constraint(z, **sides, **{parameter: v}), (0, 1))(raw, value)
+        )
+
+    raws = {0.0, 0.3, -0.7, *sides.values()} - ({0.0} if name == "squareplus_offset" else set())
+    for raw in raws:
+        if name == "knee_tanh" and raw in (0.0, -1.0, 1.0, -2.0, 2.0, 1.5, -1.5):
+            raw += 0.01  # off the knees' ends, where the second derivative jumps
+        found = jnp.stack(jax.jacfwd(slopes, (0, 1))(raw, value))
+        expected = jnp.stack(
+            [
+                (slopes(raw + step, value) - slopes(raw - step, value)) / (2 * step),
+                (slopes(raw, value + step) - slopes(raw, value - step)) / (2 * step),
+            ]
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, found.T, rtol=1e-9, atol=1e-12)
+
+
+def test_an_interval_narrower_than_the_bend_keeps_its_digits():
+    raw = np.array([-10, 0.1, 0.5, 0.9, 10], np.float16)
+    for temperature in (0.5, 2, 128, 1000):
+        found = constraints.smooth_clip(raw, 0.0, 1.0, temperature=temperature)
+        x = raw.astype(float) / temperature
+        exact = temperature * (np.logaddexp(0, x) - np.logaddexp(0, x - 1 / temperature))
+        np.testing.assert_allclose(found, exact, rtol=4e-3, atol=1e-7)
+        assert (np.diff(found) >= 0).all()
+
+
+def test_squareplus_stays_in_range_at_large_temperatures():
+    for raw, upper, temperature in ((-65504, 60000, 5000), (-65504, 65504, 30000)):
+        raw, upper = np.float16(raw), np.float16(upper)
+        found, slope = jax.value_and_grad(constraints.squareplus_offset)(
+            raw, upper=upper, temperature=temperature
+        )
+        root = np.hypot(float(raw), 2 * temperature)
+        np.testing.assert_allclose(found, float(upper) - (float(raw) + root) / 2, rtol=2e-3)
+        np.testing.assert_allclose(slope, -(1 + float(raw) / root) / 2, rtol=1e-2)

@@ -37,6 +37,12 @@ def test_violation_without_a_bound_is_zero():
     assert all(value == 0 for value in found.values())
 
 
+def test_a_nan_output_is_not_feasible():
+    found = metrics.violation(jnp.array([[[jnp.nan], [0.0]]]), upper=jnp.ones((1, 2, 1)))
+    assert jnp.isnan(found["violation_rate"])
+    assert jnp.isnan(found["violation_rate_1e-4"])
+
+
 def test_gradient_health_by_hand():
     raw, target = jnp.array([[[-2.0], [0.5], [2], [3]]]), jnp.array([[[-1.0], [0.5], [1], [0.5]]])
     lower, upper = jnp.full(raw.shape, -1.0), jnp.full(raw.shape, 1.0)

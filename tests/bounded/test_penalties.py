@@ -173,6 +173,26 @@ def test_multipliers_that_do_not_fit_are_refused(shape):
         augmented_lagrangian(jnp.zeros((4, 2, 1)), upper=1.0, multipliers=jnp.zeros(shape))
 
 
+@pytest.mark.parametrize("sharpness", [256, 500, 5000])
+def test_a_sharp_barrier_is_finite_in_float16(sharpness):
+    output = jnp.array([0, -1e-7, 1, -1], jnp.float16)
+    for entry in output:
+        value, slope = jax.value_and_grad(log_barrier)(
+            entry, upper=jnp.float16(0), sharpness=sharpness
+        )
+        assert np.isfinite(value)
+        assert 0 <= slope <= sharpness
+
+
+def test_hyperparameters_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="sharpness must be positive"):
+        log_barrier(jnp.ones(2), upper=1.0, sharpness=0.0)
+    with pytest.raises(ValueError, match="penalty must be nonnegative"):
+        lagrangian(jnp.ones(2), upper=1.0, penalty=-1.0)
+    with pytest.raises(ValueError, match="penalty must be nonnegative"):
+        update_multipliers(jnp.zeros(2), jnp.ones(2), upper=1.0, penalty=-1.0)
+
+
 def test_geometric_schedule():
     found = geometric_schedule(jnp.array([0, 0.5, 1]), 5.0, 500.0)
     np.testing.assert_allclose(found, [5, 50, 500], rtol=1e-6)

@@ -97,6 +97,11 @@ def test_every_row_is_documented(row):
     ]
 
 
+def test_an_unknown_hyperparameter_is_refused():
+    with pytest.raises(UsageError, match=r"Did you mean 'temperature'\?"):
+        TRAINED["smooth_clip"].hyper({"temprature": 5.0})
+
+
 def test_every_constraint_and_penalty_has_a_row():
     named = {"identity": "unconstrained"}
     for name in reference.FORMULAS.keys() | {"identity"}:
