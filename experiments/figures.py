@@ -77,9 +77,41 @@ def draw_all(folder: Path, records: Sequence[Record]) -> list[Path]:
         paths = []
         for name, figure in drawn.items():
             paths.append(target / f"{name}.png")
-            figure.savefig(paths[-1])
-            plt.close(figure)
+            save(figure, paths[-1])
     return paths
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def throughput(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Training throughput by stack, a panel a shape; whiskers from the lowest to the highest."""
+    shown = [row for row in rows if "spread" in row and row["stack"] != "sgemm"]
+    keys = ("hidden", "steps", "features", "batch")
+    shapes = list(dict.fromkeys(tuple(row[key] for key in keys) for row in shown))
+    stacks = list(dict.fromkeys(row["stack"] for row in shown))
+    with plt.rc_context(STYLE):
+        figure, grid = _grid(len(shapes), width=3.4, height=0.28 * len(stacks) + 0.6, sharey=True)
+        for axes, shape in zip(grid, shapes, strict=True):
+            for row in shown:
+                if tuple(row[key] for key in keys) != shape:
+                    continue
+                place, rate = stacks.index(row["stack"]), row["sequences_per_second"]
+                low, high = row["spread"]
+                color = "#0072B2" if row["stack"].startswith("bounded") else "#999999"
+                axes.barh(place, rate, color=color, height=0.7)
+                axes.plot([low, high], [place, place], color="black", linewidth=1)
+                axes.text(high, place, f" {rate:,.0f}", va="center", fontsize=8)
+            hidden, steps, features, batch = shape
+            axes.set_title(f"{hidden} hidden, {steps} steps × {features}, batch {batch}")
+            axes.set_yticks(range(len(stacks)), stacks)
+            axes.set_ylim(len(stacks) - 0.5, -0.5)
+            axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
+            axes.grid(axis="y", visible=False)
+        figure.supxlabel("Sequences trained a second (median; line: lowest to highest)", fontsize=9)
+    return figure
 
 
 def loss_violation(spreads: dict[tuple[str, str, str], dict[str, Spread]]) -> Figure:

@@ -135,11 +135,10 @@ class Runner:
           on_epochs: called with the cells times epochs of each compiled chunk, after it.
         """
         started = time.perf_counter()
-        jobs = self._jobs(cells)
-        state = self._compiled.initialize(self._data, jobs)
+        jobs, state = self.begin(cells)
         rows = []
         for _ in range(self._settings.epochs // self._settings.evaluate_every):
-            state, row = self._compiled.advance(self._data, jobs, state)
+            state, row = self.advance(jobs, state)
             rows.append(jax.device_get(row))
             on_epochs(self._settings.evaluate_every * len(cells))
         final, examples = jax.device_get(self._compiled.finish(self._data, jobs, state))
@@ -154,6 +153,15 @@ class Runner:
             )
             for index in range(len(cells))
         ]
+
+    def begin(self, cells: Sequence[tuple[str, dict[str, float], float, int]]) -> tuple[Job, State]:
+        """The cells as arrays, and their state before training."""
+        jobs = self._jobs(cells)
+        return jobs, self._compiled.initialize(self._data, jobs)
+
+    def advance(self, jobs: Job, state: State) -> tuple[State, dict]:
+        """A chunk of epochs: the new state (the old one is used up) and a row of the history."""
+        return self._compiled.advance(self._data, jobs, state)
 
     def _result(
         self,

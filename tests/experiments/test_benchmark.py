@@ -2,10 +2,11 @@ import jax.numpy as jnp
 
 from bounded import constraints
 from experiments import benchmark
+from experiments.stacks import Shape
 
 
 def test_constraint_overhead_covers_every_constraint():
-    seconds = benchmark.constraint_overhead(hidden=2, steps=3, batch=2, rounds=2, calls=1)
+    seconds = benchmark.constraint_overhead(Shape(2, 3, 1, 2), rounds=2, calls=1)
     names = list(seconds)
     assert names[0] == "identity"
     assert len(names) == 14
