@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bounded.constraints import clip
-from bounded.lstm import lstm
+from bounded.lstm import lstm, project
 
 Constraint = Callable[..., jax.Array]
 
@@ -119,6 +119,6 @@ class _LSTM(nnx.Module):
 
     def __call__(self, inputs: jax.Array, steps: int | None = None) -> jax.Array:
         """Hidden states (B, steps, H) of inputs (B, steps, F), or (B, 1, F) read at every step."""
-        projected = jnp.einsum("gf,btf->tgb", self.kernel[...], inputs) + self.bias[None, :, None]
+        projected = project(self.kernel[...], self.bias[...], inputs.transpose(1, 2, 0))
         hidden = lstm(projected, self.recurrent[...], steps or inputs.shape[1])
         return hidden.transpose(2, 0, 1)

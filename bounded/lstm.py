@@ -1,16 +1,51 @@
-"""One LSTM layer: a scan over time."""
+"""One LSTM layer: a scan over time with a hand-derived backward pass.
+
+Arrays put time first, then features, then the batch. XLA's CPU runtime pays for every operation
+of a loop, and its products are fastest as `weights @ columns`; so the loops hold one product
+and a few elementwise operations a step, and all that does not depend on the step before is done
+for all steps at once, outside.
+"""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+FEW_FEATURES = 4
 
+
+def project(kernel: jax.Array, bias: jax.Array, inputs: jax.Array) -> jax.Array:
+    """The inputs' share of the gates, `kernel @ inputs[t] + bias` for every step.
+
+    Args:
+      kernel: (4H, F), gates in the order input, forget, cell, output.
+      bias: (4H,).
+      inputs: (steps, F, B).
+
+    Returns:
+      (steps, 4H, B), as `lstm` reads it.
+    """
+    features = inputs.shape[1]
+    if features > FEW_FEATURES:
+        product = jnp.einsum("gf,tfb->tgb", kernel, inputs)
+    else:  # on CPU a few sums of columns cost less than a product and its transposition
+        columns = [
+            kernel[None, :, index, None] * inputs[:, None, index] for index in range(features)
+        ]
+        product = sum(columns[1:], columns[0])
+    return product + bias[None, :, None]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def lstm(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
     """Hidden states of an LSTM layer (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
     With `i, f, g, o` the four blocks of `projected[t] + recurrent @ h[t-1]`,
-    `c[t] = σ(f) c[t-1] + σ(i) tanh(g)` and `h[t] = σ(o) tanh(c[t])`, from zero states. Features
-    come first and the batch last, the fastest form of the step's product on CPU.
+    `c[t] = σ(f) c[t-1] + σ(i) tanh(g)` and `h[t] = σ(o) tanh(c[t])`, from zero states.
+
+    The backward pass is written by hand, so there is no forward mode (`jvp`, `jacfwd`) and no
+    second derivative through it: use `lstm_scan`, the same function without it, for those.
 
     Args:
       projected: the inputs' share of the gates, bias included: (steps, 4H, B), or (1, 4H, B)
@@ -24,6 +59,19 @@ def lstm(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
     Raises:
       ValueError: if projected holds neither 1 nor `steps` steps.
     """
+    return lstm_scan(projected, recurrent, steps)
+
+
+def lstm_scan(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
+    """`lstm` as a plain scan: slower backward, but differentiable in any way and any number of
+    times."""
+    return _scan(projected, recurrent, steps)[0]
+
+
+def _scan(
+    projected: jax.Array, recurrent: jax.Array, steps: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Hidden states, cells (steps, H, B) and activated gates (steps, 4H, B)."""
     if projected.shape[0] not in (1, steps):
         raise ValueError(
             f"projected must hold 1 or {steps} steps on its first axis, got shape "
@@ -33,13 +81,77 @@ def lstm(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
 
     def step(
         carry: tuple[jax.Array, jax.Array], row: jax.Array | None
-    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
         hidden, cell = carry
         gates = (projected[0] if row is None else row) + recurrent @ hidden
         i, f, g, o = jnp.split(gates, 4)
-        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
-        return (hidden, cell), hidden
+        i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+        cell = f * cell + i * g
+        hidden = o * jnp.tanh(cell)
+        return (hidden, cell), (hidden, cell, jnp.concatenate([i, f, g, o]))
 
     zeros = jnp.zeros((recurrent.shape[1], projected.shape[2]), projected.dtype)
     return lax.scan(step, (zeros, zeros), None if every_step_alike else projected, steps)[1]
+
+
+Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, int]
+
+
+def _forward(projected: jax.Array, recurrent: jax.Array, steps: int) -> tuple[jax.Array, Residuals]:
+    hidden, cell, gates = _scan(projected, recurrent, steps)
+    return hidden, (hidden, cell, gates, recurrent, projected.shape[0])
+
+
+def _backward(
+    steps: int, residuals: Residuals, of_hidden: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    hidden, cell, gates, recurrent, rows = residuals
+    size = recurrent.shape[1]
+    i, f, g, o = jnp.split(gates, 4, axis=1)
+    squashed = jnp.tanh(cell)
+    # What the derivatives of cell and hidden state are multiplied by, on the way to the gates.
+    by_gate = jnp.concatenate(
+        [g * i * (1 - i), _before(cell) * f * (1 - f), i * (1 - g**2), squashed * o * (1 - o)],
+        axis=1,
+    )
+    by_cell = o * (1 - squashed**2)
+    is_output_gate = jnp.arange(4)[:, None, None] == 3
+    # Without the barrier XLA folds the transposition back into a slower product.
+    transposed = lax.optimization_barrier(recurrent.T)
+
+    def step(
+        carry: tuple[jax.Array, jax.Array], row: tuple[jax.Array, ...]
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        from_later, of_cell = carry
+        of_hidden, by_gate, by_cell, f = row
+        of_hidden = of_hidden + from_later
+        of_cell = of_cell + of_hidden * by_cell
+        reached = jnp.where(is_output_gate, of_hidden[None], of_cell[None])
+        of_gates = (by_gate.reshape(4, size, -1) * reached).reshape(4 * size, -1)
+        return (transposed @ of_gates, of_cell * f), of_gates
+
+    zeros = jnp.zeros_like(cell[0])
+    rows_of_loop = (of_hidden, by_gate, by_cell, f)
+    _, of_gates = lax.scan(step, (zeros, zeros), rows_of_loop, reverse=True)
+
+    def columns(x: jax.Array) -> jax.Array:
+        return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+
+    of_recurrent = columns(of_gates) @ columns(_before(hidden)).T
+    return of_gates if rows == steps else _sum_over_steps(of_gates), of_recurrent
+
+
+lstm.defvjp(_forward, _backward)
+
+
+def _before(states: jax.Array) -> jax.Array:
+    """The states of the step before, from zeros."""
+    return jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]])
+
+
+def _sum_over_steps(x: jax.Array) -> jax.Array:
+    """Sum over the first axis, kept, by halves: XLA's own on CPU takes many times as long."""
+    while len(x) > 1:
+        half = len(x) // 2
+        x = jnp.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
+    return x

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -276,6 +277,23 @@ def use_all_cores() -> None:
     jax.config.update("jax_num_cpu_devices", cores)
 
 
+def use_compilation_cache() -> None:
+    """Keep what XLA compiles in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR says
+    otherwise or the folder cannot be written to."""
+    if jax.config.jax_compilation_cache_dir:
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    # By host: what is compiled for one processor need not run on another.
+    folder = Path(base) / "bounded" / "xla" / (platform.node() or "host")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = report.make_console()
@@ -324,4 +342,5 @@ def _main(options: argparse.Namespace, console: Console) -> int:
 
 if __name__ == "__main__":
     use_all_cores()
+    use_compilation_cache()
     sys.exit(main())

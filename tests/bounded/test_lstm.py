@@ -4,20 +4,106 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from bounded.lstm import lstm
+from bounded.lstm import lstm, lstm_scan, project
+
+BATCH, STEPS, HIDDEN = 3, 7, 4
 
 
-def test_agrees_with_flax_for_copied_weights():
-    batch, steps, features, hidden = 3, 5, 2, 4
-    cell = nnx.OptimizedLSTMCell(features, hidden, rngs=nnx.Rngs(0))
-    inputs = jax.random.normal(jax.random.key(1), (batch, steps, features))
+def weights_and_inputs(features):
+    keys = jax.random.split(jax.random.key(features), 4)
+    shapes = ((4 * HIDDEN, features), (4 * HIDDEN, HIDDEN), (4 * HIDDEN,))
+    kernel, recurrent, bias = (
+        0.5 * jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=False)
+    )
+    return kernel, recurrent, bias, jax.random.normal(keys[3], (STEPS, features, BATCH))
+
+
+@pytest.mark.parametrize("features", [1, 2, 4, 5, 9])
+def test_the_projection_is_an_affine_map_of_every_step(features):
+    kernel, _, bias, inputs = weights_and_inputs(features)
+    expected = jnp.einsum("gf,tfb->tgb", kernel, inputs) + bias[None, :, None]
+    np.testing.assert_allclose(project(kernel, bias, inputs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, STEPS])
+@pytest.mark.parametrize("steps", [1, 2, STEPS])
+def test_gradients_match_automatic_differentiation_of_a_plain_scan(rows, steps):
+    if rows not in (1, steps):
+        rows = steps
+    projected = jax.random.normal(jax.random.key(0), (rows, 4 * HIDDEN, BATCH))
+    recurrent = jax.random.normal(jax.random.key(1), (4 * HIDDEN, HIDDEN))
+    cotangent = jax.random.normal(jax.random.key(2), (steps, HIDDEN, BATCH))
+
+    def gradients(layer):
+        output, pullback = jax.vjp(lambda p, r: layer(p, r, steps), projected, recurrent)
+        return output, *pullback(cotangent)
+
+    for found, expected in zip(gradients(lstm), gradients(lstm_scan), strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradients_in_double_precision_match_to_the_last_digits():
+    projected = jax.random.normal(jax.random.key(0), (STEPS, 4 * HIDDEN, BATCH))
+    recurrent = jax.random.normal(jax.random.key(1), (4 * HIDDEN, HIDDEN))
+    assert projected.dtype == jnp.float64
+
+    def gradients(layer):
+        return jax.grad(lambda p, r: jnp.sum(jnp.sin(layer(p, r, STEPS))), (0, 1))(
+            projected, recurrent
+        )
+
+    for found, expected in zip(gradients(lstm), gradients(lstm_scan), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_other_differentiation_goes_through_the_plain_scan():
+    projected = jnp.ones((STEPS, 4 * HIDDEN, BATCH))
+    recurrent = 0.1 * jnp.ones((4 * HIDDEN, HIDDEN))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda p: lstm(p, recurrent, STEPS), (projected,), (projected,))
+    _, tangent = jax.jvp(lambda p: lstm_scan(p, recurrent, STEPS), (projected,), (projected,))
+    assert jnp.isfinite(tangent).all()
+
+
+@pytest.mark.parametrize("features", [2, 6])
+def test_agrees_with_flax_for_copied_weights(features):
+    cell = nnx.OptimizedLSTMCell(features, HIDDEN, rngs=nnx.Rngs(0))
+    inputs = jax.random.normal(jax.random.key(1), (BATCH, STEPS, features))
     expected = nnx.RNN(cell)(inputs)
-
-    kernel, recurrent = cell.dense_i.kernel[...], cell.dense_h.kernel[...]
-    bias = cell.dense_h.bias[...]
-    projected = jnp.einsum("fg,btf->tgb", kernel, inputs) + bias[None, :, None]
-    found = lstm(projected, recurrent.T, steps).transpose(2, 0, 1)
+    kernel, recurrent, bias = (
+        cell.dense_i.kernel[...].T,
+        cell.dense_h.kernel[...].T,
+        cell.dense_h.bias[...],
+    )
+    projected = project(kernel, bias, inputs.transpose(1, 2, 0))
+    found = lstm(projected, recurrent, STEPS).transpose(2, 0, 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_agrees_with_torch_for_copied_weights():
+    """Outputs and gradients; needs the extra `bench`."""
+    torch = pytest.importorskip("torch", reason="torch is of the extra bench")
+    kernel, recurrent, bias, inputs = weights_and_inputs(3)
+    layer = torch.nn.LSTM(3, HIDDEN)
+    named = {"weight_ih_l0": kernel, "weight_hh_l0": recurrent, "bias_ih_l0": bias}
+    with torch.no_grad():
+        for name, value in named.items():
+            getattr(layer, name).copy_(torch.tensor(np.asarray(value)))
+        layer.bias_hh_l0.zero_()
+    output, _ = layer(torch.tensor(np.asarray(inputs)).permute(0, 2, 1))
+    output.sin().sum().backward()
+
+    def total(kernel, recurrent, bias):
+        hidden = lstm(project(kernel, bias, inputs), recurrent, STEPS)
+        return jnp.sum(jnp.sin(hidden)), hidden
+
+    gradients, hidden = jax.grad(total, (0, 1, 2), has_aux=True)(kernel, recurrent, bias)
+    np.testing.assert_allclose(hidden.transpose(0, 2, 1), output.detach().numpy(), atol=1e-5)
+    for name, found in zip(named, gradients, strict=True):
+        expected = getattr(layer, name).grad.numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_one_projection_serves_every_step():
@@ -29,5 +115,6 @@ def test_one_projection_serves_every_step():
 
 
 def test_a_step_count_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="1 or 4 steps"):
-        lstm(jnp.ones((3, 8, 2)), jnp.ones((8, 2)), 4)
+    for layer in (lstm, lstm_scan):
+        with pytest.raises(ValueError, match="1 or 4 steps"):
+            layer(jnp.ones((3, 8, 2)), jnp.ones((8, 2)), 4)
