@@ -3,12 +3,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | awk '{printf "  make %-8s", $$1; $$1 = ""; print}'
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | awk '{printf "  make %-10s", $$1; $$1 = ""; print}'
 
 setup: $(VENV)/.experiments $(VENV)/.dev  ## make the environment .venv, with all that the other targets need
 
 sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
+
+benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
+	$(RUN) -m experiments.benchmark
 
 test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests
 	$(RUN) -m pytest -n auto --dist loadfile
@@ -29,8 +32,12 @@ $(VENV)/.experiments: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --editable '.[experiments]'
 	touch $@
 
+$(VENV)/.bench: $(VENV)/.pip pyproject.toml
+	$(RUN) -m pip install --quiet --editable '.[bench]'
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --group dev
 	touch $@
 
-.PHONY: help setup sweep test lint
+.PHONY: help setup sweep benchmark test lint

@@ -93,9 +93,11 @@ def _flax_nnx(shape: Shape) -> Built:
             self.dense = nnx.Linear(hidden, shape.features, rngs=rngs)
 
         def __call__(self, inputs: jax.Array) -> jax.Array:
-            code = self.encoder(inputs)[:, -1:]
+            zeros = jnp.zeros((len(inputs), shape.hidden))
+            code = self.encoder(inputs, initial_carry=(zeros, zeros))[:, -1:]
             repeated = jnp.broadcast_to(code, (*inputs.shape[:2], code.shape[-1]))
-            return jnp.minimum(self.dense(self.decoder(repeated)), inputs)
+            hidden = self.decoder(repeated, initial_carry=(zeros, zeros))
+            return jnp.minimum(self.dense(hidden), inputs)
 
     graph, parameters, rest = nnx.split(Model(nnx.Rngs(0)), nnx.Param, ...)
     optimizer = optax.adam(LEARNING_RATE)

@@ -1,11 +1,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
 from bounded import constraints
 from bounded.autoencoder import LSTMAutoencoder
+from bounded.lstm import lstm_scan
 
 INPUTS = jax.random.normal(jax.random.key(1), (3, 5, 1))
 BOTTLENECK_AND_CONDITIONED = pytest.mark.parametrize("conditioned", [False, True])
@@ -101,3 +103,31 @@ def test_wrong_shapes_are_refused():
         model.decode(jnp.ones((3, 5)), 5)
     with pytest.raises(ValueError, match="reads the inputs"):
         model.decode(jnp.ones((3, 8)), 5)
+
+
+def test_twenty_updates_agree_with_automatic_differentiation(monkeypatch):
+    """The hand-derived backward pass leaves training where it was; later on it is chaotic."""
+    inputs = jax.random.uniform(jax.random.key(0), (8, 12, 2))
+    optimizer = optax.adam(3e-3)
+
+    def trained():
+        model = LSTMAutoencoder(2, 2, 8, constraints.clip, condition_decoder=True, rngs=nnx.Rngs(1))
+        graph, parameters = nnx.split(model)
+
+        def update(carry, _):
+            parameters, state = carry
+
+            def loss(parameters):
+                output = nnx.merge(graph, parameters)(inputs, upper=inputs)
+                return jnp.mean((output - 0.8 * inputs) ** 2)
+
+            change, state = optimizer.update(jax.grad(loss)(parameters), state)
+            return (optax.apply_updates(parameters, change), state), None
+
+        carry = (parameters, optimizer.init(parameters))
+        return jax.tree.leaves(jax.lax.scan(update, carry, length=20)[0][0])
+
+    by_hand = trained()
+    monkeypatch.setattr("bounded.autoencoder.lstm", lstm_scan)
+    for found, expected in zip(by_hand, trained(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
