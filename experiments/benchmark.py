@@ -28,8 +28,9 @@ from bounded.autoencoder import LSTMAutoencoder
 from experiments import figures, report, store
 from experiments.choices import UsageError, choose
 from experiments.datasets import load
-from experiments.stacks import SGEMM, STACKS, Shape, Stack, environment, serve
+from experiments.stacks import SGEMM, SHARE, STACKS, Shape, Stack, environment, serve
 from experiments.strategies import TRAINED
+from experiments.sweep import cores, names, use_all_cores
 from experiments.training import Runner, Settings
 
 SHAPES = (
@@ -97,11 +98,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def cores() -> list[int]:
-    on_linux = hasattr(os, "sched_getaffinity")
-    return sorted(os.sched_getaffinity(0)) if on_linux else list(range(os.cpu_count() or 1))
 
 
 def throughput(shape: Shape, stacks: Sequence[str], rounds: int) -> list[Row]:
@@ -270,7 +266,7 @@ def _loss_and_gradient(
 
     def loss(parameters: nnx.State, inputs: jax.Array, bounds: dict) -> jax.Array:
         output = nnx.merge(graph, parameters)(inputs, **bounds)
-        return jnp.mean((output - 0.8 * inputs) ** 2)
+        return jnp.mean((output - SHARE * inputs) ** 2)
 
     step = jax.jit(jax.value_and_grad(loss))
     return lambda: step(parameters, inputs, bounds)
@@ -286,10 +282,6 @@ def overhead_table(seconds: dict[str, list[float]], shape: Shape = SHAPES[0]) ->
 
 def _shapes(text: str) -> tuple[Shape, ...]:
     return tuple(Shape(*map(int, shape.split("x"))) for shape in text.split(","))
-
-
-def _stacks(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _measure_all(options: argparse.Namespace, console: Console) -> None:
@@ -323,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="hidden x steps x features x batch, comma-separated, such as 100x48x4x64",
     )
     parser.add_argument(
-        "--stacks", type=_stacks, default=tuple(STACKS), help=f"of {', '.join(STACKS)}"
+        "--stacks", type=names, default=tuple(STACKS), help=f"of {', '.join(STACKS)}"
     )
     parser.add_argument("--rounds", type=int, default=5, help="timings of each; default: 5")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"))
@@ -340,7 +332,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from experiments.sweep import use_all_cores
-
     use_all_cores()
     sys.exit(main())

@@ -243,7 +243,7 @@ def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -255,9 +255,9 @@ def parser() -> argparse.ArgumentParser:
         default="default",
         help=f"what is run where no other flag says: {', '.join(PRESETS)}; default: %(default)s",
     )
-    add("--strategies", type=_names, help="names from --list, or module:function; comma-separated")
-    add("--datasets", type=_names, help="names from --list, or paths to .npz; comma-separated")
-    add("--backbones", type=_names, help="bottleneck, conditioned; comma-separated")
+    add("--strategies", type=names, help="names from --list, or module:function; comma-separated")
+    add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
+    add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")
     add("--hidden", type=int, help="hidden units")
     add("--seeds", type=int, help="seeds of every strategy")
     add("--epochs", type=int, help="epochs, of 16 batches each")
@@ -270,11 +270,15 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    on_linux = hasattr(os, "sched_getaffinity")
+    return sorted(os.sched_getaffinity(0)) if on_linux else list(range(os.cpu_count() or 1))
+
+
 def use_all_cores() -> None:
     """One device a core on CPU, so that every core trains its own cell. Before jax starts."""
-    on_linux = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores)
+    jax.config.update("jax_num_cpu_devices", len(cores()))
 
 
 def use_compilation_cache() -> None:
