@@ -1,10 +1,13 @@
 """The LSTM autoencoder of StackOverflow 47848606, in `flax.nnx`, ending in a constraint."""
 
 from collections.abc import Callable
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from bounded.constraints import clip
 from bounded.lstm import lstm, project
@@ -29,6 +32,8 @@ class LSTMAutoencoder(nnx.Module):
       constraint: a function `(raw, lower, upper) -> output`, such as those of
         `bounded.constraints`.
       condition_decoder: whether the decoder also reads the inputs.
+      dtype: what the factors of the LSTMs' recurrent products are rounded to; `jnp.bfloat16` for
+        mixed precision. Weights, sums and outputs keep theirs.
       rngs: the generator of the initial weights.
     """
 
@@ -40,11 +45,12 @@ class LSTMAutoencoder(nnx.Module):
         constraint: Constraint = clip,
         condition_decoder: bool = False,
         *,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         decoder_features = hidden_features + (in_features if condition_decoder else 0)
-        self.encoder = _LSTM(in_features, hidden_features, rngs=rngs)
-        self.decoder = _LSTM(decoder_features, hidden_features, rngs=rngs)
+        self.encoder = _LSTM(in_features, hidden_features, dtype, rngs=rngs)
+        self.decoder = _LSTM(decoder_features, hidden_features, dtype, rngs=rngs)
         self.dense = nnx.Linear(
             hidden_features,
             out_features,
@@ -75,7 +81,7 @@ class LSTMAutoencoder(nnx.Module):
     def encode(self, inputs: jax.Array) -> jax.Array:
         """The code of each window: (B, T, in_features) to (B, hidden_features)."""
         self._check_inputs(inputs)
-        return self.encoder(inputs)[:, -1]
+        return self.encoder(inputs.shape[1], inputs)[:, -1]
 
     def decode(self, code: jax.Array, length: int, inputs: jax.Array | None = None) -> jax.Array:
         """Raw outputs, before the constraint: (B, hidden_features) to (B, length, out_features).
@@ -88,15 +94,14 @@ class LSTMAutoencoder(nnx.Module):
         if code.ndim != 2 or code.shape[1] != self.hidden_features:
             raise ValueError(f"code must be (B, {self.hidden_features}), got {code.shape}.")
         if not self.condition_decoder:
-            return self.dense(self.decoder(code[:, None], length))
+            return self.dense(self.decoder(length, code[:, None]))
         if inputs is None:
             raise ValueError(
                 "This decoder reads the inputs (condition_decoder=True), but got none: "
                 "call decode(code, length, inputs)."
             )
         self._check_inputs(inputs)
-        repeated = jnp.broadcast_to(code[:, None], (*inputs.shape[:2], code.shape[1]))
-        return self.dense(self.decoder(jnp.concatenate([repeated, inputs], axis=-1), length))
+        return self.dense(self.decoder(length, code[:, None], inputs))
 
     def _check_inputs(self, inputs: jax.Array) -> None:
         if inputs.ndim != 3 or inputs.shape[1] == 0 or inputs.shape[2] != self.in_features:
@@ -108,7 +113,9 @@ class LSTMAutoencoder(nnx.Module):
 class _LSTM(nnx.Module):
     """Weights of one layer, in the layout of `bounded.lstm.lstm`."""
 
-    def __init__(self, in_features: int, hidden_features: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, in_features: int, hidden_features: int, dtype: DTypeLike | None, *, rngs: nnx.Rngs
+    ):
         glorot = nnx.initializers.glorot_uniform(in_axis=1, out_axis=0)
         orthogonal = nnx.initializers.orthogonal()
         gates = 4 * hidden_features
@@ -116,9 +123,14 @@ class _LSTM(nnx.Module):
         self.kernel = nnx.Param(glorot(rngs.params(), (gates, in_features)))
         self.recurrent = nnx.Param(orthogonal(rngs.params(), (gates, hidden_features)))
         self.bias = nnx.Param(jnp.zeros(gates).at[forget].set(1))
+        self.dtype = dtype
 
-    def __call__(self, inputs: jax.Array, steps: int | None = None) -> jax.Array:
-        """Hidden states (B, steps, H) of inputs (B, steps, F), or (B, 1, F) read at every step."""
-        projected = project(self.kernel[...], self.bias[...], inputs.transpose(1, 2, 0))
-        hidden = lstm(projected, self.recurrent[...], steps or inputs.shape[1])
-        return hidden.transpose(2, 0, 1)
+    def __call__(self, steps: int, *parts: jax.Array) -> jax.Array:
+        """Hidden states (B, steps, H) of parts (B, steps, F), or (B, 1, F) where every step reads
+        the same, side by side on the features."""
+        splits = np.cumsum([part.shape[2] for part in parts])[:-1]
+        kernels = jnp.split(self.kernel[...], splits, axis=1)
+        biases = [self.bias[...], *[None] * (len(parts) - 1)]
+        columns = [part.transpose(1, 2, 0) for part in parts]
+        projected = reduce(jnp.add, map(project, kernels, columns, biases))
+        return lstm(projected, self.recurrent[...], steps, self.dtype).transpose(2, 0, 1)

@@ -11,34 +11,32 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
-FEW_FEATURES = 4
 
-
-def project(kernel: jax.Array, bias: jax.Array, inputs: jax.Array) -> jax.Array:
+def project(kernel: jax.Array, inputs: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """The inputs' share of the gates, `kernel @ inputs[t] + bias` for every step.
 
     Args:
       kernel: (4H, F), gates in the order input, forget, cell, output.
-      bias: (4H,).
       inputs: (steps, F, B).
+      bias: (4H,).
 
     Returns:
       (steps, 4H, B), as `lstm` reads it.
     """
-    features = inputs.shape[1]
-    if features > FEW_FEATURES:
-        product = jnp.einsum("gf,tfb->tgb", kernel, inputs)
-    else:  # on CPU a few sums of columns cost less than a product and its transposition
-        columns = [
-            kernel[None, :, index, None] * inputs[:, None, index] for index in range(features)
-        ]
-        product = sum(columns[1:], columns[0])
-    return product + bias[None, :, None]
+    if bias is not None:  # the weight of a feature that is always 1
+        kernel = jnp.concatenate([kernel, bias[:, None]], axis=1)
+        inputs = jnp.concatenate([inputs, jnp.ones_like(inputs[:, :1])], axis=1)
+    # A product a step: on CPU it is fast backward too, where the gradient of one product for all
+    # steps is a slow sum over the outer axes of two arrays.
+    return jnp.broadcast_to(kernel, (len(inputs), *kernel.shape)) @ inputs
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def lstm(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def lstm(
+    projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Hidden states of an LSTM layer (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
     With `i, f, g, o` the four blocks of `projected[t] + recurrent @ h[t-1]`,
@@ -52,6 +50,8 @@ def lstm(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
         where every step has the same.
       recurrent: recurrent weights, (4H, H), gates in the order input, forget, cell, output.
       steps: the number of steps.
+      dtype: what the recurrent products' factors are rounded to, forward and backward, such as
+        `jnp.bfloat16`; their sums, and all else, keep the dtype of projected. None: no rounding.
 
     Returns:
       The hidden states, (steps, H, B).
@@ -59,17 +59,19 @@ def lstm(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
     Raises:
       ValueError: if projected holds neither 1 nor `steps` steps.
     """
-    return lstm_scan(projected, recurrent, steps)
+    return lstm_scan(projected, recurrent, steps, dtype)
 
 
-def lstm_scan(projected: jax.Array, recurrent: jax.Array, steps: int) -> jax.Array:
+def lstm_scan(
+    projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None = None
+) -> jax.Array:
     """`lstm` as a plain scan: slower backward, but differentiable in any way and any number of
     times."""
-    return _scan(projected, recurrent, steps)[0]
+    return _scan(projected, recurrent, steps, dtype)[0]
 
 
 def _scan(
-    projected: jax.Array, recurrent: jax.Array, steps: int
+    projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Hidden states, cells (steps, H, B) and activated gates (steps, 4H, B)."""
     if projected.shape[0] not in (1, steps):
@@ -78,12 +80,13 @@ def _scan(
             f"{projected.shape}."
         )
     every_step_alike = projected.shape[0] == 1 != steps
+    rounded = recurrent.astype(dtype or recurrent.dtype)
 
     def step(
         carry: tuple[jax.Array, jax.Array], row: jax.Array | None
     ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
         hidden, cell = carry
-        gates = (projected[0] if row is None else row) + recurrent @ hidden
+        gates = (projected[0] if row is None else row) + _product(rounded, hidden)
         i, f, g, o = jnp.split(gates, 4)
         i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
         cell = f * cell + i * g
@@ -97,13 +100,15 @@ def _scan(
 Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, int]
 
 
-def _forward(projected: jax.Array, recurrent: jax.Array, steps: int) -> tuple[jax.Array, Residuals]:
-    hidden, cell, gates = _scan(projected, recurrent, steps)
+def _forward(
+    projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None
+) -> tuple[jax.Array, Residuals]:
+    hidden, cell, gates = _scan(projected, recurrent, steps, dtype)
     return hidden, (hidden, cell, gates, recurrent, projected.shape[0])
 
 
 def _backward(
-    steps: int, residuals: Residuals, of_hidden: jax.Array
+    steps: int, dtype: DTypeLike | None, residuals: Residuals, of_hidden: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     hidden, cell, gates, recurrent, rows = residuals
     size = recurrent.shape[1]
@@ -117,7 +122,7 @@ def _backward(
     by_cell = o * (1 - squashed**2)
     is_output_gate = jnp.arange(4)[:, None, None] == 3
     # Without the barrier XLA folds the transposition back into a slower product.
-    transposed = lax.optimization_barrier(recurrent.T)
+    transposed = lax.optimization_barrier(recurrent.T.astype(dtype or recurrent.dtype))
 
     def step(
         carry: tuple[jax.Array, jax.Array], row: tuple[jax.Array, ...]
@@ -128,7 +133,7 @@ def _backward(
         of_cell = of_cell + of_hidden * by_cell
         reached = jnp.where(is_output_gate, of_hidden[None], of_cell[None])
         of_gates = (by_gate.reshape(4, size, -1) * reached).reshape(4 * size, -1)
-        return (transposed @ of_gates, of_cell * f), of_gates
+        return (_product(transposed, of_gates), of_cell * f), of_gates
 
     zeros = jnp.zeros_like(cell[0])
     rows_of_loop = (of_hidden, by_gate, by_cell, f)
@@ -137,11 +142,16 @@ def _backward(
     def columns(x: jax.Array) -> jax.Array:
         return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
-    of_recurrent = columns(of_gates) @ columns(_before(hidden)).T
+    of_recurrent = _product(columns(of_gates).astype(transposed.dtype), columns(_before(hidden)).T)
     return of_gates if rows == steps else _sum_over_steps(of_gates), of_recurrent
 
 
 lstm.defvjp(_forward, _backward)
+
+
+def _product(rounded: jax.Array, columns: jax.Array) -> jax.Array:
+    """Their product, of factors in the dtype of the first and with sums in that of the second."""
+    return lax.dot(rounded, columns.astype(rounded.dtype), preferred_element_type=columns.dtype)
 
 
 def _before(states: jax.Array) -> jax.Array:

@@ -48,6 +48,7 @@ class Trainer:
 
     def __init__(self, stack: Stack, shape: Shape, cores: Sequence[int]):
         groups = [[core] for core in cores] if stack.per_core else [list(cores)]
+        self.dtype = stack.dtype
         spawn = multiprocessing.get_context("spawn")
         self._connections, self._processes = [], []
         for group in groups:
@@ -118,7 +119,7 @@ def throughput(shape: Shape, stacks: Sequence[str], rounds: int) -> list[Row]:
     rows = []
     for name, trainer in trainers.items():
         trainer.close()
-        row: Row = {"stack": name, **shape._asdict(), "dtype": "float32"}
+        row: Row = {"stack": name, **shape._asdict(), "dtype": trainer.dtype}
         if trainer.error:
             rows.append(row | {"error": trainer.error})
             continue

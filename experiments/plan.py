@@ -10,7 +10,7 @@ from experiments.baselines import BASELINES
 from experiments.choices import UsageError, choose
 from experiments.datasets import DATASETS, Dataset
 from experiments.strategies import EVERY_STRATEGY, TRAINED, Strategy, bound_sources
-from experiments.training import BACKBONES, Settings
+from experiments.training import BACKBONES, DTYPES, Settings
 
 METRIC_VERSION = 1
 LEARNING_RATE = 3e-3
@@ -27,11 +27,12 @@ class Plan:
     backbones: tuple[str, ...] = BACKBONES[:1]
     seeds: int = 2
     hidden: int = 32
+    dtype: str = "float32"  # of the factors of the recurrent products
     epochs: int = 50
 
     @property
     def settings(self) -> Settings:
-        return Settings(hidden=self.hidden, epochs=self.epochs)
+        return Settings(hidden=self.hidden, dtype=self.dtype, epochs=self.epochs)
 
 
 PRESETS = {
@@ -87,6 +88,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     for name in ("seeds", "hidden", "epochs"):
         if getattr(plan, name) < 1:
             raise UsageError(f"--{name} must be at least 1, got {getattr(plan, name)}.")
+    choose("dtype", plan.dtype, dict.fromkeys(DTYPES))
     tables: dict[str, dict[str, Any]] = {
         "strategies": {**TRAINED, **BASELINES},
         "datasets": DATASETS,
@@ -112,7 +114,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
 def cells(plan: Plan, dataset: Dataset, strategies: Sequence[Strategy]) -> list[Cell]:
     """Every cell of one dataset, as plain JSON: trained rows, then untrained baselines."""
     settings = asdict(plan.settings)
-    model = {"hidden": settings.pop("hidden")}
+    model = {name: settings.pop(name) for name in ("hidden", "dtype")}
     base = {
         "dataset": {"name": dataset.name, "hash": dataset.hash},
         "phase": "final",

@@ -2,8 +2,8 @@
 
 For `experiments.benchmark`. Every stack trains the same: LSTM encoder, its last state repeated,
 LSTM decoder, one dense layer a step, the minimum with the input; mean squared error, Adam,
-float32. A `build` imports its stack and returns `train(calls)`, which runs that many units of
-work to their end, and the sequences trained in a unit.
+float32 but for `bounded-bfloat16`. A `build` imports its stack and returns `train(calls)`, which
+runs that many units of work to their end, and the sequences trained in a unit.
 """
 
 import os
@@ -11,6 +11,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class Stack:
     packages: tuple[str, ...]  # what it needs, by import name
     environment: dict[str, str] = field(default_factory=dict)
     per_core: bool = False  # one process a core, each with its own model; else one in all
+    dtype: str = "float32"  # of the factors of the recurrent products
 
     def missing(self) -> list[str]:
         return [package for package in self.packages if find_spec(package) is None]
@@ -53,19 +55,27 @@ def _windows(shape: Shape) -> np.ndarray:
     return generator.uniform(size=size).astype(np.float32)
 
 
-def _bounded(shape: Shape) -> Built:
+def _bounded(shape: Shape, dtype: str = "float32") -> Built:
     import jax
 
     from experiments.datasets import Dataset
     from experiments.strategies import TRAINED
+    from experiments.sweep import use_all_cores
     from experiments.training import Runner, Settings
 
+    use_all_cores()
     inputs = np.concatenate([_windows(shape), np.ones((4, *_windows(shape).shape[1:]), np.float32)])
     split = np.repeat(np.arange(3, dtype=np.uint8), [len(inputs) - 4, 2, 2])
     dataset = Dataset(
         "benchmark", "study", inputs, SHARE * inputs, None, inputs, split, 1.0, "1", ""
     )
-    settings = Settings(hidden=shape.hidden, epochs=1, batches_per_epoch=UPDATES, batch=shape.batch)
+    settings = Settings(
+        hidden=shape.hidden,
+        dtype=dtype,
+        epochs=1,
+        batches_per_epoch=UPDATES,
+        batch=shape.batch,
+    )
     runner = Runner(dataset, "bottleneck", settings, [TRAINED["clip"]])
     cells = [("clip", {}, LEARNING_RATE, seed) for seed in range(runner.batch)]
     jobs, state = runner.begin(cells)
@@ -190,6 +200,7 @@ def _keras_stack(backend: str) -> Stack:
 
 STACKS = {
     "bounded": Stack(_bounded, ()),
+    "bounded-bfloat16": Stack(partial(_bounded, dtype="bfloat16"), (), dtype="bfloat16"),
     "torch-per-core": Stack(_torch, ("torch",), per_core=True),
     "torch": Stack(_torch, ("torch",)),
     "keras-tensorflow": _keras_stack("tensorflow"),
@@ -220,10 +231,6 @@ def serve(build: Callable[[Shape], Built], shape: Shape, cores: Sequence[int], c
         os.sched_setaffinity(0, cores)
     started = time.perf_counter()
     try:
-        if build is _bounded:
-            from experiments.sweep import use_all_cores
-
-            use_all_cores()
         train, sequences = build(shape)
         train(1)
     except Exception as error:

@@ -259,6 +259,7 @@ def parser() -> argparse.ArgumentParser:
     add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
     add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")
     add("--hidden", type=int, help="hidden units")
+    add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
     add("--seeds", type=int, help="seeds of every strategy")
     add("--epochs", type=int, help="epochs, of 16 batches each")
     add("--out", help="folder; default: results/PRESET")
@@ -316,7 +317,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         for table in list_choices():
             console.print(table)
         return 0
-    fields = ("strategies", "datasets", "backbones", "hidden", "seeds", "epochs")
+    fields = ("strategies", "datasets", "backbones", "hidden", "dtype", "seeds", "epochs")
     plan = make_plan(options.preset, **{name: getattr(options, name) for name in fields})
     out = Path(options.out or f"results/{options.preset}")
     if options.dry_run:

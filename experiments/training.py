@@ -27,6 +27,7 @@ from experiments.datasets import Dataset
 from experiments.strategies import HYPER_LENGTH, Strategy, select_bounds
 
 BACKBONES = ("bottleneck", "conditioned")
+DTYPES = ("float32", "bfloat16")
 EXAMPLE_QUANTILES = (0.5, 0.9)
 
 
@@ -35,6 +36,7 @@ class Settings:
     """What is compiled into a runner; the same for all its cells."""
 
     hidden: int = 64  # hidden units of encoder and decoder
+    dtype: str = "float32"  # of the factors of the recurrent products; one of DTYPES
     epochs: int = 60  # of `batches_per_epoch` updates each
     batches_per_epoch: int = 16  # the same on every dataset, so that updates are
     batch: int = 32  # windows a batch; within an epoch none comes again before all have come
@@ -271,6 +273,7 @@ def _cell_functions(
             settings.hidden,
             identity,
             condition_decoder=backbone == "conditioned",
+            dtype=settings.dtype,
             rngs=nnx.Rngs(key),
         )
 

@@ -61,8 +61,22 @@ def test_windows_do_not_see_each_other():
 def test_the_same_dense_layer_serves_every_step():
     model = make()
     code = model.encode(INPUTS)
-    hidden = model.decoder(code[:, None], 5)
+    hidden = model.decoder(5, code[:, None])
     np.testing.assert_allclose(model.decode(code, 5)[:, 3], model.dense(hidden[:, 3]), atol=1e-6)
+
+
+@BOTTLENECK_AND_CONDITIONED
+def test_mixed_precision_keeps_weights_and_outputs_in_single_precision(conditioned):
+    single = make(conditioned=conditioned)
+    mixed = LSTMAutoencoder(
+        1, 2, 8, constraints.clip, conditioned, dtype="bfloat16", rngs=nnx.Rngs(0)
+    )
+    for one, other in zip(*(jax.tree.leaves(nnx.state(m)) for m in (single, mixed)), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert other.dtype == jnp.float32
+    difference = mixed(INPUTS, upper=INPUTS + 9) - single(INPUTS, upper=INPUTS + 9)
+    assert difference.dtype == jnp.float32
+    assert 1e-6 < abs(difference).max() < 2e-2
 
 
 def test_initial_weights_are_those_of_keras():

@@ -22,7 +22,9 @@ def weights_and_inputs(features):
 def test_the_projection_is_an_affine_map_of_every_step(features):
     kernel, _, bias, inputs = weights_and_inputs(features)
     expected = jnp.einsum("gf,tfb->tgb", kernel, inputs) + bias[None, :, None]
-    np.testing.assert_allclose(project(kernel, bias, inputs), expected, atol=1e-5)
+    np.testing.assert_allclose(project(kernel, inputs, bias), expected, atol=1e-5)
+    without = project(kernel, inputs) + bias[None, :, None]
+    np.testing.assert_allclose(without, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, STEPS])
@@ -58,6 +60,40 @@ def test_gradients_in_double_precision_match_to_the_last_digits():
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+def test_mixed_precision_rounds_the_factors_and_nothing_else():
+    """Against a plain scan over factors that are rounded by hand, in the products alone."""
+    projected = jax.random.normal(jax.random.key(0), (STEPS, 4 * HIDDEN, BATCH))
+    recurrent = jax.random.normal(jax.random.key(1), (4 * HIDDEN, HIDDEN))
+
+    def rounded(x):
+        return x + jax.lax.stop_gradient(x.astype(jnp.bfloat16).astype(x.dtype) - x)
+
+    def by_hand(projected, recurrent):
+        hidden = cell = jnp.zeros((HIDDEN, BATCH))
+        for row in projected:
+            i, f, g, o = jnp.split(row + rounded(recurrent) @ rounded(hidden), 4)
+            cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+            hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+            yield hidden
+
+    expected = jnp.stack(list(by_hand(projected, recurrent)))
+    for layer in (lstm, lstm_scan):
+        found = layer(projected, recurrent, STEPS, jnp.bfloat16)
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert not np.allclose(lstm(projected, recurrent, STEPS), expected, atol=1e-4)
+
+    def total(hidden):
+        return jnp.sum(jnp.sin(hidden))
+
+    gradients = jax.grad(lambda *a: total(lstm(*a, STEPS, jnp.bfloat16)), (0, 1))
+    plain = jax.grad(lambda *a: total(jnp.stack(list(by_hand(*a)))), (0, 1))
+    pairs = zip(gradients(projected, recurrent), plain(projected, recurrent), strict=True)
+    for of_rounded, of_plain in pairs:  # backward, the cotangents are rounded as well: 2^-9 each
+        assert of_rounded.dtype == jnp.float32
+        np.testing.assert_allclose(of_rounded, of_plain, atol=0.02 * np.abs(of_plain).max())
+
+
 def test_other_differentiation_goes_through_the_plain_scan():
     projected = jnp.ones((STEPS, 4 * HIDDEN, BATCH))
     recurrent = 0.1 * jnp.ones((4 * HIDDEN, HIDDEN))
@@ -77,7 +113,7 @@ def test_agrees_with_flax_for_copied_weights(features):
         cell.dense_h.kernel[...].T,
         cell.dense_h.bias[...],
     )
-    projected = project(kernel, bias, inputs.transpose(1, 2, 0))
+    projected = project(kernel, inputs.transpose(1, 2, 0), bias)
     found = lstm(projected, recurrent, STEPS).transpose(2, 0, 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -96,7 +132,7 @@ def test_agrees_with_torch_for_copied_weights():
     output.sin().sum().backward()
 
     def total(kernel, recurrent, bias):
-        hidden = lstm(project(kernel, bias, inputs), recurrent, STEPS)
+        hidden = lstm(project(kernel, inputs, bias), recurrent, STEPS)
         return jnp.sum(jnp.sin(hidden)), hidden
 
     gradients, hidden = jax.grad(total, (0, 1, 2), has_aux=True)(kernel, recurrent, bias)

@@ -168,6 +168,7 @@ def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, monkeyp
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--epochs", "-1"], "--epochs must be at least 1, got -1"),
         (["--hidden", "0"], "--hidden must be at least 1, got 0"),
+        (["--dtype", "float16"], "Unknown dtype 'float16'. Did you mean 'bfloat16'?"),
         (["--datasets", ","], "--datasets is empty"),
         (["--out", "/proc/nothing"], "--out /proc/nothing cannot be written to"),
     ],

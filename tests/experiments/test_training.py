@@ -88,6 +88,19 @@ def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
     assert_same(good, runner.run([("clip", {}, 3e-3, 0)])[0])
 
 
+def test_mixed_precision_reaches_training():
+    """It changes the numbers, by little after two updates, and no shape or kind of them."""
+    rows = [constraint_row(clip, "", "always", "")]
+    results = {}
+    for dtype in ("float32", "bfloat16"):
+        settings = Settings(hidden=4, dtype=dtype, epochs=1, batches_per_epoch=2, batch=8)
+        runner = Runner(load("irradiance"), "bottleneck", settings, rows)
+        results[dtype] = runner.run([("clip", {}, 1e-2, 5)])[0]
+    single, mixed = (results[dtype].examples for dtype in ("float32", "bfloat16"))
+    assert single.dtype == mixed.dtype
+    assert 0 < abs(single - mixed).max() < 1e-2
+
+
 def test_training_agrees_with_a_plain_loop():
     """Two updates of Adam by hand: the same weights, batches and loss as the compiled runner."""
     dataset = load("irradiance")
