@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from bounded import constraints
+from bounded import constraints, metrics
 from experiments.datasets import Dataset
 
 
@@ -43,3 +43,12 @@ BASELINES: dict[str, tuple[Callable[[Dataset, str], np.ndarray], str]] = {
     ),
 }
 """By name: a function from a dataset and a split to an output, and what it is."""
+
+
+def measure(name: str, dataset: Dataset, split: str) -> tuple[dict[str, float], np.ndarray]:
+    """A baseline's metrics on a split, as far as there are any without a network, and output."""
+    part = dataset.part(split)
+    output = BASELINES[name][0](dataset, split)
+    found = metrics.reconstruction(output, part["targets"])
+    found |= metrics.violation(output, part["lower"], part["upper"])
+    return {name: float(value) for name, value in found.items()}, output

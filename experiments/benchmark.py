@@ -7,12 +7,10 @@ the median over rounds of the ratio within a round.
 import argparse
 import inspect
 import multiprocessing
-import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +26,10 @@ from bounded.autoencoder import LSTMAutoencoder
 from experiments import figures, report, store
 from experiments.choices import UsageError, choose
 from experiments.datasets import load
+from experiments.devices import cores, inherited, use_all_cores
 from experiments.stacks import SGEMM, SHARE, STACKS, Shape, Stack, environment, serve
 from experiments.strategies import TRAINED
-from experiments.sweep import cores, names, use_all_cores
+from experiments.sweep import names
 from experiments.training import Runner, Settings
 
 SHAPES = (
@@ -53,10 +52,8 @@ class Trainer:
         self._connections, self._processes = [], []
         for group in groups:
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(
-                target=serve, args=(stack.build, shape, group, theirs), daemon=True
-            )
-            with _environment(environment(stack, group)):
+            process = spawn.Process(target=serve, args=(stack.build, shape, theirs), daemon=True)
+            with inherited(group, environment(stack, group)):
                 process.start()
             theirs.close()
             self._connections.append(ours)
@@ -88,17 +85,6 @@ class Trainer:
 
     def _receive(self) -> list[dict]:
         return [connection.recv() for connection in self._connections]
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def throughput(shape: Shape, stacks: Sequence[str], rounds: int) -> list[Row]:

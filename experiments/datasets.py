@@ -33,6 +33,7 @@ class Dataset:
     scale: float  # what one scaled unit is, in `unit`
     unit: str
     hash: str  # of the arrays above
+    infeasible: float = 0.0  # share of targets outside their bounds
 
     def part(self, split: str) -> dict[str, np.ndarray | None]:
         """inputs, targets, lower and upper of one split."""
@@ -60,8 +61,12 @@ class Entry:
     summary: str
 
 
-def load(name: str) -> Dataset:
+def load(name: str, allow_infeasible: bool = False) -> Dataset:
     """The dataset of that name, or of that path where it ends in `.npz`.
+
+    Args:
+      name: a name of DATASETS, or a path; a dataset is named as its file, without the folder.
+      allow_infeasible: whether targets may break their bounds.
 
     Raises:
       UsageError: for an unknown name, or arrays that cannot be used: says which and where.
@@ -72,7 +77,11 @@ def load(name: str) -> Dataset:
         entry = choose("dataset", name, DATASETS)
     arrays = entry.load()
     _check(name, arrays)
-    return _scaled(name, entry, arrays)
+    broken = _infeasible(arrays)
+    if not allow_infeasible:
+        _refuse(name, arrays, broken)
+    share = float(np.any(list(broken.values()), axis=0).mean())
+    return _scaled(Path(name).name, entry, arrays, share)
 
 
 def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
@@ -128,20 +137,31 @@ def _check(name: str, arrays: dict[str, np.ndarray]) -> None:
             f"{name}: {len(inputs)} windows leave no window for {' and '.join(empty)}; "
             "every split needs one at least."
         )
-    for key, sign in (("upper", 1), ("lower", -1)):
-        if key not in arrays:
+
+
+def _infeasible(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which targets break which of their bounds."""
+    targets = arrays["targets"]
+    return {
+        key: sign * targets > sign * arrays[key].astype(np.float64)
+        for key, sign in (("upper", 1), ("lower", -1))
+        if key in arrays
+    }
+
+
+def _refuse(name: str, arrays: dict[str, np.ndarray], broken: dict[str, np.ndarray]) -> None:
+    for key, where in broken.items():
+        if not where.any():
             continue
-        beyond = np.argwhere(sign * targets > sign * arrays[key].astype(np.float64))
-        if len(beyond):
-            window, step, feature = beyond[0]
-            raise UsageError(
-                f"{name}: {len(beyond)} targets break their {key} bound, first at window {window}, "
-                f"step {step}, feature {feature}: target {targets[window, step, feature]}, "
-                f"{key} {arrays[key][window, step, feature]}."
-            )
+        window, step, feature = first = tuple(np.argwhere(where)[0])
+        raise UsageError(
+            f"{name}: {where.sum()} targets break their {key} bound, first at window {window}, "
+            f"step {step}, feature {feature}: target {arrays['targets'][first]}, "
+            f"{key} {arrays[key][first]}. Mend them, or keep them with --allow-infeasible."
+        )
 
 
-def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray]) -> Dataset:
+def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: float) -> Dataset:
     training = arrays["targets"][arrays["split"] == 0].astype(np.float64)
     scale = float(np.sqrt(np.mean(training**2)))
     if not 0 < scale < np.inf:
@@ -163,6 +183,7 @@ def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray]) -> Dataset:
         scale=scale,
         unit=entry.unit,
         hash=content_hash(hashed),
+        infeasible=infeasible,
     )
 
 

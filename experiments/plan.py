@@ -1,19 +1,30 @@
-"""Presets and flags to cells; a cell's identity."""
+"""Presets and flags to cells, and which of them a folder's records leave to do."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+import statistics
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError, choose
-from experiments.datasets import DATASETS, Dataset
-from experiments.strategies import EVERY_STRATEGY, TRAINED, Strategy, bound_sources
+from experiments.datasets import DATASETS, Dataset, load
+from experiments.store import Record, identity
+from experiments.strategies import (
+    EVERY_STRATEGY,
+    TRAINED,
+    Strategy,
+    bound_sources,
+    check_fit,
+    resolve,
+)
 from experiments.training import BACKBONES, DTYPES, Settings
 
 METRIC_VERSION = 1
 LEARNING_RATE = 3e-3
+SPLIT_OF_PHASE = {"tune": "validation", "final": "test"}
 ALWAYS = ("unconstrained", "clip")
 Cell = dict[str, Any]
 
@@ -127,6 +138,7 @@ def cells(plan: Plan, dataset: Dataset, strategies: Sequence[Strategy]) -> list[
                 "name": strategy.name,
                 "hyperparameters": strategy.hyperparameters,
                 "bounds": bound_sources(strategy, dataset.sides()),
+                **({"hash": strategy.hash} if strategy.hash else {}),
             },
             "backbone": backbone,
             "seed": seed,
@@ -152,17 +164,138 @@ def cells(plan: Plan, dataset: Dataset, strategies: Sequence[Strategy]) -> list[
     return trained + untrained
 
 
-def identity(cell: Cell) -> str:
-    """SHA-256 of the cell's canonical JSON: the same on any machine."""
-    return hashlib.sha256(canonical(cell).encode()).hexdigest()
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces; NaN is refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def settings_of(cell: Cell) -> Settings:
     """What a cell's runner is compiled for."""
     values = {**cell["model"], **cell["training"]}
     return Settings(**{field.name: values[field.name] for field in fields(Settings)})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A plan with its datasets loaded."""
+
+    datasets: dict[str, Dataset]  # by the name that cells and records have
+    given: dict[str, str]  # by that name: the name or absolute path to load it by
+    strategies: tuple[str, ...]  # with a network
+    cells: dict[str, Cell]  # by id
+
+
+def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
+    """Load a plan's datasets and list its cells.
+
+    Raises:
+      UsageError: where something given cannot be used: says what.
+    """
+    rows = [resolve(name) for name in plan.strategies if name not in BASELINES]
+    datasets: dict[str, Dataset] = {}
+    given: dict[str, str] = {}
+    for name in plan.datasets:
+        dataset = load(name, allow_infeasible)
+        if dataset.name in datasets:
+            raise UsageError(
+                f"{name} and {given[dataset.name]} would both be called {dataset.name}: rename one."
+            )
+        for strategy in rows:
+            check_fit(strategy, dataset)
+        datasets[dataset.name] = dataset
+        given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
+    found = [cell for dataset in datasets.values() for cell in cells(plan, dataset, rows)]
+    return Layout(
+        datasets, given, tuple(row.name for row in rows), {identity(cell): cell for cell in found}
+    )
+
+
+def in_groups(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """By dataset and backbone: what is compiled together."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell["dataset"]["name"], cell["backbone"]), []).append(cell)
+    return groups
+
+
+def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
+    """How often the runner is compiled for these cells: datasets of the same shapes share it."""
+
+    def shapes(name: str) -> tuple:
+        dataset = layout.datasets[name]
+        splits = tuple(np.bincount(dataset.split))
+        return dataset.inputs.shape, dataset.targets.shape, dataset.sides(), splits
+
+    trained = (cell for cell in cells if cell["backbone"] != "none")
+    return len({(shapes(name), backbone) for name, backbone in in_groups(trained)})
+
+
+def check_compatible(layout: Layout, records: Iterable[Record]) -> None:
+    """Refuse to extend a folder by cells of another model or training: in its tables they could
+    not be told apart.
+
+    Raises:
+      UsageError: with the first setting that differs.
+    """
+
+    def settings(cell: Cell) -> dict[str, Any]:
+        found = {**cell["model"], **cell["training"]}
+        return {name: value for name, value in found.items() if name != "learning_rate"}
+
+    planned = next((settings(c) for c in layout.cells.values() if c["model"]), {})
+    for record in records:
+        present = settings(record["config"]) if record["config"]["model"] else planned
+        for name in sorted(planned.keys() | present.keys()):
+            if planned.get(name) != present.get(name):
+                raise UsageError(
+                    f"The folder holds cells with {name} {present.get(name)}, this plan has "
+                    f"{name} {planned.get(name)}. Give another --out."
+                )
+
+
+def stale_reasons(layout: Layout, records: Iterable[Record], sources: str) -> dict[str, str]:
+    """Why records are not what this code and these data would give, by id."""
+    rows = {c["strategy"]["name"]: c["strategy"].get("hash") for c in layout.cells.values()}
+    reasons = {}
+    for record in records:
+        config = record["config"]
+        dataset, strategy = config["dataset"], config["strategy"]
+        planned = layout.datasets.get(dataset["name"])
+        if config["metric_version"] != METRIC_VERSION:
+            reason = f"metrics of version {config['metric_version']}, now {METRIC_VERSION}"
+        elif planned and planned.hash != dataset["hash"]:
+            reason = f"the data of {dataset['name']} changed"
+        elif strategy["name"] in rows and rows[strategy["name"]] != strategy.get("hash"):
+            reason = f"the source of {strategy['name']} changed"
+        elif record.get("sources", sources) != sources:
+            reason = f"other code (sources {record['sources'][:12]}, now {sources[:12]})"
+        else:
+            continue
+        reasons[record["id"]] = reason
+    return reasons
+
+
+def settled(
+    layout: Layout, records: Iterable[Record], *, retry_failed: bool, force: bool
+) -> set[str]:
+    """Ids of the plan's cells that need not run."""
+    statuses: Collection[str] = () if force else ("done",) if retry_failed else ("done", "failed")
+    return {r["id"] for r in records if r["id"] in layout.cells and r["status"] in statuses}
+
+
+def estimate(cells: Iterable[Cell], records: Iterable[Record], devices: int) -> float | None:
+    """Seconds that cells would train on so many devices, by the records at hand; None without."""
+    spent: dict[tuple, list[float]] = {}
+    for record in records:
+        if record["status"] == "done" and record["timing"].get("devices"):
+            seconds = record["timing"]["train_seconds"] * record["timing"]["devices"]
+            for key in _alike(record["config"]):
+                spent.setdefault(key, []).append(seconds)
+    total = 0.0
+    for cell in cells:
+        known = next((spent[key] for key in _alike(cell) if key in spent), None)
+        if known is None:
+            return None
+        total += statistics.fmean(known)
+    return total / devices
+
+
+def _alike(cell: Cell) -> tuple[tuple, ...]:
+    """What a cell's time goes by, best first."""
+    trained = cell["backbone"] != "none"
+    return (cell["dataset"]["name"], cell["backbone"]), (trained,)

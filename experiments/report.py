@@ -17,7 +17,7 @@ from experiments import figures, statistics, store
 from experiments.choices import UsageError, in_order
 from experiments.datasets import DATASETS
 from experiments.statistics import Spread
-from experiments.store import Record
+from experiments.store import Record, StorageError
 from experiments.strategies import EVERY_STRATEGY
 
 TABLE_METRICS = {
@@ -29,11 +29,20 @@ TABLE_METRICS = {
 }
 
 
-def build(folder: Path) -> list[Record]:
-    """Redo summary and figures from the records; returns the records."""
+def build(folder: Path, with_figures: bool = True) -> list[Record]:
+    """Redo summary and figures from the records; returns the records.
+
+    Raises:
+      UsageError: if the folder holds no sweep.
+      StorageError: if it cannot be written to.
+    """
     records = store.load(folder)
     store.write_summary(folder, statistics.summary(records), statistics.COLUMNS)
-    figures.draw_all(folder, records)
+    if with_figures:
+        try:
+            figures.draw_all(folder, records)
+        except OSError as error:
+            raise StorageError(f"{folder}/figures cannot be written: {error}.") from error
     return records
 
 

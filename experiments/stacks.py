@@ -59,8 +59,8 @@ def _bounded(shape: Shape, dtype: str = "float32") -> Built:
     import jax
 
     from experiments.datasets import Dataset
+    from experiments.devices import use_all_cores
     from experiments.strategies import TRAINED
-    from experiments.sweep import use_all_cores
     from experiments.training import Runner, Settings
 
     use_all_cores()
@@ -225,10 +225,8 @@ def environment(stack: Stack, cores: Sequence[int]) -> dict[str, str]:
     }
 
 
-def serve(build: Callable[[Shape], Built], shape: Shape, cores: Sequence[int], connection) -> None:
+def serve(build: Callable[[Shape], Built], shape: Shape, connection) -> None:
     """In a process of its own: says what was built, then trains as often as it is asked to."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
     started = time.perf_counter()
     try:
         train, sequences = build(shape)

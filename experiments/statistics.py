@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.plan import canonical
-from experiments.store import Record
+from experiments.plan import SPLIT_OF_PHASE
+from experiments.store import Record, canonical
 
 COLUMNS = (
     "strategy",
@@ -21,7 +21,6 @@ COLUMNS = (
     "metric",
     "value",
 )
-SPLIT_OF_PHASE = {"tune": "validation", "final": "test"}
 Row = dict[str, Any]
 
 

@@ -1,29 +1,54 @@
 """Records on disk: `cells/<id>.json` and `.npz`, `manifest.json`, `summary.csv`.
 
 A file is written beside its place, flushed, and renamed over it: it is there whole or not at
-all. A record's arrays are written before the record.
+all. A record's arrays are written before the record, and the record holds their checksum and its
+own, so that whatever happened to a file later is found.
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable
+import platform
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from experiments.choices import UsageError
 
 Record = dict[str, Any]
+FIELDS = {"id", "status", "config", "metrics", "timing", "error"}
+OPTIONAL = {"sources", "arrays_sha256", "sha256"}
+
+
+class StorageError(Exception):
+    """The sweep's folder could not be written to."""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces; NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a cell's canonical JSON: the same on any machine."""
+    return _sha256(canonical(config).encode())
 
 
 def load(folder: str | Path) -> list[Record]:
     """Every record of a sweep, ordered by id; null metrics are None.
 
+    A file that is no whole record (truncated, altered, under another's name, without its arrays)
+    is renamed to `<name>.damaged`, with a warning, and counts as missing.
+
     Raises:
-      UsageError: if the folder holds no sweep, or a record that cannot be read.
+      UsageError: if the folder holds no sweep.
     """
     cells = Path(folder) / "cells"
     if not cells.is_dir():
@@ -31,15 +56,32 @@ def load(folder: str | Path) -> list[Record]:
     records = []
     for path in sorted(cells.glob("*.json")):
         try:
-            record = json.loads(path.read_text())
-            if record["id"] != path.stem:
-                raise ValueError(f"its id is {record['id']}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{path} is not a record ({error}). Delete it to have its cell run again."
-            ) from error
-        records.append(record)
+            records.append(_read(path))
+        except (ValueError, OSError) as error:
+            with suppress(OSError):
+                path.rename(path.with_name(path.name + ".damaged"))
+            warnings.warn(
+                f"{path} is not a whole record ({error}): set aside as {path.name}.damaged, "
+                "its cell counts as missing.",
+                stacklevel=2,
+            )
     return records
+
+
+def _read(path: Path) -> Record:
+    record = json.loads(path.read_bytes())
+    if not isinstance(record, dict) or not FIELDS <= record.keys() <= FIELDS | OPTIONAL:
+        raise ValueError("its fields are not a record's")
+    expected = record.pop("sha256", None)
+    if expected not in (None, _sha256(canonical(record).encode())):
+        raise ValueError("its checksum does not match")
+    if not record["id"] == path.stem == identity(record["config"]):
+        raise ValueError("its id is not that of its configuration")
+    expected = record.pop("arrays_sha256", None)
+    arrays = path.with_suffix(".npz")
+    if expected not in (None, _sha256(arrays.read_bytes())):
+        raise ValueError(f"the checksum of {arrays.name} does not match")
+    return record
 
 
 def load_arrays(folder: str | Path, identity: str) -> dict[str, np.ndarray]:
@@ -48,7 +90,7 @@ def load_arrays(folder: str | Path, identity: str) -> dict[str, np.ndarray]:
         return {key: file[key] for key in file.files}
 
 
-def save(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> None:
+def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a cell's arrays, then its record; NaN and infinite metrics become null."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
@@ -57,7 +99,15 @@ def save(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> None:
     metrics = {
         name: value if np.isfinite(value) else None for name, value in record["metrics"].items()
     }
-    write_json(cells / f"{record['id']}.json", {**record, "metrics": metrics})
+    record = {**record, "metrics": metrics, "arrays_sha256": _sha256(buffer.getvalue())}
+    record |= {"sha256": _sha256(canonical(record).encode())}
+    write_json(cells / f"{record['id']}.json", record)
+
+
+def set_aside(folder: Path, record: Record) -> None:
+    """Rename a stale record's files to `….stale`: it counts as missing from now on."""
+    for path in folder.glob(f"cells/{record['id']}.*"):
+        path.rename(path.with_name(path.name + ".stale"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -65,9 +115,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The sweep's manifest, or an empty one where there is none yet."""
-    path = Path(folder) / "manifest.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The sweep's manifest, or an empty one where there is none that can be read."""
+    try:
+        return json.loads((Path(folder) / "manifest.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
@@ -79,20 +131,55 @@ def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[s
     _write(folder / "summary.csv", text.getvalue().encode())
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder, and fail now rather than later if it cannot be written to."""
+@contextmanager
+def opened(folder: Path) -> Iterator[None]:
+    """The folder for this process alone: made if need be, and known to be writable.
+
+    Raises:
+      UsageError: if it cannot be written to, or another process has it open: says which. The
+        lock of a process that died is taken over.
+    """
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
         _write(folder / "cells" / ".writable", b"")
-        (folder / "cells" / ".writable").unlink()
-    except OSError as error:
-        raise UsageError(f"--out {folder} cannot be written to: {error}.") from error
+        (folder / "cells" / ".writable").unlink(missing_ok=True)
+    except (OSError, StorageError) as error:
+        raise UsageError(f"--out {folder} cannot be written to: {error}") from error
+    owner = folder / ".owner.json"
+    try:
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout:
+        with suppress(FileNotFoundError, ValueError, KeyError):
+            found = json.loads(owner.read_bytes())
+            raise UsageError(
+                f"{folder} is in use by process {found['process']} on {found['host']}. Wait for "
+                "it to end, or give another --out."
+            ) from None
+        raise UsageError(f"{folder} is in use by another process.") from None
+    with lock:
+        for leftover in (*folder.glob(".*.tmp"), *folder.glob("cells/.*.tmp")):
+            leftover.unlink()
+        write_json(owner, {"process": os.getpid(), "host": platform.node()})
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                owner.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

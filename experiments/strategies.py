@@ -10,11 +10,16 @@ serves every row. To add one: a row in `TRAINED`, through `constraint_row` if it
 or through `penalty_row` if it is a penalty on raw.
 """
 
+import ast
+import hashlib
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +55,7 @@ class Strategy:
     one_side: bool = False  # of two such sides, only the upper one is given
     needs: tuple[str, ...] = ()  # sides filled from the training range where they are not given
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # the default value first
+    hash: str | None = None  # of the source, where it is the user's own
     # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
     update: Callable[..., jax.Array] = _keep_state
 
@@ -66,7 +72,7 @@ class Strategy:
         """
         for name in values:
             choose(f"hyperparameter of {self.name}", name, self.grid)
-        vector = [values[name] for name in self.grid]
+        vector = [values[name] for name in self.grid][:HYPER_LENGTH]
         return np.array(vector + [0] * (HYPER_LENGTH - len(vector)), np.float32)
 
 
@@ -397,15 +403,20 @@ EVERY_STRATEGY = (*TRAINED, *BASELINES)
 def resolve(name: str) -> Strategy:
     """The trained strategy of that name, or a row around `module:function`.
 
+    A user's function may be given hyperparameters, `module:function(temperature=0.1)`.
+
     Raises:
-      UsageError: if there is no such name, module or function.
+      UsageError: if there is no such name, module or function, or its hyperparameters are no
+        numbers by name.
     """
     if ":" not in name:
         return choose("strategy", name, TRAINED)
-    module, function = name.split(":", 1)
+    path, values = _parse_call(name)
+    module, function = path.split(":", 1)
     sys.path.insert(0, os.getcwd())
     try:
-        constraint = getattr(importlib.import_module(module), function)
+        found = importlib.import_module(module)
+        constraint = getattr(found, function)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
             f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
@@ -413,7 +424,31 @@ def resolve(name: str) -> Strategy:
         ) from error
     finally:
         sys.path.pop(0)
-    return constraint_row(constraint, "the user's own", "not stated", module, name=name)
+    source = Path(found.__file__).read_bytes() if found.__file__ else b""
+    return replace(
+        constraint_row(partial(constraint, **values), "your own", "not stated", module, name=name),
+        grid={key: (value,) for key, value in values.items()},
+        hash=hashlib.sha256(source).hexdigest(),
+    )
+
+
+def _parse_call(name: str) -> tuple[str, dict[str, float]]:
+    """`module:function(key=number, …)` as path and hyperparameters."""
+    path, parenthesis, rest = name.partition("(")
+    try:
+        call = ast.parse(f"f({rest}" if parenthesis else "f()", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("hyperparameters go by name")
+        values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(
+            f"Strategy {name!r} cannot be read ({error}). Give module:function, or "
+            "module:function(temperature=0.1) with numbers by name."
+        ) from error
+    for key, value in values.items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise UsageError(f"Strategy {name!r}: {key} must be a finite number, got {value!r}.")
+    return path, values
 
 
 def check_fit(strategy: Strategy, dataset: Dataset) -> None:

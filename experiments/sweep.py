@@ -1,351 +1,405 @@
-"""Run a sweep of strategies × datasets × backbones × seeds: `python -m experiments.sweep`."""
+"""Run a sweep of strategies × datasets × backbones × seeds: `python -m experiments.sweep`.
+
+Run the same command again to go on where it stopped. Exit status: 0 all done (or --minutes are
+over), 1 some cells failed, 2 bad usage, 130 interrupted.
+"""
 
 import argparse
-import hashlib
-import os
-import platform
-import subprocess
+import re
+import signal
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
-from experiments import report, store
-from experiments.baselines import BASELINES
-from experiments.choices import UsageError
-from experiments.datasets import DATASETS, SPLITS, Dataset, load
-from experiments.executors import run_here
-from experiments.plan import PRESETS, Cell, Plan, cells, identity, make_plan
-from experiments.strategies import TRAINED, Strategy, check_fit, resolve
+from experiments import devices, executors, manifest, report, statistics, store, work
+from experiments.choices import UsageError, choose
+from experiments.executors import Group, Team, TeamLostError
+from experiments.listing import list_choices
+from experiments.plan import (
+    PRESETS,
+    Cell,
+    Layout,
+    Plan,
+    check_compatible,
+    compilations,
+    estimate,
+    in_groups,
+    lay_out,
+    make_plan,
+    settled,
+    stale_reasons,
+)
+from experiments.progress import Display, display, name
+from experiments.store import Record, StorageError
+from experiments.work import Request
 
-ROOT = Path(__file__).parent.parent
+STALE = {
+    "refuse": "say which records are stale, and stop",
+    "rerun": "set them aside and run their cells again",
+    "keep": "mix them with new ones",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a plan is run."""
+
+    out: Path
+    workers: int | None = None  # processes; None: this one
+    dask: str | None = None  # a scheduler's address or file, or "local"
+    minutes: float | None = None  # that the sitting may last
+    timeout: float | None = None  # seconds that a batch may take
+    retry_failed: bool = False
+    force: bool = False
+    fail_fast: bool = False
+    allow_infeasible: bool = False
+    stale: str = "refuse"  # one of STALE
+
+    def __post_init__(self) -> None:
+        choose("--stale", self.stale, STALE)
+        for flag in ("workers", "minutes", "timeout"):
+            value = getattr(self, flag)
+            if value is not None and not value > 0:
+                raise UsageError(f"--{flag} must be positive, got {value:g}.")
+        if self.workers and self.dask:
+            raise UsageError("Give --workers or --dask, not both.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sitting left."""
+
+    records: list[Record]  # all of the folder's
+    failed: int  # of the plan's cells
+    left: int  # of the plan's cells
 
 
 def run_sweep(
-    plan: Plan,
-    out: str | Path,
+    preset: str = "default",
     *,
-    retry_failed: bool = False,
-    force: bool = False,
-    fail_fast: bool = False,
+    out: str | Path | None = None,
     console: Console | None = None,
-) -> list[store.Record]:
-    """Run what is missing of a plan, then redo summary and figures.
+    strategies: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    backbones: Sequence[str] | None = None,
+    hidden: int | None = None,
+    dtype: str | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Run what is missing of a sweep, then redo its summary and figures.
+
+    Trains on all cores, unless jax has started already with fewer devices.
+
+    The arguments are the command line's; None leaves what the preset says.
 
     Args:
-      plan: from `make_plan`.
-      out: the sweep's folder; cells that it already holds are not run again.
-      retry_failed: run failed cells again.
-      force: run every cell again.
-      fail_fast: stop at the first cell that fails.
-      console: where progress goes; by default nowhere.
+      preset: one of PRESETS.
+      out: the sweep's folder, by default results/PRESET; cells that it already holds are not run
+        again.
+      console: where progress goes, by default nowhere.
+      strategies, datasets, backbones, hidden, dtype, seeds, epochs: what differs from the preset.
+      **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
+        `allow_infeasible`, `stale`, see Options. With `workers`, call this under
+        `if __name__ == "__main__":`.
 
     Returns:
-      Every record of the folder.
+      The rows of `summary.csv`: a dict with strategy, dataset, backbone, phase, seed, split,
+      hyperparameters, metric and value for each metric of each finished cell.
 
     Raises:
       UsageError: before any training, where something given cannot be used.
+      StorageError: if the folder cannot be written to any more; what is finished is kept.
+      KeyboardInterrupt: after Ctrl-C; what is finished is kept.
     """
-    console = console or Console(quiet=True)
-    folder = Path(out)
-    datasets, strategies, groups = _lay_out(plan)
-    store.prepare(folder)
-    _refuse_other_sources(folder)
-    wanted = {identity(cell) for group in groups for cell in group}
-    settled = set() if force else _settled(folder, wanted, retry_failed)
-    manifest = _manifest(plan, datasets)
-    store.write_json(folder / "manifest.json", manifest)
-    if settled:
-        console.print(f"{len(settled)} of {len(wanted)} cells are done already; running the rest.")
-
-    failed = 0
-    with _progress(console) as progress:
-        for group in groups:
-            todo = [cell for cell in group if identity(cell) not in settled]
-            if not todo:
-                continue
-            name, backbone = todo[0]["dataset"]["name"], todo[0]["backbone"]
-            total = sum(cell["training"].get("epochs", 0) for cell in todo)
-            task = progress.add_task(f"{name}, {backbone}", total=total, cells=len(todo), done=0)
-            compiled = []
-            for record, arrays in run_here(
-                todo,
-                datasets[name],
-                strategies,
-                lambda epochs, task=task: progress.advance(task, epochs),
-                compiled.append,
-            ):
-                store.save(folder, record, arrays)
-                manifest["train_seconds"] += record["timing"]["train_seconds"]
-                failed += record["status"] == "failed"
-                progress.update(task, done=progress.tasks[task].fields["done"] + 1)
-                _say_finished(console, record)
-                if failed and fail_fast:
-                    break
-            manifest["compile_seconds"] += sum(compiled)
-            if failed and fail_fast:
-                break
-    manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    store.write_json(folder / "manifest.json", manifest)
-    return report.build(folder)
+    plan = make_plan(
+        preset,
+        strategies=strategies,
+        datasets=datasets,
+        backbones=backbones,
+        hidden=hidden,
+        dtype=dtype,
+        seeds=seeds,
+        epochs=epochs,
+    )
+    chosen = Options(Path(out or f"results/{preset}"), **options)
+    devices.prepare()
+    outcome = _run(plan, chosen, console or Console(quiet=True))
+    return statistics.summary(outcome.records)
 
 
-def _lay_out(
-    plan: Plan,
-) -> tuple[dict[str, Dataset], list[Strategy], list[list[Cell]]]:
-    """The datasets, the strategies with a network, and the cells in groups that run together."""
-    datasets = {name: load(name) for name in plan.datasets}
-    strategies = [resolve(name) for name in plan.strategies if name not in BASELINES]
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for name, dataset in datasets.items():
-        for strategy in strategies:
-            check_fit(strategy, dataset)
-        for cell in cells(plan, dataset, strategies):
-            groups.setdefault((name, cell["backbone"]), []).append(cell)
-    return datasets, strategies, list(groups.values())
+def _run(plan: Plan, options: Options, console: Console) -> Outcome:
+    folder = options.out
+    layout = lay_out(plan, options.allow_infeasible)
+    with store.opened(folder):
+        done = _settled(layout, folder, options)
+        todo = [cell for key, cell in layout.cells.items() if key not in done]
+        if done:
+            console.print(
+                f"{len(done)} of {len(layout.cells)} cells are done already"
+                f"{'; running the rest' if todo else ''}."
+            )
+        sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
+        store.write_json(folder / "manifest.json", sitting)
+        watch = _Watch(options.minutes)
+        spent = {"compile_seconds": 0.0, "train_seconds": 0.0, "devices": []}
+        try:
+            if todo:
+                _train(todo, layout, options, console, watch, spent)
+        finally:
+            with suppress(StorageError):
+                store.write_json(folder / "manifest.json", manifest.finish(sitting, **spent))
+        records = report.build(folder, with_figures=not watch.interrupted)
+    if watch.interrupted:
+        raise KeyboardInterrupt
+    found = {r["id"]: r["status"] for r in records if r["id"] in layout.cells}
+    failed = sum(status == "failed" for status in found.values())
+    return Outcome(records, failed, len(layout.cells) - len(found))
 
 
-def _settled(folder: Path, wanted: set[str], retry_failed: bool) -> set[str]:
-    """Ids of the cells that need not run."""
-    statuses = ("done",) if retry_failed else ("done", "failed")
+def _settled(layout: Layout, folder: Path, options: Options) -> set[str]:
+    """Ids of the cells that need not run, once stale records are dealt with.
+
+    Raises:
+      UsageError: if the folder's records do not go with the plan.
+    """
     records = store.load(folder)
-    return {r["id"] for r in records if r["id"] in wanted and r["status"] in statuses}
-
-
-def _refuse_other_sources(folder: Path) -> None:
-    """Records of other code do not mix with this one's."""
-    before = store.read_manifest(folder).get("sources")
-    if before not in (None, source_hash()):
+    reasons = stale_reasons(layout, records, work.source_hash())
+    if options.force:
+        reasons = {key: reason for key, reason in reasons.items() if key not in layout.cells}
+    outdated = [record for record in records if record["id"] in reasons]
+    if outdated and options.stale == "refuse":
+        lines = [f"  {name(r['config'])}: {reasons[r['id']]}" for r in outdated]
+        more = [f"  and {len(lines) - 5} more"] if len(lines) > 5 else []
+        listed = "\n".join(lines[:5] + more)
         raise UsageError(
-            f"{folder} holds records made by other code (sources {before[:12]}, now "
-            f"{source_hash()[:12]}). Give another --out, or delete the folder."
+            f"{folder} holds {len(outdated)} stale records, of other code or data:\n{listed}\n"
+            "Give another --out; or --stale rerun sets them aside and runs their cells again, "
+            "--stale keep mixes them with new ones."
         )
+    if options.stale == "rerun":
+        for record in outdated:
+            store.set_aside(folder, record)
+        records = [record for record in records if record["id"] not in reasons]
+    check_compatible(layout, records)
+    return settled(layout, records, retry_failed=options.retry_failed, force=options.force)
 
 
-def source_hash() -> str:
-    """SHA-256 of the sources that decide numbers."""
-    files = [
-        *(ROOT / "bounded").glob("*.py"),
-        *(
-            ROOT / "experiments" / f"{name}.py"
-            for name in ("baselines", "datasets", "strategies", "training")
-        ),
-    ]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\n" + path.read_bytes())
-    return digest.hexdigest()
+def _train(
+    todo: Sequence[Cell],
+    layout: Layout,
+    options: Options,
+    console: Console,
+    watch: "_Watch",
+    spent: dict[str, Any],
+) -> None:
+    """Run cells and save their records; adds up in `spent` what it took."""
+    epochs = sum(_epochs(cell) for cell in todo)
+    with display(console, len(todo), epochs) as shown, watch.over_interrupts(console):
+
+        def request(group: Group, cells: list[Cell]) -> Request:
+            shown.begin(group, len(cells), _epochs(cells[0]))
+            given = layout.given[group[0]]
+            return work.make_request(cells, given, layout.strategies, options.allow_infeasible)
+
+        with suppress(_Over), _team(options, shown, watch) as team:
+            arguments = (in_groups(todo), request, team, options.timeout, watch.is_over)
+            with closing(executors.run(*arguments)) as replies:
+                for reply in replies:
+                    spent["compile_seconds"] += reply["compile_seconds"]
+                    for found in reply["finished"]:
+                        record = found["record"]
+                        store.save(options.out, record, work.decode(found["arrays"]))
+                        spent["train_seconds"] += record["timing"].get("train_seconds", 0.0)
+                        shown.finished(record, _epochs(record["config"]))
+                        watch.stopped |= options.fail_fast and record["status"] == "failed"
+                    spent["devices"] = [kind for worker in team() for kind in worker.devices]
 
 
-def _manifest(plan: Plan, datasets: dict[str, Dataset]) -> dict[str, Any]:
-    def git(*command: str) -> str | None:
-        result = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
-        return result.stdout.strip() if result.returncode == 0 else None
-
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
-    return {
-        "plan": asdict(plan),
-        "command": sys.argv,
-        "datasets": {
-            name: {
-                "role": dataset.role,
-                "hash": dataset.hash,
-                "scale": dataset.scale,
-                "unit": dataset.unit,
-                "inputs": dataset.inputs.shape,
-                "targets": dataset.targets.shape,
-                "bounds": dataset.sides(),
-                "windows": dict(zip(SPLITS, np.bincount(dataset.split).tolist(), strict=True)),
-            }
-            for name, dataset in datasets.items()
-        },
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "sources": source_hash(),
-        "revision": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain")),
-        "devices": [device.device_kind for device in jax.local_devices()],
-        "processor": platform.processor() or platform.machine(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "finished": None,
-        "compile_seconds": 0.0,
-        "train_seconds": 0.0,
-    }
+def _epochs(cell: Cell) -> int:
+    return cell["training"].get("epochs", 0)
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[done]} of {task.fields[cells]} cells"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+def _where(options: Options) -> str:
+    if options.dask:
+        return f"dask {options.dask}"
+    return f"{options.workers} processes" if options.workers else "one process"
+
+
+def _team(options: Options, shown: Display, watch: "_Watch") -> AbstractContextManager[Team]:
+    if options.dask:
+        return executors.dask(options.dask)
+    if options.workers:
+        return executors.pool(options.workers)
+
+    def on_epochs(epochs: int) -> None:
+        shown.advance(epochs)
+        if watch.is_over():
+            raise _Over
+
+    return executors.here(on_epochs, options.timeout)
+
+
+class _Over(BaseException):
+    """The sitting ends within a batch."""
+
+
+@dataclass
+class _Watch:
+    """When a sitting is over: by Ctrl-C, by a failure, or after so many minutes."""
+
+    minutes: float | None
+    interrupted: bool = False
+    stopped: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def is_over(self) -> bool:
+        spent = time.monotonic() - self.started
+        late = self.minutes is not None and spent > 60 * self.minutes
+        return self.interrupted or self.stopped or late
+
+    @contextmanager
+    def over_interrupts(self, console: Console) -> Iterator[None]:
+        """Within, the first Ctrl-C is noted; the second interrupts."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(*_: Any) -> None:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, before)
+            console.print("stopping once the present chunk is done; Ctrl-C again: at once.")
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def dry_run(plan: Plan, options: Options) -> str:
+    """What running a plan would do."""
+    layout = lay_out(plan, options.allow_infeasible)
+    exists = (options.out / "cells").is_dir()
+    done = _settled(layout, options.out, options) if exists else set()
+    todo = [cell for key, cell in layout.cells.items() if key not in done]
+    text = (
+        f"{options.out}: {len(layout.cells)} cells, {len(done)} of them done; {len(todo)} to run, "
+        f"in {compilations(layout, todo)} compilations"
     )
-
-
-def _say_finished(console: Console, record: store.Record) -> None:
-    """One line a failed cell; off a terminal, where no bar shows, one a finished cell too."""
-    config = record["config"]
-    name = (
-        f"{config['dataset']['name']} {config['backbone']} {config['strategy']['name']} "
-        f"seed {config['seed']}"
-    )
-    if record["status"] == "failed":
-        console.print(f"failed  {name}: {record['error']}", markup=False)
-    elif not console.is_terminal:
-        console.print(f"done    {name}", markup=False)
-
-
-def list_choices() -> list[Table]:
-    """What can be named on the command line."""
-    presets = Table("preset", "strategies", "datasets", "backbones", "seeds", "hidden", "epochs")
-    for name, plan in PRESETS.items():
-        counts = [str(len(values)) for values in (plan.strategies, plan.datasets)]
-        numbers = [str(value) for value in (plan.seeds, plan.hidden, plan.epochs)]
-        presets.add_row(name, *counts, ", ".join(plan.backbones), *numbers)
-    strategies = Table(
-        Column("strategy", no_wrap=True),
-        "what it is",
-        "holds",
-        "hyperparameters: default, rest of grid",
-        "source",
-    )
-    for row in TRAINED.values():
-        holds = row.guarantee + " (one side)" * row.one_side
-        values = "; ".join(f"{name}: {_listed(grid)}" for name, grid in row.grid.items())
-        strategies.add_row(row.name, row.summary, holds, values, row.source)
-    for name, (_, text) in BASELINES.items():
-        strategies.add_row(name, f"baseline, untrained: {text}", "", "", "")
-    datasets = Table("dataset", "role", "what it is", "windows", "bounds", "unit")
-    for name, entry in DATASETS.items():
-        found = load(name)
-        shape = " × ".join(map(str, found.targets.shape))
-        datasets.add_row(
-            name, entry.role, entry.summary, shape, ", ".join(found.sides()), entry.unit
-        )
-    return [presets, strategies, datasets]
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+    records = store.load(options.out) if exists else []
+    seconds = estimate(todo, records, len(devices.cores()))
+    if not todo:
+        return f"{text}."
+    if seconds is None:
+        return f"{text}; how long they train, no record at hand tells."
+    return f"{text}; about {seconds / 60:.1f} minutes of training on all cores, by the records."
 
 
 def names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """A comma-separated list; commas within parentheses belong to a name."""
+    parts = re.split(r",(?![^(]*\))", text)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__)
+    result = argparse.ArgumentParser(
+        prog="python -m experiments.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = result.add_argument
     add(
         "--preset",
         default="default",
         help=f"what is run where no other flag says: {', '.join(PRESETS)}; default: %(default)s",
     )
-    add("--strategies", type=names, help="names from --list, or module:function; comma-separated")
+    add(
+        "--strategies",
+        type=names,
+        help="names from --list, module:function, or module:function(temperature=0.1); "
+        "comma-separated",
+    )
     add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
     add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")
     add("--hidden", type=int, help="hidden units")
     add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
     add("--seeds", type=int, help="seeds of every strategy")
     add("--epochs", type=int, help="epochs, of 16 batches each")
-    add("--out", help="folder; default: results/PRESET")
+    add("--out", type=Path, help="folder; default: results/PRESET")
+    add("--workers", type=int, metavar="N", help="run on N processes of this machine")
+    add(
+        "--dask", metavar="ADDRESS", help="run on a Dask cluster: its scheduler's address, or local"
+    )
+    add("--minutes", type=float, help="end the sitting after so many minutes")
+    add("--timeout", type=float, metavar="SECONDS", help="that a batch of cells may take")
     add("--retry-failed", action="store_true", help="run failed cells again")
     add("--force", action="store_true", help="run every cell again")
     add("--fail-fast", action="store_true", help="stop at the first failure")
+    add("--allow-infeasible", action="store_true", help="keep datasets whose targets break a bound")
+    stale = "; ".join(f"{value}: {text}" for value, text in STALE.items())
+    add("--stale", default="refuse", help=f"records of other code or data. {stale}")
     add("--dry-run", action="store_true", help="say what would run, and stop")
     add("--list", action="store_true", help="say what can be named, and stop")
     return result
 
 
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    on_linux = hasattr(os, "sched_getaffinity")
-    return sorted(os.sched_getaffinity(0)) if on_linux else list(range(os.cpu_count() or 1))
-
-
-def use_all_cores() -> None:
-    """One device a core on CPU, so that every core trains its own cell. Before jax starts."""
-    jax.config.update("jax_num_cpu_devices", len(cores()))
-
-
-def use_compilation_cache() -> None:
-    """Keep what XLA compiles in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR says
-    otherwise or the folder cannot be written to."""
-    if jax.config.jax_compilation_cache_dir:
-        return
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    # By host: what is compiled for one processor need not run on another.
-    folder = Path(base) / "bounded" / "xla" / (platform.node() or "host")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError:
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     console = report.make_console()
     try:
-        return _main(options, console)
+        return _main(given, console)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (StorageError, TeamLostError) as error:
+        print(f"error: {error}\n{GO_ON}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        print(f"interrupted. {GO_ON}", file=sys.stderr)
         return 130
 
 
-def _main(options: argparse.Namespace, console: Console) -> int:
-    if options.list:
+GO_ON = "What is finished is kept; the same command goes on from there."
+
+
+def _main(given: argparse.Namespace, console: Console) -> int:
+    if given.list:
         for table in list_choices():
             console.print(table)
         return 0
-    fields = ("strategies", "datasets", "backbones", "hidden", "dtype", "seeds", "epochs")
-    plan = make_plan(options.preset, **{name: getattr(options, name) for name in fields})
-    out = Path(options.out or f"results/{options.preset}")
-    if options.dry_run:
-        _, _, groups = _lay_out(plan)
-        wanted = {identity(cell) for group in groups for cell in group}
-        done = _settled(out, wanted, False) if (out / "cells").is_dir() else set()
-        console.print(f"{out}: {len(wanted)} cells, {len(done)} of them done already.")
+    values = vars(given)
+    plan = make_plan(
+        given.preset, **{key: values[key] for key in Plan.__dataclass_fields__ if key in values}
+    )
+    chosen = {key: values[key] for key in Options.__dataclass_fields__}
+    options = Options(**{**chosen, "out": given.out or Path(f"results/{given.preset}")})
+    if given.dry_run:
+        console.print(dry_run(plan, options), markup=False)
         return 0
     started = time.perf_counter()
-    records = run_sweep(
-        plan,
-        out,
-        retry_failed=options.retry_failed,
-        force=options.force,
-        fail_fast=options.fail_fast,
-        console=console,
-    )
-    for table in report.tables(records):
+    outcome = _run(plan, options, console)
+    for table in report.tables(outcome.records):
         console.print(table)
-    failed = sum(record["status"] == "failed" for record in records)
+    left = f"{outcome.left} cells left, the same command goes on; " if outcome.left else ""
     console.print(
-        f"{out}: summary.csv, cells/, figures/; {failed} failed cells; "
-        f"{time.perf_counter() - started:.0f} s."
+        f"{options.out}: summary.csv, cells/, figures/; {outcome.failed} failed cells; {left}"
+        f"{time.perf_counter() - started:.0f} s.",
+        markup=False,
     )
-    return 1 if failed else 0
+    return 1 if outcome.failed else 0
 
 
 if __name__ == "__main__":
-    use_all_cores()
-    use_compilation_cache()
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    devices.prepare()
     sys.exit(main())

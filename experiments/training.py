@@ -210,6 +210,18 @@ class _Compiled:
     replicated: NamedSharding  # where they expect the data
 
 
+def cells_at_once() -> int:
+    """Cells that this process trains side by side."""
+    return jax.local_device_count() * (1 if _on_cpu() else 32)
+
+
+def _on_cpu() -> bool:
+    """Whether cells follow one another on a device: on CPU a batched product is slower than one
+    cell after the other (`lax.map`), and one cell a device at a time keeps its numbers the same
+    whatever else is trained. Elsewhere a device trains many at once (`vmap`)."""
+    return jax.default_backend() == "cpu"
+
+
 @cache
 def _compile(
     backbone: str,
@@ -219,17 +231,13 @@ def _compile(
     leaves: tuple[Any, ...],
 ) -> _Compiled:
     data = jax.tree.unflatten(structure, leaves)
-    devices = jax.local_devices()
-    # On CPU a batched product is slower than one cell after the other (`lax.map`), and one cell
-    # a device at a time keeps its numbers the same whatever else is trained.
-    on_cpu = devices[0].platform == "cpu"
-    batch = len(devices) * (1 if on_cpu else 32)
-    mesh = Mesh(devices, ("cells",))
+    mesh = Mesh(jax.local_devices(), ("cells",))
+    batch = cells_at_once()
     replicated, divided = PartitionSpec(), PartitionSpec("cells")
 
     def lower(function: Callable, *cells: Any, donate: tuple[int, ...] = ()) -> Lowered:
         def on_device(data: Any, *cells: Any) -> Any:
-            if on_cpu:
+            if _on_cpu():
                 return lax.map(lambda cell: function(data, *cell), cells)
             return jax.vmap(partial(function, data))(*cells)
 

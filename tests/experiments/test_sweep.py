@@ -14,8 +14,9 @@ from experiments import report, store, sweep
 from experiments.baselines import BASELINES
 from experiments.datasets import DATASETS
 from experiments.figures import look
-from experiments.plan import PRESETS, cells, identity, make_plan
+from experiments.plan import PRESETS, cells, make_plan
 from experiments.statistics import COLUMNS, over_seeds, spread, summary
+from experiments.store import identity
 from experiments.strategies import EVERY_STRATEGY, TRAINED
 from experiments.training import BACKBONES
 
@@ -50,6 +51,10 @@ def copy(smoke, tmp_path):
     return shutil.copytree(smoke, tmp_path / "copy")
 
 
+def strategy_of(record):
+    return record["config"]["strategy"]["name"]
+
+
 def rows_of(folder):
     with open(folder / "summary.csv", newline="") as file:
         return list(csv.DictReader(file))
@@ -59,7 +64,7 @@ def test_every_cell_has_a_record_with_every_metric(smoke):
     records = store.load(smoke)
     assert len(records) == 2 * (4 + 3)
     for record in records:
-        assert set(record) == {"id", "status", "config", "metrics", "timing", "error"}
+        assert set(record) >= {"id", "status", "config", "metrics", "timing", "error"}
         assert record["status"] == "done"
         assert record["id"] == identity(record["config"])
         untrained = record["config"]["strategy"]["name"] in BASELINES
@@ -124,24 +129,14 @@ def test_what_is_derived_can_be_deleted_and_redone(copy):
 
 
 def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same(copy, capsys):
-    before = {path.name: path.read_bytes() for path in (copy / "cells").glob("*.json")}
-    clip = next(r["id"] for r in store.load(copy) if r["config"]["strategy"]["name"] == "clip")
-    lost = json.loads((copy / "cells" / f"{clip}.json").read_text())
+    before = {record["id"]: record for record in store.load(copy)}
+    clip = next(key for key in before if strategy_of(before[key]) == "clip")
     (copy / "cells" / f"{clip}.json").unlink()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
     assert "13 of 14 cells are done already" in capsys.readouterr().out
-    after = {path.name: path.read_bytes() for path in (copy / "cells").glob("*.json")}
-    found = json.loads(after.pop(f"{clip}.json"))
-    before.pop(f"{clip}.json")
+    after = {record["id"]: record for record in store.load(copy)}
+    assert {**after.pop(clip), "timing": None} == {**before.pop(clip), "timing": None}
     assert after == before
-    assert {**found, "timing": None} == {**lost, "timing": None}
-
-
-def test_records_of_other_code_are_not_mixed(copy, capsys):
-    manifest = store.read_manifest(copy)
-    store.write_json(copy / "manifest.json", {**manifest, "sources": "0" * 64})
-    assert sweep.main([*SMOKE, "--out", str(copy)]) == 2
-    assert "made by other code" in capsys.readouterr().err
 
 
 def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, monkeypatch, capsys):
@@ -206,12 +201,9 @@ def test_a_users_function_that_does_not_fit_the_dataset_is_refused(tmp_path, cap
     assert "bounds the upper side alone" in capsys.readouterr().err
 
 
-def test_a_folder_without_a_sweep_and_a_damaged_record_are_refused(copy, tmp_path, capsys):
+def test_a_report_of_a_folder_without_a_sweep_is_refused(tmp_path, capsys):
     assert report.main([str(tmp_path / "absent")]) == 2
     assert "holds no sweep" in capsys.readouterr().err
-    next((copy / "cells").glob("*.json")).write_text("{")
-    assert report.main([str(copy)]) == 2
-    assert "is not a record" in capsys.readouterr().err
 
 
 def test_the_presets_cover_the_study():
@@ -267,16 +259,6 @@ def test_strategies_look_different():
     assert len(set(looks)) == len(looks)
 
 
-def test_a_record_without_finite_metrics_is_json(tmp_path):
-    store.prepare(tmp_path)
-    record = {"id": "a", "status": "done", "metrics": {"r2": float("nan"), "mse": 1.0}}
-    store.save(tmp_path, record, {"history_epoch": np.arange(2)})
-    (loaded,) = store.load(tmp_path)
-    assert loaded["metrics"] == {"r2": None, "mse": 1.0}
-    np.testing.assert_array_equal(store.load_arrays(tmp_path, "a")["history_epoch"], [0, 1])
-    assert sorted(path.name for path in (tmp_path / "cells").iterdir()) == ["a.json", "a.npz"]
-
-
 def test_cells_are_plain_json_and_complete():
     from experiments.datasets import load
 
@@ -289,11 +271,11 @@ def test_cells_are_plain_json_and_complete():
 
 COMPILE = """
 import sys, jax
-from experiments import sweep
+from experiments import devices
 from experiments.training import Runner, Settings
 from experiments.datasets import load
 from experiments.strategies import TRAINED
-sweep.use_compilation_cache()
+devices.use_compilation_cache()
 if jax.config.jax_compilation_cache_dir is None:
     sys.exit("no cache")
 settings = Settings(hidden=3, epochs=1, batches_per_epoch=1, batch=4)

@@ -1,0 +1,100 @@
+"""`manifest.json`: what a folder's records are of, and every sitting that made them."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from experiments.datasets import SPLITS, Dataset
+from experiments.plan import Layout, Plan
+from experiments.work import ROOT, source_hash
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+Manifest = dict[str, Any]
+
+
+def begin(before: Manifest, plan: Plan, layout: Layout, where: str) -> Manifest:
+    """The manifest of a sitting that begins, after what an earlier one left.
+
+    The plan covers all that the folder's plans did; of the datasets, the newest description
+    counts; the rest is of this sitting, and earlier ones stay listed under `sittings`.
+
+    Args:
+      before: the folder's manifest, or an empty one.
+      plan: the sitting's own.
+      layout: the plan's.
+      where: where its cells run.
+    """
+    sitting = {
+        "plan": asdict(plan),
+        "command": sys.argv,
+        "where": where,
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "sources": source_hash(),
+        "revision": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "host": platform.node(),
+        "processor": platform.processor() or platform.machine(),
+        "devices": None,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "started": _now(),
+        "finished": None,
+        "compile_seconds": 0.0,
+        "train_seconds": 0.0,
+    }
+    described = {name: _describe(dataset) for name, dataset in layout.datasets.items()}
+    return {
+        **sitting,
+        "plan": _union(before.get("plan"), asdict(plan)),
+        "datasets": {**before.get("datasets", {}), **described},
+        "sittings": [*before.get("sittings", []), sitting],
+    }
+
+
+def finish(manifest: Manifest, **found: Any) -> Manifest:
+    """The manifest with what the present sitting found, and its end."""
+    last = {**found, "finished": _now()}
+    *earlier, present = manifest["sittings"]
+    return {**manifest, **last, "sittings": [*earlier, {**present, **last}]}
+
+
+def _union(before: dict[str, Any] | None, plan: dict[str, Any]) -> dict[str, Any]:
+    if before is None:
+        return plan
+    together = {
+        name: list(dict.fromkeys([*before[name], *plan[name]]))
+        for name in ("strategies", "datasets", "backbones")
+    }
+    return {**plan, **together, "seeds": max(before["seeds"], plan["seeds"])}
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "role": dataset.role,
+        "hash": dataset.hash,
+        "scale": dataset.scale,
+        "unit": dataset.unit,
+        "inputs": dataset.inputs.shape,
+        "targets": dataset.targets.shape,
+        "bounds": dataset.sides(),
+        "infeasible": dataset.infeasible,
+        "windows": dict(zip(SPLITS, np.bincount(dataset.split).tolist(), strict=True)),
+    }
+
+
+def _git(*command: str) -> str | None:
+    try:
+        result = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,79 @@
+"""What a sweep shows while it runs: a display on a terminal, elsewhere a line a cell."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments.plan import Cell
+from experiments.store import Record
+
+
+class Display:
+    """Cells done, failed and left; the present dataset and epoch; throughput; time left."""
+
+    def __init__(self, console: Console, bar: Progress, cells: int, epochs: int):
+        self._console, self._bar = console, bar
+        self._cells, self._done, self._failed = cells, 0, 0
+        self._finished, self._batch = 0, 0  # cells times epochs
+        self._task = bar.add_task("", total=max(epochs, 1), counts="", place="", speed="")
+        self._show()
+
+    def begin(self, group: tuple[str, str], cells: int, epochs: int) -> None:
+        """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
+        self._place, self._of, self._batch = f"{group[0]} {group[1]}", (cells, epochs), 0
+        self._bar.update(self._task, place=self._place)
+
+    def advance(self, epochs: int) -> None:
+        """So many cells times epochs of the batch that began last are done."""
+        self._batch += epochs
+        cells, of = self._of
+        text = f"{self._place}, epoch {self._batch // cells} of {of}"
+        self._bar.update(self._task, completed=self._finished + self._batch, place=text)
+
+    def finished(self, record: Record, epochs: int) -> None:
+        """The end of a cell of so many epochs."""
+        config = record["config"]
+        failed = record["status"] == "failed"
+        self._done += not failed
+        self._failed += failed
+        self._finished += epochs
+        self._batch = 0
+        self._show()
+        if failed:
+            self._console.print(f"failed  {name(config)}: {record['error']}", markup=False)
+        elif not self._console.is_terminal:
+            self._console.print(f"done    {name(config)}", markup=False)
+
+    def _show(self) -> None:
+        left = self._cells - self._done - self._failed
+        counts = f"{self._done} done, {self._failed} failed, {left} left"
+        elapsed = self._bar.tasks[0].elapsed or 0
+        cells = self._done + self._failed
+        speed = f"{60 * cells / elapsed:.0f} cells/min" if elapsed and cells else ""
+        done = self._finished + self._batch
+        self._bar.update(self._task, completed=done, counts=counts, speed=speed)
+
+
+@contextmanager
+def display(console: Console, cells: int, epochs: int) -> Iterator[Display]:
+    """A display of that many cells and cells times epochs; no bar where there is no terminal."""
+    columns = (
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[counts]}"),
+        TextColumn("{task.fields[place]}", markup=False),
+        TextColumn("{task.fields[speed]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield Display(console, bar, cells, epochs)
+
+
+def name(cell: Cell) -> str:
+    """A cell for the reader."""
+    return (
+        f"{cell['dataset']['name']} {cell['backbone']} {cell['strategy']['name']} "
+        f"seed {cell['seed']}"
+    )
