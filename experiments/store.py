@@ -57,7 +57,7 @@ def load(folder: str | Path) -> list[Record]:
     for path in sorted(cells.glob("*.json")):
         try:
             records.append(_read(path))
-        except (ValueError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             with suppress(OSError):
                 path.rename(path.with_name(path.name + ".damaged"))
             warnings.warn(
@@ -73,13 +73,13 @@ def _read(path: Path) -> Record:
     if not isinstance(record, dict) or not FIELDS <= record.keys() <= FIELDS | OPTIONAL:
         raise ValueError("its fields are not a record's")
     expected = record.pop("sha256", None)
-    if expected not in (None, _sha256(canonical(record).encode())):
+    if expected and expected != _sha256(canonical(record).encode()):
         raise ValueError("its checksum does not match")
     if not record["id"] == path.stem == identity(record["config"]):
         raise ValueError("its id is not that of its configuration")
     expected = record.pop("arrays_sha256", None)
     arrays = path.with_suffix(".npz")
-    if expected not in (None, _sha256(arrays.read_bytes())):
+    if expected and expected != _sha256(arrays.read_bytes()):
         raise ValueError(f"the checksum of {arrays.name} does not match")
     return record
 
@@ -149,13 +149,13 @@ def opened(folder: Path) -> Iterator[None]:
     try:
         lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
-        with suppress(FileNotFoundError, ValueError, KeyError):
+        who = "another process"
+        with suppress(FileNotFoundError, ValueError):
             found = json.loads(owner.read_bytes())
-            raise UsageError(
-                f"{folder} is in use by process {found['process']} on {found['host']}. Wait for "
-                "it to end, or give another --out."
-            ) from None
-        raise UsageError(f"{folder} is in use by another process.") from None
+            who = f"process {found['process']} on {found['host']}"
+        raise UsageError(
+            f"{folder} is in use by {who}. Wait for it to end, or give another --out."
+        ) from None
     with lock:
         for leftover in (*folder.glob(".*.tmp"), *folder.glob("cells/.*.tmp")):
             leftover.unlink()
