@@ -272,10 +272,11 @@ def stale_reasons(layout: Layout, records: Iterable[Record], sources: str) -> di
 
 def settled(
     layout: Layout, records: Iterable[Record], *, retry_failed: bool, force: bool
-) -> set[str]:
-    """Ids of the plan's cells that need not run."""
+) -> dict[str, str]:
+    """The plan's cells that need not run: the status of each, by id."""
     statuses: Collection[str] = () if force else ("done",) if retry_failed else ("done", "failed")
-    return {r["id"] for r in records if r["id"] in layout.cells and r["status"] in statuses}
+    found = {record["id"]: record["status"] for record in records}
+    return {key: found[key] for key in layout.cells if found.get(key) in statuses}
 
 
 def estimate(cells: Iterable[Cell], records: Iterable[Record], devices: int) -> float | None:

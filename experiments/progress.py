@@ -42,9 +42,9 @@ class Display:
         self._batch = 0
         self._show()
         if failed:
-            self._console.print(f"failed  {name(config)}: {record['error']}", markup=False)
+            say(self._console, f"failed  {name(config)}: {record['error']}")
         elif not self._console.is_terminal:
-            self._console.print(f"done    {name(config)}", markup=False)
+            say(self._console, f"done    {name(config)}")
 
     def _show(self) -> None:
         left = self._cells - self._done - self._failed
@@ -69,6 +69,11 @@ def display(console: Console, cells: int, epochs: int) -> Iterator[Display]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield Display(console, bar, cells, epochs)
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: no markup, no colours, no line breaks."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def name(cell: Cell) -> str:

@@ -7,6 +7,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.table import Table
 from experiments import figures, statistics, store
 from experiments.choices import UsageError, in_order
 from experiments.datasets import DATASETS
+from experiments.progress import say
 from experiments.statistics import Spread
 from experiments.store import Record, StorageError
 from experiments.strategies import EVERY_STRATEGY
@@ -44,6 +46,26 @@ def build(folder: Path, with_figures: bool = True) -> list[Record]:
         except OSError as error:
             raise StorageError(f"{folder}/figures cannot be written: {error}.") from error
     return records
+
+
+def show(console: Console, folder: Path, records: list[Record]) -> None:
+    """Print the tables, and what a reader of them must know."""
+    for table in tables(records):
+        console.print(table)
+    for note in notes(store.read_manifest(folder), records):
+        say(console, f"note: {note}")
+
+
+def notes(manifest: dict[str, Any], records: list[Record]) -> list[str]:
+    """What keeps a sweep's numbers from being compared."""
+    versions = {record["sources"] for record in records if "sources" in record}
+    mixed = [f"the records are of {len(versions)} versions of the code."] * (len(versions) > 1)
+    broken = [
+        f"{100 * found['infeasible']:.3g} % of the targets of {name} break their bounds."
+        for name, found in manifest.get("datasets", {}).items()
+        if found.get("infeasible")
+    ]
+    return mixed + broken
 
 
 def tables(records: list[Record]) -> list[Table]:
@@ -111,12 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     try:
         records = build(folder)
-    except UsageError as error:
+    except (UsageError, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    console = make_console()
-    for table in tables(records):
-        console.print(table)
+        return 2 if isinstance(error, UsageError) else 1
+    show(make_console(), folder, records)
     return 0
 
 

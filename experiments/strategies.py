@@ -18,8 +18,9 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -413,23 +414,33 @@ def resolve(name: str) -> Strategy:
         return choose("strategy", name, TRAINED)
     path, values = _parse_call(name)
     module, function = path.split(":", 1)
-    sys.path.insert(0, os.getcwd())
     try:
-        found = importlib.import_module(module)
+        found, source_hash = _import(module)
         constraint = getattr(found, function)
-    except (ImportError, AttributeError, ValueError) as error:
+        if not callable(constraint):
+            raise TypeError(f"{path} is no function")
+    except Exception as error:
         raise UsageError(
             f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
             "module lies in this folder or is installed."
         ) from error
-    finally:
-        sys.path.pop(0)
-    source = Path(found.__file__).read_bytes() if found.__file__ else b""
     return replace(
         constraint_row(partial(constraint, **values), "your own", "not stated", module, name=name),
         grid={key: (value,) for key, value in values.items()},
-        hash=hashlib.sha256(source).hexdigest(),
+        hash=source_hash,
     )
+
+
+@cache
+def _import(module: str) -> tuple[ModuleType, str]:
+    """A module, looked for in this folder too, and a hash of its source as it was then."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+    finally:
+        sys.path.pop(0)
+    file = getattr(found, "__file__", None)
+    return found, hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
 
 
 def _parse_call(name: str) -> tuple[str, dict[str, float]]:

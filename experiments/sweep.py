@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ from experiments.plan import (
     settled,
     stale_reasons,
 )
-from experiments.progress import Display, display, name
+from experiments.progress import Display, display, name, say
 from experiments.store import Record, StorageError
 from experiments.work import Request
 
@@ -141,13 +141,10 @@ def _run(plan: Plan, options: Options, console: Console) -> Outcome:
     folder = options.out
     layout = lay_out(plan, options.allow_infeasible)
     with store.opened(folder):
-        done = _settled(layout, folder, options)
-        todo = [cell for key, cell in layout.cells.items() if key not in done]
-        if done:
-            console.print(
-                f"{len(done)} of {len(layout.cells)} cells are done already"
-                f"{'; running the rest' if todo else ''}."
-            )
+        before = _settled(layout, folder, options)
+        todo = [cell for key, cell in layout.cells.items() if key not in before]
+        if before:
+            say(console, f"{_counted(layout, before)}; {len(todo)} to run.")
         sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
         store.write_json(folder / "manifest.json", sitting)
         watch = _Watch(options.minutes)
@@ -166,8 +163,15 @@ def _run(plan: Plan, options: Options, console: Console) -> Outcome:
     return Outcome(records, failed, len(layout.cells) - len(found))
 
 
-def _settled(layout: Layout, folder: Path, options: Options) -> set[str]:
-    """Ids of the cells that need not run, once stale records are dealt with.
+def _counted(layout: Layout, before: Mapping[str, str]) -> str:
+    statuses = list(before.values())
+    failed = statuses.count("failed")
+    again = f", {failed} failed (--retry-failed runs them again)" if failed else ""
+    return f"{len(layout.cells)} cells, {statuses.count('done')} of them done{again}"
+
+
+def _settled(layout: Layout, folder: Path, options: Options) -> dict[str, str]:
+    """The cells that need not run, by id, once stale records are dealt with.
 
     Raises:
       UsageError: if the folder's records do not go with the plan.
@@ -277,7 +281,7 @@ class _Watch:
         def note(*_: Any) -> None:
             self.interrupted = True
             signal.signal(signal.SIGINT, before)
-            console.print("stopping once the present chunk is done; Ctrl-C again: at once.")
+            say(console, "stopping once the present chunk is done; Ctrl-C again: at once.")
 
         before = signal.signal(signal.SIGINT, note)
         try:
@@ -290,10 +294,10 @@ def dry_run(plan: Plan, options: Options) -> str:
     """What running a plan would do."""
     layout = lay_out(plan, options.allow_infeasible)
     exists = (options.out / "cells").is_dir()
-    done = _settled(layout, options.out, options) if exists else set()
-    todo = [cell for key, cell in layout.cells.items() if key not in done]
+    before = _settled(layout, options.out, options) if exists else {}
+    todo = [cell for key, cell in layout.cells.items() if key not in before]
     text = (
-        f"{options.out}: {len(layout.cells)} cells, {len(done)} of them done; {len(todo)} to run, "
+        f"{options.out}: {_counted(layout, before)}; {len(todo)} to run, "
         f"in {compilations(layout, todo)} compilations"
     )
     records = store.load(options.out) if exists else []
@@ -384,17 +388,16 @@ def _main(given: argparse.Namespace, console: Console) -> int:
     chosen = {key: values[key] for key in Options.__dataclass_fields__}
     options = Options(**{**chosen, "out": given.out or Path(f"results/{given.preset}")})
     if given.dry_run:
-        console.print(dry_run(plan, options), markup=False)
+        say(console, dry_run(plan, options))
         return 0
     started = time.perf_counter()
     outcome = _run(plan, options, console)
-    for table in report.tables(outcome.records):
-        console.print(table)
+    report.show(console, options.out, outcome.records)
     left = f"{outcome.left} cells left, the same command goes on; " if outcome.left else ""
-    console.print(
+    say(
+        console,
         f"{options.out}: summary.csv, cells/, figures/; {outcome.failed} failed cells; {left}"
         f"{time.perf_counter() - started:.0f} s.",
-        markup=False,
     )
     return 1 if outcome.failed else 0
 

@@ -94,6 +94,7 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
         finished = [_baseline(cell, dataset, split) for cell in cells]
         return {"finished": finished, "compile_seconds": 0.0}
     strategies = tuple(map(_strategy, request["strategies"]))
+    _check_hashes(cells, strategies)
     runner = Runner(dataset, first["backbone"], settings_of(first), strategies, split)
     finished = []
     for start in range(0, len(cells), runner.batch):
@@ -117,6 +118,16 @@ def _dataset(name: str, allow_infeasible: bool, expected_hash: str) -> Dataset:
             f"{expected_hash[:12]}): it changed since, or differs on this worker."
         )
     return dataset
+
+
+def _check_hashes(cells: Sequence[Cell], strategies: Sequence[Strategy]) -> None:
+    known = {strategy.name: strategy.hash for strategy in strategies}
+    for strategy in (cell["strategy"] for cell in cells):
+        if known[strategy["name"]] != strategy.get("hash"):
+            raise UsageError(
+                f"this worker imported another version of {strategy['name']} than was planned: "
+                "restart it."
+            )
 
 
 @cache

@@ -121,6 +121,14 @@ def test_the_first_broken_bound_is_named(tmp_path):
         load(write(tmp_path, targets=targets))
 
 
+def test_broken_bounds_are_kept_where_that_is_allowed_and_their_share_is_told(tmp_path):
+    targets = user_arrays()["inputs"] / 2
+    targets[7, 2, 0] = targets[8, 0, 0] = 9
+    dataset = load(write(tmp_path, targets=targets), allow_infeasible=True)
+    assert dataset.infeasible == 2 / 80
+    assert load(write(tmp_path)).infeasible == 0
+
+
 def test_files_that_are_no_arrays_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         load(str(tmp_path / "absent.npz"))

@@ -1,3 +1,5 @@
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from experiments.strategies import (
     HYPER_LENGTH,
     TRAINED,
     bound_sources,
+    check_fit,
     resolve,
     select_bounds,
 )
@@ -238,10 +241,62 @@ def test_a_users_function_becomes_a_row():
     assert output == 1
 
 
-@pytest.mark.parametrize("name", ["absent.module:clip", "bounded.constraints:absent", ":clip"])
-def test_a_users_function_that_is_not_there_is_refused(name):
-    with pytest.raises(UsageError, match="cannot be imported"):
+def test_a_users_function_takes_hyperparameters():
+    row = resolve("bounded.constraints:smooth_clip(temperature=0.5, )")
+    assert row.hyperparameters == {"temperature": 0.5}
+    raw, upper = jnp.array([[[3.0]]]), jnp.array([[[1.0]]])
+    output = row.evaluate(raw, None, upper, row.hyper(row.hyperparameters))
+    np.testing.assert_array_equal(output, smooth_clip(raw, upper=upper, temperature=0.5))
+    assert row.name.startswith("bounded.constraints:smooth_clip(")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.module:clip", "cannot be imported .No module named 'absent'"),
+        ("bounded.constraints:absent", "has no attribute 'absent'"),
+        (":clip", "cannot be imported"),
+        ("jax:nn", "jax:nn is no function"),
+        ("bounded.constraints:smooth_clip(0.1)", "hyperparameters go by name"),
+        ("bounded.constraints:smooth_clip(", "cannot be read"),
+        ("bounded.constraints:smooth_clip(**{})", "must be a finite number"),
+        ("bounded.constraints:smooth_clip(temperature='a')", "finite number, got 'a'"),
+        ("bounded.constraints:smooth_clip(temperature=True)", "finite number, got True"),
+        ("bounded.constraints:smooth_clip(temperature=1e999)", "finite number, got inf"),
+        ("bounded.constraints:smooth_clip(temperature=open('x'))", "cannot be read"),
+    ],
+)
+def test_a_users_function_that_cannot_be_used_is_refused(name, message):
+    with pytest.raises(UsageError, match=message):
         resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bounded.constraints:smooth_clip(temprature=1)", "unexpected keyword argument"),
+        ("bounded.constraints:smooth_clip(temperature=-1)", "must be positive and finite"),
+        ("bounded.constraints:sequence_maximum", "does not fit irradiance"),
+    ],
+)
+def test_a_users_function_that_does_not_run_is_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        check_fit(resolve(name), load("irradiance"))
+
+
+def test_a_users_module_with_an_error_of_its_own_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("def half(raw:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="cannot be imported .*broken_module.py, line 1"):
+        resolve("broken_module:half")
+
+
+def test_a_users_function_has_the_hash_of_its_source(tmp_path, monkeypatch):
+    source = "def half(raw, lower=None, upper=None):\n    return raw / 2\n"
+    (tmp_path / "my_half.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    assert resolve("my_half:half").hash == hashlib.sha256(source.encode()).hexdigest()
+    assert resolve("clip").hash is None
 
 
 def test_an_unknown_strategy_lists_the_names_and_the_nearest():

@@ -1,24 +1,24 @@
 """A smoke sweep through the command line, and what is made of its records."""
 
 import csv
-import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from experiments import report, store, sweep
 from experiments.baselines import BASELINES
-from experiments.datasets import DATASETS
+from experiments.choices import UsageError
 from experiments.figures import look
-from experiments.plan import PRESETS, cells, make_plan
+from experiments.plan import PRESETS
 from experiments.statistics import COLUMNS, over_seeds, spread, summary
 from experiments.store import identity
-from experiments.strategies import EVERY_STRATEGY, TRAINED
-from experiments.training import BACKBONES
+from experiments.strategies import EVERY_STRATEGY
 
 SMOKE = ["--preset", "smoke", "--seeds", "1"]
 METRICS = {
@@ -133,10 +133,216 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
     clip = next(key for key in before if strategy_of(before[key]) == "clip")
     (copy / "cells" / f"{clip}.json").unlink()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
-    assert "13 of 14 cells are done already" in capsys.readouterr().out
+    assert "14 cells, 13 of them done; 1 to run." in capsys.readouterr().out
     after = {record["id"]: record for record in store.load(copy)}
     assert {**after.pop(clip), "timing": None} == {**before.pop(clip), "timing": None}
     assert after == before
+
+
+def altered(folder, change):
+    """The folder, each record changed as if by another sweep."""
+    for record in store.load(folder):
+        (folder / "cells" / f"{record['id']}.json").unlink()
+        arrays = store.load_arrays(folder, record["id"])
+        change(record)
+        record["id"] = identity(record["config"])
+        store.save(folder, record, arrays)
+    return folder
+
+
+def test_records_of_other_code_are_not_mixed_unless_told_to(copy, capsys):
+    altered(copy, lambda record: record.update(sources="0" * 64))
+    clip = next(r for r in store.load(copy) if strategy_of(r) == "clip")
+    (copy / "cells" / f"{clip['id']}.json").unlink()
+    assert sweep.main([*SMOKE, "--out", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert "13 stale records" in error
+    assert "other code (sources 000000000000, now" in error
+    assert "and 8 more" in error
+    assert "--stale rerun" in error
+    assert len(store.load(copy)) == 13
+    assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "keep"]) == 0
+    assert "note: the records are of 2 versions of the code." in capsys.readouterr().out
+    assert len({record["sources"] for record in store.load(copy)}) == 2
+    assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "rerun"]) == 0
+    assert len({record["sources"] for record in store.load(copy)}) == 1
+    assert len(list((copy / "cells").glob("*.json.stale"))) == 13
+    assert len(rows_of(copy)) == 2 * (4 * 14 + 3 * 8)
+
+
+def test_records_of_other_data_are_stale(copy, capsys):
+    def change(record):
+        if record["config"]["dataset"]["name"] == "irradiance":
+            record["config"]["dataset"]["hash"] = "0" * 64
+
+    assert sweep.main([*SMOKE, "--out", str(altered(copy, change))]) == 2
+    error = capsys.readouterr().err
+    assert "7 stale records" in error
+    assert "the data of irradiance changed" in error
+
+
+def test_forced_cells_run_again_and_are_never_stale(copy):
+    altered(copy, lambda record: record.update(sources="0" * 64))
+    assert sweep.main([*SMOKE, "--out", str(copy), "--force"]) == 0
+    assert len({record["sources"] for record in store.load(copy)}) == 1
+
+
+def test_a_plan_is_extended_and_the_manifest_covers_both(copy, capsys):
+    more = ["--strategies", "half_tanh", "--datasets", "irradiance", "--seeds", "2"]
+    assert sweep.main(["--preset", "smoke", *more, "--out", str(copy)]) == 0
+    assert "6 cells, 2 of them done; 4 to run." in capsys.readouterr().out
+    assert len(store.load(copy)) == 14 + 4
+    manifest = store.read_manifest(copy)
+    assert {"half_tanh", "squared_hinge"} < set(manifest["plan"]["strategies"])
+    assert manifest["plan"]["datasets"] == ["irradiance", "irradiance_autoencoder"]
+    assert manifest["plan"]["seeds"] == 2
+    assert [sitting["plan"]["seeds"] for sitting in manifest["sittings"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--hidden", "9"], "cells with hidden 8, this plan has hidden 9"),
+        (["--epochs", "4"], "cells with epochs 2, this plan has epochs 4"),
+        (["--dtype", "bfloat16"], "cells with dtype float32, this plan has dtype bfloat16"),
+    ],
+)
+def test_a_plan_of_another_model_or_training_is_refused(smoke, capsys, option, message):
+    assert sweep.main([*SMOKE, *option, "--out", str(smoke)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_reported_and_run_again(copy):
+    expected = (copy / "summary.csv").read_bytes()
+    clip = next(r["id"] for r in store.load(copy) if strategy_of(r) == "clip")
+    (copy / "cells" / f"{clip}.json").write_text("{")
+    with pytest.warns(UserWarning, match=f"{clip}.json is not a whole record"):
+        assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
+    assert (copy / "summary.csv").read_bytes() == expected
+    assert (copy / "cells" / f"{clip}.json.damaged").read_text() == "{"
+
+
+def test_failed_cells_run_again_when_asked_to(copy, capsys):
+    def fail(record):
+        if strategy_of(record) == "clip":
+            record.update(status="failed", error="out of memory", metrics={})
+
+    altered(copy, fail)
+    assert sweep.main([*SMOKE, "--out", str(copy)]) == 1
+    printed = capsys.readouterr().out
+    assert "12 of them done, 2 failed (--retry-failed runs them again); 0 to run." in printed
+    assert "2 failed cells" in printed
+    assert sweep.main([*SMOKE, "--out", str(copy), "--retry-failed"]) == 0
+    assert "0 failed cells" in capsys.readouterr().out
+
+
+def test_fail_fast_stops_at_the_first_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.plan.LEARNING_RATE", 1e38)
+    options = ["--preset", "smoke", "--datasets", "irradiance", "--seeds", "3", "--fail-fast"]
+    assert sweep.main([*options, "--out", str(tmp_path)]) == 1
+    records = store.load(tmp_path)
+    assert 0 < len(records) <= jax.local_device_count()
+    assert f"{4 * 3 + 3 - len(records)} cells left" in capsys.readouterr().out
+
+
+def test_minutes_end_a_sitting_with_what_is_left_and_another_goes_on(smoke, tmp_path, capsys):
+    assert sweep.main([*SMOKE, "--out", str(tmp_path), "--minutes", "1e-9"]) == 0
+    assert "14 cells left, the same command goes on" in capsys.readouterr().out
+    assert store.load(tmp_path) == []
+    assert sweep.main([*SMOKE, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "summary.csv").read_bytes() == (smoke / "summary.csv").read_bytes()
+
+
+def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
+    smoke, tmp_path, monkeypatch, capsys
+):
+    save = store.save
+
+    def save_and_interrupt(*arguments):
+        save(*arguments)
+        if len(list((tmp_path / "cells").glob("*.json"))) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", save_and_interrupt)
+        assert sweep.main([*SMOKE, "--out", str(tmp_path)]) == 130
+    printed = capsys.readouterr()
+    assert "stopping once the present chunk is done" in printed.out
+    assert "the same command goes on from there" in printed.err
+    assert 3 <= len(store.load(tmp_path)) < 14
+    assert {row["dataset"] for row in rows_of(tmp_path)} == {"irradiance"}
+    assert sweep.main([*SMOKE, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "summary.csv").read_bytes() == (smoke / "summary.csv").read_bytes()
+
+
+def test_a_second_sweep_into_one_folder_is_refused(smoke, capsys):
+    with store.opened(smoke):
+        assert sweep.main([*SMOKE, "--out", str(smoke)]) == 2
+    assert f"is in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_batch_that_takes_too_long_fails_and_the_others_go_on(tmp_path, capsys):
+    options = [*SMOKE, "--datasets", "irradiance", "--timeout", "1e-9", "--out", str(tmp_path)]
+    assert sweep.main(options) == 1
+    statuses = {strategy_of(r): r["status"] for r in store.load(tmp_path)}
+    assert statuses["clip"] == "failed"
+    assert statuses["bound"] == "done"
+    assert "longer than 1e-09 seconds" in capsys.readouterr().out
+
+
+def test_a_disk_that_fills_up_is_a_clear_error_and_what_is_finished_stays(
+    copy, monkeypatch, capsys
+):
+    clips = [r["id"] for r in store.load(copy) if strategy_of(r) == "clip"]
+    for key in clips:
+        (copy / "cells" / f"{key}.json").unlink()
+
+    def full(folder, record, arrays):
+        raise store.StorageError("cells/x.json cannot be written: No space left on device.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", full)
+        assert sweep.main([*SMOKE, "--out", str(copy)]) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert "goes on from there" in error
+    assert len(store.load(copy)) == 12
+
+
+def test_away_from_a_terminal_each_finished_cell_is_a_plain_line(tmp_path, capsys):
+    options = [*SMOKE, "--datasets", "irradiance", "--out", str(tmp_path)]
+    assert sweep.main(options) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("done    irradiance") == 4 + 3
+    assert "\x1b" not in printed
+    assert "\r" not in printed
+
+
+def test_from_python_the_summary_comes_back_as_rows(tmp_path):
+    rows = sweep.run_sweep(
+        "smoke", out=tmp_path, strategies=["half_tanh"], datasets=["sines"], seeds=1
+    )
+    assert [{**row, "value": str(row["value"])} for row in rows_of(tmp_path)] == [
+        {key: str(value) for key, value in row.items()} for row in rows
+    ]
+    assert {row["strategy"] for row in rows} == {"unconstrained", "clip", "half_tanh"}
+    with pytest.raises(TypeError, match="unknown_option"):
+        sweep.run_sweep("smoke", out=tmp_path, unknown_option=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "--workers must be positive, got 0"),
+        ({"minutes": -1}, "--minutes must be positive, got -1"),
+        ({"timeout": float("nan")}, "--timeout must be positive, got nan"),
+        ({"workers": 1, "dask": "local"}, "Give --workers or --dask, not both"),
+        ({"stale": "kep"}, "Did you mean 'keep'"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        sweep.run_sweep("smoke", out=tmp_path, **options)
 
 
 def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, monkeypatch, capsys):
@@ -195,6 +401,21 @@ def test_a_users_function_and_file_join_the_sweep(tmp_path):
     assert len(list((tmp_path / "out" / "figures").glob("example_*.png"))) == 1
 
 
+def test_a_dataset_that_breaks_its_bound_is_kept_when_allowed_and_reported(tmp_path, capsys):
+    inputs = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
+    targets = inputs / 2
+    targets[3, 2] = 9
+    np.savez(tmp_path / "broken.npz", inputs=inputs, targets=targets, upper=inputs)
+    options = [*SMOKE, "--datasets", str(tmp_path / "broken.npz"), "--out", str(tmp_path / "out")]
+    assert sweep.main(options) == 2
+    assert "or keep them with --allow-infeasible" in capsys.readouterr().err
+    assert sweep.main([*options, "--allow-infeasible"]) == 0
+    expected = "note: 1.25 % of the targets of broken.npz break their bounds."
+    assert expected in capsys.readouterr().out
+    assert report.main([str(tmp_path / "out")]) == 0
+    assert expected in capsys.readouterr().out
+
+
 def test_a_users_function_that_does_not_fit_the_dataset_is_refused(tmp_path, capsys):
     options = ["--strategies", "bounded.constraints:half_tanh", "--datasets", "household_hourly"]
     assert sweep.main([*SMOKE, *options, "--out", str(tmp_path / "out")]) == 2
@@ -204,29 +425,6 @@ def test_a_users_function_that_does_not_fit_the_dataset_is_refused(tmp_path, cap
 def test_a_report_of_a_folder_without_a_sweep_is_refused(tmp_path, capsys):
     assert report.main([str(tmp_path / "absent")]) == 2
     assert "holds no sweep" in capsys.readouterr().err
-
-
-def test_the_presets_cover_the_study():
-    plan = make_plan("full")
-    assert set(plan.strategies) == {*TRAINED, *BASELINES}
-    assert set(plan.datasets) == set(DATASETS)
-    assert plan.backbones == BACKBONES
-    plan = make_plan("default")
-    assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
-    assert len(plan.strategies) > 15
-    assert {"household_hourly", "irradiance", "irradiance_autoencoder", "dew_point"} <= set(
-        plan.datasets
-    )
-    assert plan.seeds == 2
-    assert plan.backbones == ("bottleneck",)
-
-
-def test_unconstrained_and_clip_are_always_rows():
-    assert make_plan("default", strategies=("half_tanh",)).strategies == (
-        "unconstrained",
-        "clip",
-        "half_tanh",
-    )
 
 
 def test_spread_over_seeds_by_hand():
@@ -249,16 +447,6 @@ def test_over_seeds_groups_by_dataset_backbone_and_strategy(smoke):
 def test_strategies_look_different():
     looks = [tuple(look(name).values()) for name in EVERY_STRATEGY]
     assert len(set(looks)) == len(looks)
-
-
-def test_cells_are_plain_json_and_complete():
-    from experiments.datasets import load
-
-    plan = make_plan("smoke", backbones=("bottleneck", "conditioned"), seeds=2)
-    found = cells(plan, load("irradiance"), [TRAINED["clip"], TRAINED["tanh_range"]])
-    assert len(found) == 2 * 2 * 2 + 3
-    assert found == json.loads(json.dumps(found))
-    assert len({identity(cell) for cell in found}) == len(found)
 
 
 COMPILE = """
