@@ -3,11 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from experiments.plan import Cell
 from experiments.store import Record
+
+
+class _Bar(Progress):
+    """With the present place on a line of its own."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["place"], overflow="ellipsis", no_wrap=True)
 
 
 class Display:
@@ -62,12 +72,11 @@ def display(console: Console, cells: int, epochs: int) -> Iterator[Display]:
     columns = (
         BarColumn(bar_width=20),
         TextColumn("{task.fields[counts]}"),
-        TextColumn("{task.fields[place]}", markup=False),
         TextColumn("{task.fields[speed]}"),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("to go"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with _Bar(*columns, console=console, disable=not console.is_terminal) as bar:
         yield Display(console, bar, cells, epochs)
 
 
