@@ -90,7 +90,7 @@ def tables(records: list[Record]) -> list[Table]:
 
 def _table(metrics: dict[str, dict[str, Spread]], marked: dict[str, str]) -> Table:
     table = Table(title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
-    table.add_column("strategy", overflow="fold", min_width=min(26, max(map(len, metrics)) + 1))
+    table.add_column("strategy", overflow="fold", no_wrap=max(map(len, metrics)) < 30)
     for title in TABLE_METRICS.values():
         table.add_column(title, justify="right", overflow="fold")
     for name in in_order(metrics, EVERY_STRATEGY):
