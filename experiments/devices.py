@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
+import scipy.linalg  # noqa: F401  jax takes LAPACK from it; threads of what is loaded are limited
+from threadpoolctl import threadpool_limits
 
 
 def cores() -> list[int]:
@@ -29,12 +31,23 @@ def prepare() -> None:
     """What a process that trains begins with; without effect on jax's devices once it started."""
     with suppress(RuntimeError):
         use_all_cores()
+    fix_threads()
     use_compilation_cache()
 
 
 def use_all_cores() -> None:
     """One device a core on CPU, so that every core trains its own cell. Before jax starts."""
     jax.config.update("jax_num_cpu_devices", len(cores()))
+
+
+def fix_threads() -> None:
+    """Make bits the same on every device and in every worker of a machine. Before jax starts.
+
+    How XLA divides a wide product depends on its number of threads, NPROC or the cores that the
+    process may use; how LAPACK does (initial weights are a QR factor), on BLAS's.
+    """
+    os.environ.setdefault("NPROC", str(os.cpu_count() or 1))
+    threadpool_limits(1, "blas")
 
 
 def use_compilation_cache() -> None:

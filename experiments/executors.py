@@ -295,6 +295,7 @@ def pool(count: int) -> Iterator[Team]:
 
 
 def _join() -> dict[str, Any]:
+    devices.fix_threads()
     devices.use_compilation_cache()
     return _hello()
 

@@ -177,7 +177,8 @@ def test_a_team_that_is_lost_ends_the_run():
         list(executors.run({A: make_cells(A, 1)}, make_request, team))
 
 
-SMOKE = {"preset": "smoke", "datasets": ["irradiance"], "seeds": 2}
+# Wide enough for a product to depend on how many threads share it.
+SMOKE = {"preset": "smoke", "datasets": ["irradiance"], "seeds": 2, "hidden": 150, "epochs": 2}
 CELLS = 4 * 2 + 3
 
 
