@@ -75,6 +75,7 @@ def run(
     team: Team,
     timeout: float | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[Reply]:
     """Run every cell on a team; yields replies of `work.run_batch`, in no fixed order.
 
@@ -88,6 +89,7 @@ def run(
       team: the workers.
       timeout: seconds that a batch may take, compilation included.
       stopping: asked now and then; once true, what runs is finished and no more is begun.
+      on_wait: called now and then while there is no worker.
 
     Raises:
       UsageError: if a worker cannot use what it was given.
@@ -143,7 +145,8 @@ def run(
                     worker.group = batch.group
                     request = make_request(batch.group, batch.cells)
                     running[_submit(worker.executor, request)] = Running(batch, worker)
-            if not running:  # no worker is there yet
+            if not running:
+                on_wait()
                 time.sleep(POLL_SECONDS)
                 continue
             for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
@@ -312,24 +315,29 @@ def dask(address: str) -> Iterator[Team]:
         from dask import config
         from distributed import Client, KilledWorker, LocalCluster
     except ImportError:
-        raise UsageError("--dask needs the extra dask: pip install 'bounded[dask]'.") from None
+        raise UsageError("--dask needs the extra dask: pip install -e '.[dask]'.") from None
+    if address == "local" and devices.gpus():
+        raise UsageError(
+            "--dask local trains on cores alone, and there are GPUs here: give --workers N, one "
+            "process a GPU, or set CUDA_VISIBLE_DEVICES= to leave them alone."
+        )
     cluster = None
-    if address == "local":
-        # How often a batch may kill a worker is for `run` to say.
-        with config.set({"distributed.scheduler.allowed-failures": 0}):
-            cluster = LocalCluster(
-                n_workers=len(devices.cores()),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-            )
-    where = {"scheduler_file": address} if os.path.isfile(address) else {"address": address}
     try:
+        if address == "local":
+            # How often a batch may kill a worker is for `run` to say.
+            with config.set({"distributed.scheduler.allowed-failures": 0}):
+                cluster = LocalCluster(
+                    n_workers=len(devices.cores()),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                )
+        where = {"scheduler_file": address} if os.path.isfile(address) else {"address": address}
         client = Client(cluster) if cluster else Client(**where, timeout=10)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two: without TLS
         raise UsageError(
             f"--dask {address}: no scheduler answers there ({error}). Start one with "
-            "`dask scheduler`, or give `local`."
+            "`dask scheduler`, or give `local`; docs/clusters.md says how."
         ) from error
     known: dict[str, Worker] = {}
 

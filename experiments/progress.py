@@ -27,13 +27,21 @@ class Display:
         self._console, self._bar = console, bar
         self._cells, self._done, self._failed = cells, 0, 0
         self._finished, self._batch = 0, 0  # cells times epochs
+        self._waiting = False
         self._task = bar.add_task("", total=max(epochs, 1), counts="", place="", speed="")
         self._show()
 
     def begin(self, group: tuple[str, str], cells: int, epochs: int) -> None:
         """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
         self._place, self._of, self._batch = f"{group[0]} {group[1]}", (cells, epochs), 0
+        self._waiting = False
         self._bar.update(self._task, place=self._place)
+
+    def wait(self) -> None:
+        """There is no worker; said once."""
+        if not self._waiting:
+            say(self._console, "no worker is there; waiting for one to join. Ctrl-C stops.")
+        self._waiting = True
 
     def advance(self, epochs: int) -> None:
         """So many cells times epochs of the batch that began last are done."""

@@ -216,8 +216,10 @@ def _train(
             return work.make_request(cells, given, layout.strategies, options.allow_infeasible)
 
         with suppress(_Over), _team(options, shown, watch) as team:
-            arguments = (in_groups(todo), request, team, options.timeout, watch.is_over)
-            with closing(executors.run(*arguments)) as replies:
+            run = executors.run(
+                in_groups(todo), request, team, options.timeout, watch.is_over, shown.wait
+            )
+            with closing(run) as replies:
                 for reply in replies:
                     spent["compile_seconds"] += reply["compile_seconds"]
                     for found in reply["finished"]:

@@ -154,14 +154,17 @@ def test_stopping_finishes_what_runs_and_begins_no_more():
 
 def test_workers_that_come_late_are_waited_for(monkeypatch):
     monkeypatch.setattr(executors, "POLL_SECONDS", 0.01)
-    asked = []
+    waits = []
 
     def team():
-        asked.append(1)
-        return [Worker(Scripted(finish), 1, ["cpu"])] if len(asked) > 2 else []
+        return [Worker(Scripted(finish), 1, ["cpu"])] if len(waits) == 2 else []
 
-    replies = executors.run({A: make_cells(A, 1)}, make_request, team)
+    def on_wait():
+        waits.append(1)
+
+    replies = executors.run({A: make_cells(A, 1)}, make_request, team, on_wait=on_wait)
     assert len(list(replies)) == 1
+    assert len(waits) == 2
 
 
 def test_no_cells_need_no_workers():
@@ -271,6 +274,20 @@ def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed):
     assert_same(tmp_path, undisturbed)
 
 
-def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="no scheduler answers there"):
-        sweep.run_sweep(**SMOKE, out=tmp_path, dask="tcp://127.0.0.1:9")
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("tcp://127.0.0.1:9", "no scheduler answers there"),
+        ("tls://127.0.0.1:9", "no scheduler answers there .*TLS"),
+        ("no/such/file.json", "no scheduler answers there"),
+    ],
+)
+def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason):
+    with pytest.raises(UsageError, match=reason):
+        sweep.run_sweep(**SMOKE, out=tmp_path, dask=address)
+
+
+def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
+        sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")
