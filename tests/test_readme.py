@@ -5,16 +5,17 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 
 from bounded import constraints
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_five_lines_of_the_readme_run():
-    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     names: dict = {}
-    exec(code, names)
+    exec(CODE[0], names)
     weights = {"hidden": jnp.ones((3, 4)), "out": jnp.ones((4, 3))}
     loss, gradient = jax.value_and_grad(names["loss"])(weights, jnp.ones((2, 3)), jnp.zeros((2, 3)))
     assert jnp.isfinite(loss)
@@ -26,3 +27,15 @@ def test_every_constraint_is_in_the_readme():
     for name in public:
         if not name.startswith("_") and name.islower():
             assert f"`{name}" in README, name
+
+
+def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
+    """What the README's examples read and write; the second reads the first's records."""
+    monkeypatch.chdir(tmp_path)
+    for code, figure in [(CODE[1], "temperature.png"), (CODE[2], "curves.png")]:
+        plt.figure()
+        exec(code, {"__name__": "__main__"})
+        assert (tmp_path / figure).stat().st_size > 0
+        drawn = plt.gca().collections or plt.gca().lines
+        assert len(drawn) == len(plt.gca().get_legend().get_texts()) >= 2
+        plt.close()
