@@ -16,8 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments import statistics, store
 from experiments.baselines import BASELINES
+from experiments.catalogue import DATASETS
 from experiments.choices import in_order
-from experiments.datasets import DATASETS
 from experiments.statistics import Spread
 from experiments.store import Record
 from experiments.strategies import EVERY_STRATEGY

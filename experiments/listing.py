@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.table import Column, Table
 
 from experiments.baselines import BASELINES
-from experiments.datasets import DATASETS, load
+from experiments.catalogue import DATASETS
+from experiments.datasets import load
 from experiments.plan import PRESETS
 from experiments.strategies import TRAINED
 

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments import figures, statistics, store
+from experiments.catalogue import DATASETS
 from experiments.choices import UsageError, in_order
-from experiments.datasets import DATASETS
 from experiments.progress import say
 from experiments.statistics import Spread
 from experiments.store import Record, StorageError

@@ -31,7 +31,7 @@ Reply = dict[str, Any]
 @cache
 def source_hash() -> str:
     """SHA-256 of the sources that decide numbers."""
-    modules = ("baselines", "datasets", "strategies", "training")
+    modules = ("baselines", "catalogue", "datasets", "strategies", "training")
     files = [
         *(ROOT / "bounded").glob("*.py"),
         *(ROOT / "experiments" / f"{name}.py" for name in modules),

