@@ -1,4 +1,4 @@
-"""The README's own words, tried."""
+"""The README's own words, and the other pages', tried."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,17 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 
 from bounded import constraints
+from experiments.sweep import run_sweep
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def python_in(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+CODE = python_in(ROOT / "README.md")
 
 
 def test_the_five_lines_of_the_readme_run():
@@ -39,3 +47,15 @@ def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
         drawn = plt.gca().collections or plt.gca().lines
         assert len(drawn) == len(plt.gca().get_legend().get_texts()) >= 2
         plt.close()
+
+
+def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for dtype in ("float32", "bfloat16"):
+        run_sweep("smoke", datasets=["irradiance"], seeds=4, dtype=dtype, out=f"results/{dtype}")
+    (code,) = python_in(ROOT / "docs" / "mixed_precision.md")
+    exec(code, {})
+    said = capsys.readouterr().out
+    number = r"-?[01]\.[0-9]{2}"
+    line = rf"irradiance bottleneck between dtypes {number}, between seeds {number}\n"
+    assert re.fullmatch(line, said)
