@@ -26,7 +26,7 @@ import jax
 
 from experiments import devices, work
 from experiments.choices import UsageError
-from experiments.plan import Cell
+from experiments.store import Cell
 from experiments.training import cells_at_once
 from experiments.work import Reply, Request
 

@@ -56,8 +56,8 @@ def look(name: str) -> dict[str, str]:
 
 
 def draw_all(folder: Path, records: Sequence[Record]) -> list[Path]:
-    """Every figure of a sweep, into `figures/`; nothing where no trained cell has finished."""
-    done = [record for record in records if record["status"] == "done"]
+    """Every figure of a sweep's final cells, into `figures/`; nothing where none is trained."""
+    done = [r for r in records if r["status"] == "done" and r["config"]["phase"] == "final"]
     if all(record["config"]["backbone"] == "none" for record in done):
         return []
     target = folder / "figures"

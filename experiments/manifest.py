@@ -71,12 +71,14 @@ def _union(before: dict[str, Any] | None, plan: dict[str, Any]) -> dict[str, Any
         name: list(dict.fromkeys([*before[name], *plan[name]]))
         for name in ("strategies", "datasets", "backbones")
     }
-    return {**plan, **together, "seeds": max(before["seeds"], plan["seeds"])}
+    most = {name: max(before.get(name, 0), plan[name]) for name in ("seeds", "tuning_seeds")}
+    return {**plan, **together, **most}
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
     return {
         "role": dataset.role,
+        "group": dataset.group,
         "hash": dataset.hash,
         "scale": dataset.scale,
         "unit": dataset.unit,

@@ -12,7 +12,7 @@ from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
 from experiments.choices import UsageError, choose
 from experiments.datasets import Dataset, load
-from experiments.store import Record, identity
+from experiments.store import Cell, Record, identity
 from experiments.strategies import (
     EVERY_STRATEGY,
     TRAINED,
@@ -22,12 +22,11 @@ from experiments.strategies import (
     resolve,
 )
 from experiments.training import BACKBONES, DTYPES, Settings
+from experiments.tuning import FIRST_TUNING_SEED, Choice, Choices, grid, place_of, tuned_of
 
 METRIC_VERSION = 1
-LEARNING_RATE = 3e-3
 SPLIT_OF_PHASE = {"tune": "validation", "final": "test"}
 ALWAYS = ("unconstrained", "clip")
-Cell = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Plan:
     hidden: int = 32
     dtype: str = "float32"  # of the factors of the recurrent products
     epochs: int = 50
+    tuning_seeds: int = 0  # with which hyperparameters are chosen; 0: the defaults are taken
 
     @property
     def settings(self) -> Settings:
@@ -91,6 +91,7 @@ PRESETS = {
         seeds=10,
         hidden=64,
         epochs=60,
+        tuning_seeds=2,
     ),
 }
 
@@ -105,9 +106,10 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     """
     given = {name: value for name, value in changes.items() if value is not None}
     plan = replace(choose("preset", preset, PRESETS), **given)
-    for name in ("seeds", "hidden", "epochs"):
-        if getattr(plan, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, got {getattr(plan, name)}.")
+    for name, least in {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1}.items():
+        if getattr(plan, name) < least:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} must be at least {least}, got {getattr(plan, name)}.")
     choose("dtype", plan.dtype, dict.fromkeys(DTYPES))
     tables: dict[str, dict[str, Any]] = {
         "strategies": {**TRAINED, **BASELINES},
@@ -131,32 +133,55 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     )
 
 
-def cells(plan: Plan, dataset: Dataset, strategies: Sequence[Strategy]) -> list[Cell]:
-    """Every cell of one dataset, as plain JSON: trained rows, then untrained baselines."""
+def cells(
+    plan: Plan,
+    dataset: Dataset,
+    strategies: Sequence[Strategy],
+    phase: str = "final",
+    chosen: Choices | None = None,
+) -> list[Cell]:
+    """Every cell of one dataset and phase, as plain JSON: trained rows, then, in the final phase,
+    untrained baselines.
+
+    Args:
+      plan: the plan.
+      dataset: the dataset.
+      strategies: rows of the table, or the user's own.
+      phase: "tune" for the whole grid of each, or "final".
+      chosen: what the final phase runs, where it is not the defaults.
+    """
     settings = asdict(plan.settings)
     model = {name: settings.pop(name) for name in ("hidden", "dtype")}
     base = {
         "dataset": {"name": dataset.name, "hash": dataset.hash},
-        "phase": "final",
+        "phase": phase,
         "metric_version": METRIC_VERSION,
     }
+    tuning = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning_seeds)
+
+    def choices(strategy: Strategy, backbone: str) -> list[Choice]:
+        points = grid(strategy)
+        place = strategy.name, dataset.name, backbone
+        return points if phase == "tune" else [(chosen or {}).get(place, points[0])]
+
     trained = [
         {
             **base,
             "strategy": {
                 "name": strategy.name,
-                "hyperparameters": strategy.hyperparameters,
+                "hyperparameters": choice.hyperparameters,
                 "bounds": bound_sources(strategy, dataset.sides()),
                 **({"hash": strategy.hash} if strategy.hash else {}),
             },
             "backbone": backbone,
             "seed": seed,
             "model": model,
-            "training": {**settings, "learning_rate": LEARNING_RATE},
+            "training": {**settings, "learning_rate": choice.learning_rate},
         }
         for backbone in plan.backbones
         for strategy in strategies
-        for seed in range(plan.seeds)
+        for choice in choices(strategy, backbone)
+        for seed in (tuning if phase == "tune" else range(plan.seeds))
     ]
     untrained = [
         {
@@ -168,7 +193,7 @@ def cells(plan: Plan, dataset: Dataset, strategies: Sequence[Strategy]) -> list[
             "training": {},
         }
         for name in plan.strategies
-        if name in BASELINES
+        if name in BASELINES and phase == "final"
     ]
     return trained + untrained
 
@@ -186,11 +211,13 @@ class Layout:
     datasets: dict[str, Dataset]  # by the name that cells and records have
     given: dict[str, str]  # by that name: the name or absolute path to load it by
     strategies: tuple[str, ...]  # with a network
-    cells: dict[str, Cell]  # by id
+    phase: str  # "tune", or "final"
+    cells: dict[str, Cell]  # of this phase, by id
+    later: tuple[Cell, ...]  # of the phase after it, as they are without tuning
 
 
 def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
-    """Load a plan's datasets and list its cells.
+    """Load a plan's datasets and list the cells of its first phase.
 
     Raises:
       UsageError: where something given cannot be used: says what.
@@ -208,10 +235,29 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
             check_fit(strategy, dataset)
         datasets[dataset.name] = dataset
         given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
-    found = [cell for dataset in datasets.values() for cell in cells(plan, dataset, rows)]
-    return Layout(
-        datasets, given, tuple(row.name for row in rows), {identity(cell): cell for cell in found}
+    names = tuple(row.name for row in rows)
+    final = final_phase(Layout(datasets, given, names, "tune", {}, ()), plan)
+    if not plan.tuning_seeds:
+        return final
+    found = [cell for dataset in datasets.values() for cell in cells(plan, dataset, rows, "tune")]
+    return replace(
+        final, phase="tune", cells=_by_identity(found), later=tuple(final.cells.values())
     )
+
+
+def final_phase(layout: Layout, plan: Plan, chosen: Choices | None = None) -> Layout:
+    """The layout of the final phase, once hyperparameters are chosen."""
+    rows = [resolve(name) for name in layout.strategies]
+    found = [
+        cell
+        for dataset in layout.datasets.values()
+        for cell in cells(plan, dataset, rows, "final", chosen)
+    ]
+    return replace(layout, phase="final", cells=_by_identity(found), later=())
+
+
+def _by_identity(cells: Iterable[Cell]) -> dict[str, Cell]:
+    return {identity(cell): cell for cell in cells}
 
 
 def in_groups(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
@@ -247,7 +293,16 @@ def check_compatible(layout: Layout, records: Iterable[Record]) -> None:
         return {name: value for name, value in found.items() if name != "learning_rate"}
 
     planned = next((settings(c) for c in layout.cells.values() if c["model"]), {})
+    tuned = {place_of(cell): tuned_of(cell) for cell in layout.cells.values()}
     for record in records:
+        place, present = place_of(record["config"]), tuned_of(record["config"])
+        if record["config"]["phase"] == layout.phase == "final" and tuned.get(place, present) != (
+            present
+        ):
+            raise UsageError(
+                f"The folder holds final cells of {' '.join(place)} with {present}, this plan "
+                f"chose {tuned[place]}. Give another --out."
+            )
         present = settings(record["config"]) if record["config"]["model"] else planned
         for name in sorted(planned.keys() | present.keys()):
             if planned.get(name) != present.get(name):

@@ -7,8 +7,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from experiments.plan import Cell
-from experiments.store import Record
+from experiments.store import Cell, Record
 
 
 class _Bar(Progress):

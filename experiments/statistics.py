@@ -15,6 +15,7 @@ from scipy import stats
 
 from experiments.plan import SPLIT_OF_PHASE
 from experiments.store import Record, canonical
+from experiments.tuning import tuned_of
 
 COLUMNS = (
     "strategy",
@@ -96,7 +97,7 @@ def summary(records: Iterable[Record]) -> list[Row]:
             "phase": config["phase"],
             "seed": config["seed"],
             "split": SPLIT_OF_PHASE[config["phase"]],
-            "hyperparameters": canonical(config["strategy"]["hyperparameters"]),
+            "hyperparameters": canonical(tuned_of(config)),
         }
         rows += [
             {**cell, "metric": name, "value": value}
@@ -115,9 +116,11 @@ def spread(values: Sequence[float | None]) -> Spread:
 
 
 def over_seeds(rows: Iterable[Row]) -> dict[tuple[str, str, str], dict[str, Spread]]:
-    """Each metric's spread over seeds, by (dataset, backbone, strategy)."""
+    """Each metric's spread over final seeds, by (dataset, backbone, strategy)."""
     values: dict[tuple[str, str, str], dict[str, list[float | None]]] = {}
     for row in rows:
+        if row["phase"] != "final":
+            continue
         group = values.setdefault((row["dataset"], row["backbone"], row["strategy"]), {})
         group.setdefault(row["metric"], []).append(row["value"])
     return {
@@ -141,7 +144,8 @@ def skills(records: Iterable[Record], backbone: str, groups: Mapping[str, str]) 
     baselines = set()
     for record in records:
         config = record["config"]
-        if config["dataset"]["name"] in groups and config["backbone"] in (backbone, "none"):
+        counts = config["phase"] == "final" and config["backbone"] in (backbone, "none")
+        if counts and config["dataset"]["name"] in groups:
             found = mse.setdefault(config["strategy"]["name"], {})
             value = record["metrics"]["mse"] if record["status"] == "done" else math.inf
             found[config["dataset"]["name"], config["seed"]] = value

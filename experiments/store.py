@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 
 from experiments.choices import UsageError
 
-Record = dict[str, Any]
+Cell = dict[str, Any]  # one training run, as plain JSON
+Record = dict[str, Any]  # a cell and what came of it
 FIELDS = {"id", "status", "config", "metrics", "timing", "error"}
 OPTIONAL = {"sources", "arrays_sha256", "sha256"}
 

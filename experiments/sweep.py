@@ -25,12 +25,12 @@ from experiments.executors import Group, Team, TeamLostError
 from experiments.listing import list_choices
 from experiments.plan import (
     PRESETS,
-    Cell,
     Layout,
     Plan,
     check_compatible,
     compilations,
     estimate,
+    final_phase,
     in_groups,
     lay_out,
     make_plan,
@@ -38,7 +38,8 @@ from experiments.plan import (
     stale_reasons,
 )
 from experiments.progress import Display, display, name, say
-from experiments.store import Record, StorageError
+from experiments.store import Cell, Record, StorageError
+from experiments.tuning import Choices, select
 from experiments.work import Request
 
 STALE = {
@@ -93,6 +94,7 @@ def run_sweep(
     hidden: int | None = None,
     dtype: str | None = None,
     seeds: int | None = None,
+    tuning_seeds: int | None = None,
     epochs: int | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -107,7 +109,8 @@ def run_sweep(
       out: the sweep's folder, by default results/PRESET; cells that it already holds are not run
         again.
       console: where progress goes, by default nowhere.
-      strategies, datasets, backbones, hidden, dtype, seeds, epochs: what differs from the preset.
+      strategies, datasets, backbones, hidden, dtype, seeds, tuning_seeds, epochs: what differs
+        from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
         `allow_infeasible`, `stale`, see Options. With `workers`, call this under
         `if __name__ == "__main__":`.
@@ -129,6 +132,7 @@ def run_sweep(
         hidden=hidden,
         dtype=dtype,
         seeds=seeds,
+        tuning_seeds=tuning_seeds,
         epochs=epochs,
     )
     chosen = Options(Path(out or f"results/{preset}"), **options)
@@ -142,32 +146,56 @@ def _run(plan: Plan, options: Options, console: Console) -> Outcome:
     layout = lay_out(plan, options.allow_infeasible)
     with store.opened(folder):
         before = _settled(layout, folder, options)
-        todo = [cell for key, cell in layout.cells.items() if key not in before]
-        if before:
-            say(console, f"{_counted(layout, before)}; {len(todo)} to run.")
         sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
         store.write_json(folder / "manifest.json", sitting)
         watch = _Watch(options.minutes)
         spent = {"compile_seconds": 0.0, "train_seconds": 0.0, "devices": []}
         try:
-            if todo:
-                _train(todo, layout, options, console, watch, spent)
+            _run_phase(layout, before, options, console, watch, spent)
+            if layout.later and not _unsettled(layout, records := store.load(folder)):
+                layout = final_phase(layout, plan, _selected(layout, records))
+                before = _settled(layout, folder, options)
+                _run_phase(layout, before, options, console, watch, spent)
         finally:
             with suppress(StorageError):
                 store.write_json(folder / "manifest.json", manifest.finish(sitting, **spent))
         records = report.build(folder, with_figures=not watch.interrupted)
     if watch.interrupted:
         raise KeyboardInterrupt
-    found = {r["id"]: r["status"] for r in records if r["id"] in layout.cells}
-    failed = sum(status == "failed" for status in found.values())
-    return Outcome(records, failed, len(layout.cells) - len(found))
+    failed = sum(r["status"] == "failed" for r in records if r["id"] in layout.cells)
+    return Outcome(records, failed, _unsettled(layout, records) + len(layout.later))
+
+
+def _run_phase(
+    layout: Layout,
+    before: Mapping[str, str],
+    options: Options,
+    console: Console,
+    watch: "_Watch",
+    spent: dict[str, Any],
+) -> None:
+    todo = [cell for key, cell in layout.cells.items() if key not in before]
+    if before or layout.later:
+        say(console, f"{_counted(layout, before)}; {len(todo)} to run.")
+    if todo and not watch.is_over():
+        _train(todo, layout, options, console, watch, spent)
+
+
+def _selected(layout: Layout, records: Sequence[Record]) -> Choices:
+    return select(record for record in records if record["id"] in layout.cells)
+
+
+def _unsettled(layout: Layout, records: Sequence[Record]) -> int:
+    """How many of the layout's cells have no record."""
+    return len(layout.cells.keys() - {record["id"] for record in records})
 
 
 def _counted(layout: Layout, before: Mapping[str, str]) -> str:
     statuses = list(before.values())
     failed = statuses.count("failed")
     again = f", {failed} failed (--retry-failed runs them again)" if failed else ""
-    return f"{len(layout.cells)} cells, {statuses.count('done')} of them done{again}"
+    phase = f"{layout.phase} phase, {len(layout.later)} cells after it: " if layout.later else ""
+    return f"{phase}{len(layout.cells)} cells, {statuses.count('done')} of them done{again}"
 
 
 def _settled(layout: Layout, folder: Path, options: Options) -> dict[str, str]:
@@ -296,14 +324,21 @@ def dry_run(plan: Plan, options: Options) -> str:
     """What running a plan would do."""
     layout = lay_out(plan, options.allow_infeasible)
     exists = (options.out / "cells").is_dir()
-    before = _settled(layout, options.out, options) if exists else {}
-    todo = [cell for key, cell in layout.cells.items() if key not in before]
+
+    def to_do(layout: Layout) -> tuple[dict[str, str], list[Cell]]:
+        before = _settled(layout, options.out, options) if exists else {}
+        return before, [cell for key, cell in layout.cells.items() if key not in before]
+
+    before, todo = to_do(layout)
+    records = store.load(options.out) if exists else []
+    if layout.later and not todo:
+        layout = final_phase(layout, plan, _selected(layout, records))
+        before, todo = to_do(layout)
     text = (
         f"{options.out}: {_counted(layout, before)}; {len(todo)} to run, "
         f"in {compilations(layout, todo)} compilations"
     )
-    records = store.load(options.out) if exists else []
-    seconds = estimate(todo, records, len(devices.cores()))
+    seconds = estimate([*todo, *layout.later], records, len(devices.cores()))
     if not todo:
         return f"{text}."
     if seconds is None:
@@ -340,6 +375,12 @@ def parser() -> argparse.ArgumentParser:
     add("--hidden", type=int, help="hidden units")
     add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
     add("--seeds", type=int, help="seeds of every strategy")
+    add(
+        "--tuning-seeds",
+        type=int,
+        metavar="N",
+        help="choose hyperparameters on validation first, with so many seeds; 0: take the defaults",
+    )
     add("--epochs", type=int, help="epochs, of 16 batches each")
     add("--out", type=Path, help="folder; default: results/PRESET")
     add("--workers", type=int, metavar="N", help="run on N processes of this machine")

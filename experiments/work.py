@@ -18,8 +18,8 @@ from experiments import baselines
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.datasets import Dataset, load
-from experiments.plan import SPLIT_OF_PHASE, Cell, settings_of
-from experiments.store import Record, identity
+from experiments.plan import SPLIT_OF_PHASE, settings_of
+from experiments.store import Cell, Record, identity
 from experiments.strategies import Strategy, resolve
 from experiments.training import Runner, example_windows
 

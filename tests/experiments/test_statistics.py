@@ -19,6 +19,7 @@ def record(strategy, dataset, seed, mse, backbone="bottleneck"):
             "strategy": {"name": strategy},
             "dataset": {"name": dataset},
             "backbone": backbone,
+            "phase": "final",
             "seed": seed,
         },
     }

@@ -98,6 +98,58 @@ def test_the_manifest_says_what_was_run(smoke):
     assert manifest["finished"] >= manifest["started"]
 
 
+TUNED = [*SMOKE, "--datasets", "irradiance", "--strategies", "relu_offset,climatology_clipped"]
+
+
+def test_tuning_then_final_in_as_many_sittings_as_it_takes(tmp_path, capsys, monkeypatch):
+    options = [*TUNED, "--tuning-seeds", "1"]
+    assert sweep.main([*options, "--out", str(tmp_path / "at_once")]) == 0
+    out = tmp_path / "in_sittings"
+    save = store.save
+
+    def save_one(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "save", save_one)
+    for _ in range(3):
+        assert sweep.main([*options, "--out", str(out)]) == 130
+    monkeypatch.setattr(store, "save", save)
+    assert sweep.main([*options, "--dry-run", "--out", str(out)]) == 0
+    said = "tune phase, 4 cells after it: 9 cells, 3 of them done; 6 to run"
+    assert said in capsys.readouterr().out
+    assert sweep.main([*options, "--out", str(out)]) == 0
+    assert (out / "summary.csv").read_bytes() == (tmp_path / "at_once/summary.csv").read_bytes()
+    assert sweep.main([*options, "--dry-run", "--out", str(out)]) == 0
+    assert "4 cells, 4 of them done; 0 to run" in capsys.readouterr().out
+
+
+def test_what_was_chosen_is_run_in_the_final_phase_and_said(tmp_path):
+    rows = sweep.run_sweep(
+        "smoke",
+        strategies=["relu_offset"],
+        datasets=["irradiance"],
+        seeds=1,
+        tuning_seeds=1,
+        out=tmp_path,
+    )
+    mse = [row for row in rows if row["metric"] == "mse"]
+    tuned = [row for row in mse if row["phase"] == "tune"]
+    assert {row["split"] for row in tuned} == {"validation"}
+    for row in mse:
+        if row["phase"] == "final":
+            (best, *_) = sorted(
+                (other["value"], other["hyperparameters"])
+                for other in tuned
+                if other["strategy"] == row["strategy"]
+            )
+            assert row["hyperparameters"] == best[1]
+            assert row["split"] == "test"
+    assert len(tuned) == 9
+    shown = over_seeds(rows)
+    assert {spreads["mse"].count for spreads in shown.values()} == {1}
+
+
 def test_figures_are_drawn(smoke):
     names = {path.name for path in (smoke / "figures").glob("*.png")}
     assert names >= {
@@ -237,7 +289,7 @@ def test_failed_cells_run_again_when_asked_to(copy, capsys):
 
 
 def test_fail_fast_stops_at_the_first_failure(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.plan.LEARNING_RATE", 1e38)
+    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (1e38,))
     options = ["--preset", "smoke", "--datasets", "irradiance", "--seeds", "3", "--fail-fast"]
     assert sweep.main([*options, "--out", str(tmp_path)]) == 1
     records = store.load(tmp_path)
@@ -346,7 +398,7 @@ def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
 
 
 def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.plan.LEARNING_RATE", 1e38)
+    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (1e38,))
     options = [*SMOKE, "--datasets", "irradiance", "--strategies", "bound", "--out", str(tmp_path)]
     assert sweep.main(options) == 1
     records = store.load(tmp_path)

@@ -1,0 +1,66 @@
+"""What is tried of each strategy, and the choice that validation makes."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from experiments.store import Cell, Record, canonical
+from experiments.strategies import Strategy
+
+LEARNING_RATES = (3e-3, 1e-3, 1e-2)  # the default first
+FIRST_TUNING_SEED = 1000  # final seeds count from 0
+Place = tuple[str, str, str]  # strategy, dataset and backbone
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is tuned of a strategy."""
+
+    hyperparameters: Mapping[str, float]
+    learning_rate: float
+
+
+Choices = Mapping[Place, Choice]
+
+
+def place_of(cell: Cell) -> Place:
+    """What is tuned by itself."""
+    return cell["strategy"]["name"], cell["dataset"]["name"], cell["backbone"]
+
+
+def tuned_of(cell: Cell) -> dict[str, float]:
+    """A cell's hyperparameters, with the learning rate where it is trained."""
+    rate = {key: cell["training"][key] for key in ("learning_rate",) if key in cell["training"]}
+    return {**cell["strategy"]["hyperparameters"], **rate}
+
+
+def grid(strategy: Strategy) -> list[Choice]:
+    """Everything that is tried of a strategy, its defaults first."""
+    points = itertools.product(LEARNING_RATES, *strategy.grid.values())
+    return [Choice(dict(zip(strategy.grid, point, strict=True)), rate) for rate, *point in points]
+
+
+def select(records: Iterable[Record]) -> Choices:
+    """The choice with the least mean `mse` on validation over tuning seeds, of those that never
+    failed; of equals, the first in the order of ids."""
+    found: dict[Place, dict[str, list[Record]]] = {}
+    for record in sorted(records, key=lambda record: record["id"]):
+        config = record["config"]
+        if config["phase"] == "tune":
+            point = canonical(tuned_of(config))
+            found.setdefault(place_of(config), {}).setdefault(point, []).append(record)
+
+    def error(runs: list[Record]) -> float:
+        failed = any(run["status"] != "done" for run in runs)
+        return math.inf if failed else statistics.fmean(run["metrics"]["mse"] for run in runs)
+
+    chosen = {}
+    for place, points in found.items():
+        best = min(points.values(), key=error)
+        if math.isfinite(error(best)):
+            config = best[0]["config"]
+            rate = config["training"]["learning_rate"]
+            chosen[place] = Choice(config["strategy"]["hyperparameters"], rate)
+    return chosen
