@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Trainer:
 
     def close(self) -> None:
         for connection, process in zip(self._connections, self._processes, strict=True):
-            if process.is_alive():
+            with suppress(BrokenPipeError):  # one that failed has left
                 connection.send(0)
             process.join()
 

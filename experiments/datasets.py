@@ -4,7 +4,6 @@ Values are divided by one positive factor per dataset, the root mean square of t
 targets, and never shifted: order, sign and zero survive.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,10 +138,19 @@ def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: 
             f"{name}: the training targets' root mean square is {scale}; it must be positive and "
             "finite to scale by."
         )
-    scaled = {
-        key: (arrays[key].astype(np.float64) / scale).astype(np.float32) if key in arrays else None
-        for key in ("inputs", "targets", "lower", "upper")
-    }
+    with np.errstate(over="ignore"):
+        scaled = {
+            key: (arrays[key].astype(np.float64) / scale).astype(np.float32)
+            if key in arrays
+            else None
+            for key in ("inputs", "targets", "lower", "upper")
+        }
+    for key in ("inputs", "targets"):
+        if not np.isfinite(scaled[key]).all():
+            raise UsageError(
+                f"{name}: some {key} are beyond float32 once divided by the training targets' root "
+                f"mean square, {scale:g}. Mend or rescale them."
+            )
     split = arrays["split"].astype(np.uint8)
     hashed = {key: array for key, array in scaled.items() if array is not None} | {"split": split}
     return Dataset(
@@ -162,9 +170,11 @@ def _read_user_file(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it has members that are no arrays")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file.") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # whatever zipfile, zlib and numpy make of a damaged file
         raise UsageError(f"{path}: not a readable .npz of plain arrays ({error}).") from error
     known = ("inputs", "targets", "lower", "upper", "split")
     missing = [key for key in known[:2] if key not in arrays]

@@ -19,7 +19,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from typing import Any
 
 import jax
@@ -226,27 +226,41 @@ class _Process:
 
     def start(self) -> None:
         self.executor = ProcessPoolExecutor(1, get_context("spawn"), _prepare_worker)
-        with devices.inherited(self._cores, self._variables):
+        with devices.inherited(self._cores, self._variables), _own_interrupts():
             self._ready = self.executor.submit(_hello)
 
     def hello(self) -> dict[str, Any]:
+        """Once it is there; one that dies meanwhile is started once more."""
+        with suppress(BrokenExecutor):
+            return self._ready.result()
+        self.start()
         try:
             return self._ready.result()
         except BrokenExecutor as error:
             raise UsageError(
                 "A worker process could not start; what it printed says why. A script that calls "
-                "run_sweep(workers=...) must do so under `if __name__ == '__main__':`."
+                "run_sweep(workers=...) must be a file, and do so under "
+                "`if __name__ == '__main__':`."
             ) from error
 
     def kill(self) -> None:
-        with suppress(UsageError, ProcessLookupError):
-            os.kill(self.hello()["process"], signal.SIGKILL)
+        with suppress(BrokenExecutor, ProcessLookupError):
+            os.kill(self._ready.result()["process"], signal.SIGKILL)
         self.executor.shutdown(wait=False, cancel_futures=True)
 
 
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Processes started within leave the terminal's Ctrl-C to this one."""
+    resource_tracker.ensure_running()  # when it starts, it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker() -> None:
-    # The terminal's Ctrl-C is for the process that started this one, and so is a kill.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     devices.prepare()
 
@@ -257,7 +271,8 @@ def _end_with_parent() -> None:
 
 
 def _hello() -> dict[str, Any]:
-    """What a worker says of itself."""
+    """What a worker says of itself; starts jax."""
+    devices.fix_threads()
     return {
         "process": os.getpid(),
         "cells": cells_at_once(),
@@ -265,14 +280,19 @@ def _hello() -> dict[str, Any]:
     }
 
 
+def check_workers(count: int) -> None:
+    """Refuse more processes than there are places for."""
+    gpus, cores = devices.gpus(), devices.cores()
+    if count > len(gpus or cores):
+        kind = "GPUs" if gpus else "cores"
+        raise UsageError(f"--workers {count} is more than the {len(gpus or cores)} {kind} here.")
+
+
 @contextmanager
 def pool(count: int) -> Iterator[Team]:
     """That many processes, each with a GPU of its own, or where there is none with its share of
     the cores."""
     cores, gpus = devices.cores(), devices.gpus()
-    if count > len(gpus or cores):
-        kind = "GPUs" if gpus else "cores"
-        raise UsageError(f"--workers {count} is more than the {len(gpus or cores)} {kind} here.")
     shares = [cores if gpus else cores[index::count] for index in range(count)]
     variables = [{"CUDA_VISIBLE_DEVICES": gpus[i]} if gpus else {} for i in range(count)]
     processes = [_Process(*share) for share in zip(shares, variables, strict=True)]
@@ -281,6 +301,7 @@ def pool(count: int) -> Iterator[Team]:
         def restart() -> None:
             process.kill()
             process.start()
+            process.hello()  # so that its start is not taken from the next batch's time
             found.executor, found.group = process.executor, None
 
         said = process.hello()
@@ -297,12 +318,6 @@ def pool(count: int) -> Iterator[Team]:
             process.kill()
 
 
-def _join() -> dict[str, Any]:
-    devices.fix_threads()
-    devices.use_compilation_cache()
-    return _hello()
-
-
 @contextmanager
 def dask(address: str) -> Iterator[Team]:
     """The workers of a Dask cluster, those that join later included.
@@ -316,6 +331,8 @@ def dask(address: str) -> Iterator[Team]:
         from distributed import Client, KilledWorker, LocalCluster
     except ImportError:
         raise UsageError("--dask needs the extra dask: pip install -e '.[dask]'.") from None
+    if address.endswith(".json") and not os.path.isfile(address):
+        raise UsageError(f"--dask {address}: no such file; `dask scheduler` has not written it.")
     if address == "local" and devices.gpus():
         raise UsageError(
             "--dask local trains on cores alone, and there are GPUs here: give --workers N, one "
@@ -325,7 +342,8 @@ def dask(address: str) -> Iterator[Team]:
     try:
         if address == "local":
             # How often a batch may kill a worker is for `run` to say.
-            with config.set({"distributed.scheduler.allowed-failures": 0}):
+            failures = config.set({"distributed.scheduler.allowed-failures": 0})
+            with failures, _own_interrupts():
                 cluster = LocalCluster(
                     n_workers=len(devices.cores()),
                     threads_per_worker=1,
@@ -334,7 +352,7 @@ def dask(address: str) -> Iterator[Team]:
                 )
         where = {"scheduler_file": address} if os.path.isfile(address) else {"address": address}
         client = Client(cluster) if cluster else Client(**where, timeout=10)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two: without TLS
+    except Exception as error:  # of many kinds: OSError, TypeError without TLS, AssertionError, …
         raise UsageError(
             f"--dask {address}: no scheduler answers there ({error}). Start one with "
             "`dask scheduler`, or give `local`; docs/clusters.md says how."
@@ -346,7 +364,7 @@ def dask(address: str) -> Iterator[Team]:
         executor = client.get_executor(
             pure=False, retries=1, workers=[name], allow_other_workers=True, resources=resources
         )
-        said = client.submit(_join, workers=[name], pure=False).result(timeout=JOIN_SECONDS)
+        said = client.submit(_hello, workers=[name], pure=False).result(timeout=JOIN_SECONDS)
 
         def restart() -> None:
             with suppress(ValueError, KeyError, TimeoutError, OSError):

@@ -57,7 +57,13 @@ def look(name: str) -> dict[str, str]:
 
 def draw_all(folder: Path, records: Sequence[Record]) -> list[Path]:
     """Every figure of a sweep's final cells, into `figures/`; nothing where none is trained."""
-    done = [r for r in records if r["status"] == "done" and r["config"]["phase"] == "final"]
+    done = [
+        record
+        for record in records
+        if record["status"] == "done"
+        and record["config"]["phase"] == "final"
+        and (folder / "cells" / f"{record['id']}.npz").is_file()  # not of one written by hand
+    ]
     if all(record["config"]["backbone"] == "none" for record in done):
         return []
     target = folder / "figures"

@@ -68,7 +68,7 @@ def _union(before: dict[str, Any] | None, plan: dict[str, Any]) -> dict[str, Any
     if before is None:
         return plan
     together = {
-        name: list(dict.fromkeys([*before[name], *plan[name]]))
+        name: list(dict.fromkeys([*before.get(name, []), *plan[name]]))
         for name in ("strategies", "datasets", "backbones")
     }
     most = {name: max(before.get(name, 0), plan[name]) for name in ("seeds", "tuning_seeds")}

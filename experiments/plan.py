@@ -105,6 +105,10 @@ def make_plan(preset: str, **changes: Any) -> Plan:
       UsageError: for an unknown name or a value that is not positive; lists what is valid.
     """
     given = {name: value for name, value in changes.items() if value is not None}
+    for name in given.keys() & {"strategies", "datasets", "backbones"}:
+        if isinstance(given[name], str):
+            raise UsageError(f"{name} must be a list of names, got {given[name]!r}.")
+        given[name] = tuple(map(str, given[name]))
     plan = replace(choose("preset", preset, PRESETS), **given)
     for name, least in {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1}.items():
         if getattr(plan, name) < least:
@@ -231,8 +235,10 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
             raise UsageError(
                 f"{name} and {given[dataset.name]} would both be called {dataset.name}: rename one."
             )
+        sizes = {plan.settings.batch, *np.bincount(dataset.split).tolist()}
         for strategy in rows:
-            check_fit(strategy, dataset)
+            if strategy.hash:  # the user's own
+                check_fit(strategy, dataset, sizes)
         datasets[dataset.name] = dataset
         given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
     names = tuple(row.name for row in rows)

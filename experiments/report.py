@@ -60,6 +60,13 @@ def notes(manifest: dict[str, Any], records: list[Record]) -> list[str]:
     """What keeps a sweep's numbers from being compared."""
     versions = {record["sources"] for record in records if "sources" in record}
     mixed = [f"the records are of {len(versions)} versions of the code."] * (len(versions) > 1)
+    for kind in ("dataset", "strategy"):
+        parts = {(r["config"][kind]["name"], r["config"][kind].get("hash")) for r in records}
+        names = [name for name, _ in parts]
+        mixed += [
+            f"the records are of {names.count(name)} versions of the {kind} {name}."
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
     broken = [
         f"{100 * found['infeasible']:.3g} % of the targets of {name} break their bounds."
         for name, found in manifest.get("datasets", {}).items()

@@ -25,7 +25,8 @@ from experiments.choices import UsageError
 Cell = dict[str, Any]  # one training run, as plain JSON
 Record = dict[str, Any]  # a cell and what came of it
 FIELDS = {"id", "status", "config", "metrics", "timing", "error"}
-OPTIONAL = {"sources", "arrays_sha256", "sha256"}
+STATUSES = ("done", "failed")
+OPTIONAL = {"sources", "arrays_sha256", "sha256"}  # a record written by hand has none of them
 
 
 class StorageError(Exception):
@@ -42,11 +43,15 @@ def identity(config: Mapping[str, Any]) -> str:
     return _sha256(canonical(config).encode())
 
 
-def load(folder: str | Path) -> list[Record]:
+def load(folder: str | Path, set_aside: bool = True) -> list[Record]:
     """Every record of a sweep, ordered by id; null metrics are None.
 
     A file that is no whole record (truncated, altered, under another's name, without its arrays)
-    is renamed to `<name>.damaged`, with a warning, and counts as missing.
+    counts as missing, with a warning.
+
+    Args:
+      folder: the sweep's.
+      set_aside: whether such a file is renamed to `<name>.damaged`.
 
     Raises:
       UsageError: if the folder holds no sweep.
@@ -59,11 +64,12 @@ def load(folder: str | Path) -> list[Record]:
         try:
             records.append(_read(path))
         except (ValueError, RecursionError, OSError) as error:
-            with suppress(OSError):
-                path.rename(path.with_name(path.name + ".damaged"))
+            aside = f"set aside as {path.name}.damaged, " if set_aside else ""
+            if set_aside:
+                with suppress(OSError):
+                    path.rename(path.with_name(path.name + ".damaged"))
             warnings.warn(
-                f"{path} is not a whole record ({error}): set aside as {path.name}.damaged, "
-                "its cell counts as missing.",
+                f"{path} is not a whole record ({error}): {aside}its cell counts as missing.",
                 stacklevel=2,
             )
     return records
@@ -73,6 +79,9 @@ def _read(path: Path) -> Record:
     record = json.loads(path.read_bytes())
     if not isinstance(record, dict) or not FIELDS <= record.keys() <= FIELDS | OPTIONAL:
         raise ValueError("its fields are not a record's")
+    parts = record["config"], record["metrics"], record["timing"]
+    if not all(isinstance(part, dict) for part in parts) or record["status"] not in STATUSES:
+        raise ValueError("its fields do not hold what a record's do")
     expected = record.pop("sha256", None)
     if expected and expected != _sha256(canonical(record).encode()):
         raise ValueError("its checksum does not match")
@@ -107,8 +116,9 @@ def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray]) -> None
 
 def set_aside(folder: Path, record: Record) -> None:
     """Rename a stale record's files to `….stale`: it counts as missing from now on."""
-    for path in folder.glob(f"cells/{record['id']}.*"):
-        path.rename(path.with_name(path.name + ".stale"))
+    for suffix in (".json", ".npz"):
+        path = folder / "cells" / (record["id"] + suffix)
+        path.replace(path.with_name(path.name + ".stale"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -118,9 +128,14 @@ def write_json(path: Path, value: Any) -> None:
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The sweep's manifest, or an empty one where there is none that can be read."""
     try:
-        return json.loads((Path(folder) / "manifest.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        found = json.loads((Path(folder) / "manifest.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
         return {}
+    whole = isinstance(found, dict) and all(
+        isinstance(found.get(key), kind)
+        for key, kind in {"plan": dict, "datasets": dict, "sittings": list}.items()
+    )
+    return found if whole else {}
 
 
 def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:

@@ -419,7 +419,7 @@ def resolve(name: str) -> Strategy:
         constraint = getattr(found, function)
         if not callable(constraint):
             raise TypeError(f"{path} is no function")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
             "module lies in this folder or is installed."
@@ -451,6 +451,8 @@ def _parse_call(name: str) -> tuple[str, dict[str, float]]:
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("hyperparameters go by name")
         values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if len(values) < len(call.keywords):
+            raise ValueError("each hyperparameter goes by its name, once")
     except (SyntaxError, ValueError) as error:
         raise UsageError(
             f"Strategy {name!r} cannot be read ({error}). Give module:function, or "
@@ -462,28 +464,44 @@ def _parse_call(name: str) -> tuple[str, dict[str, float]]:
     return path, values
 
 
-def check_fit(strategy: Strategy, dataset: Dataset) -> None:
-    """Try a strategy on a dataset's shapes, before anything is compiled.
+def check_fit(strategy: Strategy, dataset: Dataset, windows: Collection[int]) -> None:
+    """Try a strategy and its derivative on a dataset's shapes, before anything is compiled.
+
+    Args:
+      strategy: the strategy.
+      dataset: the dataset.
+      windows: how many there are in a batch, for each size of batch.
 
     Raises:
-      UsageError: with what the strategy said, or the shape that it gave.
+      UsageError: with what the strategy said, or the shape and dtype that it gave.
     """
 
-    def run(lower: Bound, upper: Bound) -> tuple[jax.Array, jax.Array]:
-        raw = jnp.zeros(dataset.targets.shape)
+    def run(raw: jax.Array, lower: Bound, upper: Bound) -> tuple[jax.Array, ...]:
         bounds = select_bounds(strategy, lower, upper, dataset.target_range())
-        state, hyper = raw[0], strategy.hyper(strategy.hyperparameters)
-        return strategy.train(raw, *bounds, 0.0, state, hyper)
+        hyper = strategy.hyper(strategy.hyperparameters)
 
-    try:
-        output, _ = jax.eval_shape(run, dataset.lower, dataset.upper)
-    except Exception as error:
-        raise UsageError(f"{strategy.name} does not fit {dataset.name}: {error}") from error
-    if output.shape != dataset.targets.shape:
-        raise UsageError(
-            f"{strategy.name} on {dataset.name} must give shape {dataset.targets.shape}, "
-            f"got {output.shape}."
-        )
+        def train(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
+            output, penalty = strategy.train(raw, *bounds, 0.0, raw[0], hyper)
+            check(output)
+            return output, penalty
+
+        (output, penalty), pullback = jax.vjp(train, raw)
+        check(evaluated := strategy.evaluate(raw, *bounds, hyper))
+        return output, evaluated, pullback((output, penalty))[0]
+
+    def check(output: object) -> None:
+        found = getattr(output, "shape", None), getattr(output, "dtype", type(output).__name__)
+        if found != (shape, jnp.float32):
+            raise TypeError(f"it must give float32 of shape {shape}, got {found[1]} of {found[0]}")
+
+    for count in windows:
+        shape = (count, *dataset.targets.shape[1:])
+        like = jax.ShapeDtypeStruct(shape, jnp.float32)
+        bounds = [like if side in dataset.sides() else None for side in BOTH]
+        try:
+            jax.eval_shape(run, like, *bounds)
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"{strategy.name} does not fit {dataset.name}: {error}") from error
 
 
 def bound_sources(strategy: Strategy, dataset_sides: Collection[str]) -> dict[str, str | None]:

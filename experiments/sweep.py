@@ -39,7 +39,7 @@ from experiments.plan import (
 )
 from experiments.progress import Display, display, name, say
 from experiments.store import Cell, Record, StorageError
-from experiments.tuning import Choices, select
+from experiments.tuning import Choices, place_of, select
 from experiments.work import Request
 
 STALE = {
@@ -66,12 +66,16 @@ class Options:
 
     def __post_init__(self) -> None:
         choose("--stale", self.stale, STALE)
+        if self.dask == "":
+            raise UsageError("--dask is empty: give a scheduler's address or file, or local.")
         for flag in ("workers", "minutes", "timeout"):
             value = getattr(self, flag)
             if value is not None and not value > 0:
                 raise UsageError(f"--{flag} must be positive, got {value:g}.")
         if self.workers and self.dask:
             raise UsageError("Give --workers or --dask, not both.")
+        if self.workers:
+            executors.check_workers(self.workers)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Outcome:
     records: list[Record]  # all of the folder's
     failed: int  # of the plan's cells
     left: int  # of the plan's cells
+    ran: int  # cells, in this sitting
 
 
 def run_sweep(
@@ -117,11 +122,13 @@ def run_sweep(
 
     Returns:
       The rows of `summary.csv`: a dict with strategy, dataset, backbone, phase, seed, split,
-      hyperparameters, metric and value for each metric of each finished cell.
+      hyperparameters, metric and value for each metric of each finished cell. A warning says how
+      many cells failed or are left.
 
     Raises:
       UsageError: before any training, where something given cannot be used.
       StorageError: if the folder cannot be written to any more; what is finished is kept.
+      TeamLostError: if the Dask scheduler has gone.
       KeyboardInterrupt: after Ctrl-C; what is finished is kept.
     """
     plan = make_plan(
@@ -138,32 +145,51 @@ def run_sweep(
     chosen = Options(Path(out or f"results/{preset}"), **options)
     devices.prepare()
     outcome = _run(plan, chosen, console or Console(quiet=True))
+    if outcome.failed or outcome.left:
+        warnings.warn(
+            f"{outcome.failed} cells of {chosen.out} failed, {outcome.left} are left.", stacklevel=2
+        )
     return statistics.summary(outcome.records)
 
 
 def _run(plan: Plan, options: Options, console: Console) -> Outcome:
+    watch = _Watch(options.minutes)
+    with watch.over_interrupts(console):
+        outcome = _run_phases(plan, options, console, watch)
+    if watch.interrupted:
+        raise KeyboardInterrupt
+    return outcome
+
+
+def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch") -> Outcome:
     folder = options.out
     layout = lay_out(plan, options.allow_infeasible)
     with store.opened(folder):
-        before = _settled(layout, folder, options)
+        records = store.load(folder)
+        before, stale = _settled(layout, records, options)
         sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
         store.write_json(folder / "manifest.json", sitting)
-        watch = _Watch(options.minutes)
+        for record in stale:
+            store.set_aside(folder, record)
+        if stale:
+            again = sum(_seat(r["config"]) in map(_seat, layout.cells.values()) for r in stale)
+            say(console, f"{len(stale)} stale records set aside, {again} of them of this plan.")
         spent = {"compile_seconds": 0.0, "train_seconds": 0.0, "devices": []}
         try:
-            _run_phase(layout, before, options, console, watch, spent)
-            if layout.later and not _unsettled(layout, records := store.load(folder)):
+            ran = _run_phase(layout, before, options, console, watch, spent)
+            if layout.later and layout.cells.keys() <= before.keys() | ran:
+                records = store.load(folder)
                 layout = final_phase(layout, plan, _selected(layout, records))
-                before = _settled(layout, folder, options)
-                _run_phase(layout, before, options, console, watch, spent)
+                before, _ = _settled(layout, records, options)
+                ran |= _run_phase(layout, before, options, console, watch, spent)
         finally:
             with suppress(StorageError):
                 store.write_json(folder / "manifest.json", manifest.finish(sitting, **spent))
-        records = report.build(folder, with_figures=not watch.interrupted)
-    if watch.interrupted:
-        raise KeyboardInterrupt
+        redraw = ran or not (folder / "figures").is_dir()
+        records = report.build(folder, with_figures=bool(redraw) and not watch.interrupted)
     failed = sum(r["status"] == "failed" for r in records if r["id"] in layout.cells)
-    return Outcome(records, failed, _unsettled(layout, records) + len(layout.later))
+    left = len(layout.cells.keys() - before.keys() - ran) + len(layout.later)
+    return Outcome(records, failed, left, len(ran))
 
 
 def _run_phase(
@@ -173,21 +199,23 @@ def _run_phase(
     console: Console,
     watch: "_Watch",
     spent: dict[str, Any],
-) -> None:
+) -> set[str]:
+    """Run what is not settled before; returns the ids of what is finished now."""
     todo = [cell for key, cell in layout.cells.items() if key not in before]
     if before or layout.later:
         say(console, f"{_counted(layout, before)}; {len(todo)} to run.")
-    if todo and not watch.is_over():
-        _train(todo, layout, options, console, watch, spent)
+    if not todo or watch.is_over():
+        return set()
+    return _train(todo, layout, options, console, watch, spent)
 
 
 def _selected(layout: Layout, records: Sequence[Record]) -> Choices:
     return select(record for record in records if record["id"] in layout.cells)
 
 
-def _unsettled(layout: Layout, records: Sequence[Record]) -> int:
-    """How many of the layout's cells have no record."""
-    return len(layout.cells.keys() - {record["id"] for record in records})
+def _seat(cell: Cell) -> tuple[Any, ...]:
+    """What a cell is of, whatever version of the code and the data."""
+    return (*place_of(cell), cell["phase"], cell["seed"])
 
 
 def _counted(layout: Layout, before: Mapping[str, str]) -> str:
@@ -198,32 +226,33 @@ def _counted(layout: Layout, before: Mapping[str, str]) -> str:
     return f"{phase}{len(layout.cells)} cells, {statuses.count('done')} of them done{again}"
 
 
-def _settled(layout: Layout, folder: Path, options: Options) -> dict[str, str]:
-    """The cells that need not run, by id, once stale records are dealt with.
+def _settled(
+    layout: Layout, records: list[Record], options: Options
+) -> tuple[dict[str, str], list[Record]]:
+    """The cells that need not run, by id, and the stale records that are to be set aside.
 
     Raises:
-      UsageError: if the folder's records do not go with the plan.
+      UsageError: if the records do not go with the plan.
     """
-    records = store.load(folder)
     reasons = stale_reasons(layout, records, work.source_hash())
     if options.force:
         reasons = {key: reason for key, reason in reasons.items() if key not in layout.cells}
-    outdated = [record for record in records if record["id"] in reasons]
-    if outdated and options.stale == "refuse":
-        lines = [f"  {name(r['config'])}: {reasons[r['id']]}" for r in outdated]
+    stale = [record for record in records if record["id"] in reasons]
+    if stale and options.stale == "refuse":
+        lines = [f"  {name(r['config'])}: {reasons[r['id']]}" for r in stale]
         more = [f"  and {len(lines) - 5} more"] if len(lines) > 5 else []
         listed = "\n".join(lines[:5] + more)
         raise UsageError(
-            f"{folder} holds {len(outdated)} stale records, of other code or data:\n{listed}\n"
-            "Give another --out; or --stale rerun sets them aside and runs their cells again, "
-            "--stale keep mixes them with new ones."
+            f"{options.out} holds {len(stale)} stale records, of other code or data:\n{listed}\n"
+            "Give another --out; or --stale rerun sets them aside and runs those of this plan "
+            "again, --stale keep mixes them with new ones."
         )
-    if options.stale == "rerun":
-        for record in outdated:
-            store.set_aside(folder, record)
-        records = [record for record in records if record["id"] not in reasons]
-    check_compatible(layout, records)
-    return settled(layout, records, retry_failed=options.retry_failed, force=options.force)
+    if options.stale == "keep":
+        stale = []
+    fresh = [record for record in records if record not in stale]
+    check_compatible(layout, fresh)
+    flags = {"retry_failed": options.retry_failed, "force": options.force}
+    return settled(layout, fresh, **flags), stale
 
 
 def _train(
@@ -233,10 +262,10 @@ def _train(
     console: Console,
     watch: "_Watch",
     spent: dict[str, Any],
-) -> None:
-    """Run cells and save their records; adds up in `spent` what it took."""
-    epochs = sum(_epochs(cell) for cell in todo)
-    with display(console, len(todo), epochs) as shown, watch.over_interrupts(console):
+) -> set[str]:
+    """Run cells and save their records; adds up in `spent` what it took. Returns their ids."""
+    epochs, ran = sum(_epochs(cell) for cell in todo), set()
+    with display(console, len(todo), epochs) as shown:
 
         def request(group: Group, cells: list[Cell]) -> Request:
             shown.begin(group, len(cells), _epochs(cells[0]))
@@ -253,10 +282,12 @@ def _train(
                     for found in reply["finished"]:
                         record = found["record"]
                         store.save(options.out, record, work.decode(found["arrays"]))
+                        ran.add(record["id"])
                         spent["train_seconds"] += record["timing"].get("train_seconds", 0.0)
                         shown.finished(record, _epochs(record["config"]))
                         watch.stopped |= options.fail_fast and record["status"] == "failed"
                     spent["devices"] = [kind for worker in team() for kind in worker.devices]
+    return ran
 
 
 def _epochs(cell: Cell) -> int:
@@ -311,7 +342,8 @@ class _Watch:
         def note(*_: Any) -> None:
             self.interrupted = True
             signal.signal(signal.SIGINT, before)
-            say(console, "stopping once the present chunk is done; Ctrl-C again: at once.")
+            until = "the present chunk is done, or each worker's batch"
+            say(console, f"stopping once {until}; Ctrl-C again: at once.")
 
         before = signal.signal(signal.SIGINT, note)
         try:
@@ -325,12 +357,13 @@ def dry_run(plan: Plan, options: Options) -> str:
     layout = lay_out(plan, options.allow_infeasible)
     exists = (options.out / "cells").is_dir()
 
+    records = store.load(options.out, set_aside=False) if exists else []
+
     def to_do(layout: Layout) -> tuple[dict[str, str], list[Cell]]:
-        before = _settled(layout, options.out, options) if exists else {}
+        before, _ = _settled(layout, records, options)
         return before, [cell for key, cell in layout.cells.items() if key not in before]
 
     before, todo = to_do(layout)
-    records = store.load(options.out) if exists else []
     if layout.later and not todo:
         layout = final_phase(layout, plan, _selected(layout, records))
         before, todo = to_do(layout)
@@ -409,14 +442,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (StorageError, TeamLostError) as error:
-        print(f"error: {error}\n{GO_ON}", file=sys.stderr)
+        print(f"error: {error}\n{_go_on(given)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"interrupted. {GO_ON}", file=sys.stderr)
+        print(f"interrupted. {_go_on(given)}", file=sys.stderr)
         return 130
 
 
-GO_ON = "What is finished is kept; the same command goes on from there."
+def _go_on(given: argparse.Namespace) -> str:
+    without = ", without --force," if given.force else ""
+    return f"What is finished is kept; the same command{without} goes on from there."
 
 
 def _main(given: argparse.Namespace, console: Console) -> int:
@@ -436,7 +471,10 @@ def _main(given: argparse.Namespace, console: Console) -> int:
     started = time.perf_counter()
     outcome = _run(plan, options, console)
     report.show(console, options.out, outcome.records)
-    left = f"{outcome.left} cells left, the same command goes on; " if outcome.left else ""
+    without = ", without --force," if options.force else ""
+    nothing = "" if outcome.ran else "nothing was finished, give it more time; "
+    left = f"{outcome.left} cells left, the same command{without} goes on; {nothing}"
+    left = left if outcome.left else ""
     say(
         console,
         f"{options.out}: summary.csv, cells/, figures/; {outcome.failed} failed cells; {left}"

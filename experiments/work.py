@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import baselines
+from experiments import baselines, devices
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.datasets import Dataset, load
@@ -73,6 +73,8 @@ def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs
       `finished`, a list of `record` and `arrays` (see `decode`), and `compile_seconds`; or
       `error`, a text, with `refused` set where no other worker could do better.
     """
+    devices.fix_threads()
+    devices.use_compilation_cache()
     try:
         if request["sources"] != source_hash():
             raise UsageError(

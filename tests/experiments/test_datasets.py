@@ -1,4 +1,5 @@
 import hashlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -163,6 +164,7 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
         ({"targets": np.zeros((20, 4, 1))}, "root mean square is 0"),
         ({"targets": np.full((20, 4, 1), np.nan)}, "targets is nan at window 0, step 0, feature 0"),
         ({"inputs": np.array([["a"]])}, "must be numbers"),
+        ({"inputs": np.full((20, 4, 1), 1e300)}, "some inputs are beyond float32"),
     ],
 )
 def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message):
@@ -191,6 +193,14 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(UsageError, match="not a readable .npz"):
         load(str(tmp_path / "text.npz"))
+    np.save(tmp_path / "single.npy", np.ones(3))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(str(tmp_path / "single.npz"))
+    with zipfile.ZipFile(tmp_path / "zip.npz", "w") as file:
+        file.writestr("inputs", "no array")
+    with pytest.raises(UsageError, match="members that are no arrays"):
+        load(str(tmp_path / "zip.npz"))
     np.savez(tmp_path / "object.npz", inputs=np.array([{}], object))
     with pytest.raises(UsageError, match="not a readable .npz"):
         load(str(tmp_path / "object.npz"))

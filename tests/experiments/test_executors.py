@@ -3,12 +3,13 @@
 import multiprocessing
 import os
 import signal
+import time
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from experiments import executors, store, sweep
+from experiments import devices, executors, store, sweep
 from experiments.choices import UsageError
 from experiments.executors import TeamLostError, Worker
 
@@ -261,9 +262,31 @@ def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatc
         assert "the worker died" in statuses[name]["error"]
 
 
-def test_too_many_workers_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="--workers 1000 is more than"):
-        sweep.run_sweep(**SMOKE, out=tmp_path, workers=1000)
+def test_a_new_workers_start_does_not_count_against_its_batch():
+    """After a timeout the worker is replaced, and takes longer to start than the batch may take."""
+    team = executors.pool(1)
+    with team as workers:
+        (worker,) = workers()
+        started = time.monotonic()
+        worker.restart()
+        wait = time.monotonic() - started
+        done = worker.executor.submit(os.getpid)
+        assert done.result(timeout=wait / 2) > 0
+
+
+def test_a_worker_that_dies_while_it_starts_is_started_again():
+    process = executors._Process(devices.cores(), {})
+    first = next(iter(process.executor._processes))
+    os.kill(first, signal.SIGKILL)
+    assert process.hello()["process"] != first
+    process.kill()
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_started_them():
+    process = executors._Process(devices.cores(), {})
+    os.kill(next(iter(process.executor._processes)), signal.SIGINT)
+    assert process.hello()["process"] == next(iter(process.executor._processes))
+    process.kill()
 
 
 distributed = pytest.importorskip("distributed")
@@ -279,7 +302,8 @@ def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed):
     [
         ("tcp://127.0.0.1:9", "no scheduler answers there"),
         ("tls://127.0.0.1:9", "no scheduler answers there .*TLS"),
-        ("no/such/file.json", "no scheduler answers there"),
+        ("no/such/file.json", "no such file"),
+        (__file__, "no scheduler answers there"),
     ],
 )
 def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason):

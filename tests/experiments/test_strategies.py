@@ -1,4 +1,5 @@
 import hashlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 
 from bounded import penalties
 from bounded.constraints import smooth_clip
+from experiments import strategies
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.datasets import load
@@ -276,12 +278,43 @@ def test_a_users_function_that_cannot_be_used_is_refused(name, message):
     [
         ("bounded.constraints:smooth_clip(temprature=1)", "unexpected keyword argument"),
         ("bounded.constraints:smooth_clip(temperature=-1)", "must be positive and finite"),
+        ("bounded.constraints:smooth_clip(**{})", "must be a finite number"),
+        ("bounded.constraints:smooth_clip(temperature=1, temperature=2)", "by its name, once"),
         ("bounded.constraints:sequence_maximum", "does not fit irradiance"),
     ],
 )
 def test_a_users_function_that_does_not_run_is_refused(name, message):
     with pytest.raises(UsageError, match=message):
-        check_fit(resolve(name), load("irradiance"))
+        check_fit(resolve(name), load("irradiance"), [32])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "return raw.astype(jnp.float16)",
+            "must give float32 .* got float16",
+        ),
+        ("return raw > 0", "got bool"),
+        ("return raw, lower", "got tuple of None"),
+        ("return None", "got NoneType of None"),
+        ("return jnp.minimum(raw, upper).sum()", r"got float32 of \(\)"),
+        ("return jax.lax.while_loop(lambda z: z.sum() > 9, lambda z: z / 2, raw)", "Reverse-mode"),
+        ("return raw if raw.shape[0] != 32 else 1 / 0", "division by zero"),
+        ("raise SystemExit(0)", "mine:map does not fit irradiance"),
+    ],
+)
+def test_a_users_function_that_cannot_be_trained_is_refused_by_name(
+    tmp_path, monkeypatch, body, message
+):
+    source = f"import jax, jax.numpy as jnp\ndef map(raw, lower=None, upper=None):\n    {body}\n"
+    (tmp_path / "mine.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    strategies._import.cache_clear()
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(UsageError, match=message) as error:
+        check_fit(resolve("mine:map"), load("irradiance"), [9, 32])
+    assert "mine:map" in str(error.value)
 
 
 def test_a_users_module_with_an_error_of_its_own_is_refused(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -222,6 +223,62 @@ def test_records_of_other_code_are_not_mixed_unless_told_to(copy, capsys):
     assert len(rows_of(copy)) == 2 * (4 * 14 + 3 * 8)
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_dry_run_changes_nothing(copy, capsys):
+    altered(copy, lambda record: record.update(sources="0" * 64))
+    (copy / "cells" / f"{'0' * 64}.json").write_text("{")
+    before = contents(copy)
+    options = [*SMOKE, "--out", str(copy), "--dry-run", "--stale", "rerun"]
+    with pytest.warns(UserWarning, match="not a whole record"):
+        assert sweep.main(options) == 0
+    assert "14 to run" in capsys.readouterr().out
+    assert contents(copy) == before
+
+
+def test_stale_records_beyond_the_plan_are_set_aside_and_counted(copy, capsys):
+    altered(copy, lambda record: record.update(sources="0" * 64))
+    options = ["--datasets", "irradiance", "--out", str(copy), "--stale", "rerun"]
+    assert sweep.main([*SMOKE, *options]) == 0
+    assert "14 stale records set aside, 7 of them of this plan." in capsys.readouterr().out
+
+
+def test_records_of_two_versions_of_a_dataset_are_noted(copy, capsys):
+    def change(record):
+        if record["config"]["dataset"]["name"] == "irradiance":
+            record["config"]["dataset"]["hash"] = "0" * 64
+
+    options = ["--out", str(altered(copy, change)), "--stale", "keep"]
+    assert sweep.main([*SMOKE, *options]) == 0
+    expected = "note: the records are of 2 versions of the dataset irradiance."
+    assert expected in capsys.readouterr().out
+
+
+def test_what_force_has_not_run_again_is_left(copy, capsys):
+    options = ["--out", str(copy), "--force", "--minutes", "1e-9"]
+    assert sweep.main([*SMOKE, *options]) == 0
+    said = capsys.readouterr().out
+    assert "14 cells left, the same command, without --force, goes on; nothing was finished" in said
+
+
+def test_failed_cells_are_a_warning_from_python(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (1e38,))
+    with pytest.warns(UserWarning, match=r"2 cells of .* failed, 0 are left"):
+        rows = sweep.run_sweep(
+            "smoke", seeds=1, datasets=["irradiance"], strategies=["bound"], out=tmp_path
+        )
+    assert {row["strategy"] for row in rows} == {"bound"}
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"plan": {}}', '{"sittings": 1}', "{"])
+def test_a_foreign_manifest_is_replaced(copy, text):
+    (copy / "manifest.json").write_text(text)
+    assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
+    assert store.read_manifest(copy)["plan"]["hidden"] == 8
+
+
 def test_records_of_other_data_are_stale(copy, capsys):
     def change(record):
         if record["config"]["dataset"]["name"] == "irradiance":
@@ -390,6 +447,10 @@ def test_from_python_the_summary_comes_back_as_rows(tmp_path):
         ({"timeout": float("nan")}, "--timeout must be positive, got nan"),
         ({"workers": 1, "dask": "local"}, "Give --workers or --dask, not both"),
         ({"stale": "kep"}, "Did you mean 'keep'"),
+        ({"workers": 1000}, "--workers 1000 is more than"),
+        ({"dask": ""}, "--dask is empty"),
+        ({"strategies": "clip"}, "strategies must be a list of names, got 'clip'"),
+        ({"datasets": [Path("absent.npz")]}, "absent.npz: no such file"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
