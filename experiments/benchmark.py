@@ -116,7 +116,7 @@ def throughput(shape: Shape, stacks: Sequence[str], rounds: int) -> list[Row]:
             "build_seconds": max(reply["build_seconds"] for reply in trainer.built),
             "peak_mb": trainer.peak_mb,
         }
-        if "bounded" in stacks:
+        if "bounded" in rates:
             pairs = zip(rates["bounded"], rates[name], strict=True)
             row["times_slower_than_bounded"] = statistics.median(a / b for a, b in pairs)
         rows.append(row)

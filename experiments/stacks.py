@@ -67,7 +67,17 @@ def _bounded(shape: Shape, dtype: str = "float32") -> Built:
     inputs = np.concatenate([_windows(shape), np.ones((4, *_windows(shape).shape[1:]), np.float32)])
     split = np.repeat(np.arange(3, dtype=np.uint8), [len(inputs) - 4, 2, 2])
     dataset = Dataset(
-        "benchmark", "study", inputs, SHARE * inputs, None, inputs, split, 1.0, "1", ""
+        name="benchmark",
+        role="study",
+        group="benchmark",
+        inputs=inputs,
+        targets=SHARE * inputs,
+        lower=None,
+        upper=inputs,
+        split=split,
+        scale=1.0,
+        unit="1",
+        hash="",
     )
     settings = Settings(
         hidden=shape.hidden,
