@@ -172,7 +172,8 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
         for record in stale:
             store.set_aside(folder, record)
         if stale:
-            again = sum(_seat(r["config"]) in map(_seat, layout.cells.values()) for r in stale)
+            planned = set(map(_seat, layout.cells.values()))
+            again = sum(_seat(record["config"]) in planned for record in stale)
             say(console, f"{len(stale)} stale records set aside, {again} of them of this plan.")
         spent = {"compile_seconds": 0.0, "train_seconds": 0.0, "devices": []}
         try:
@@ -249,7 +250,8 @@ def _settled(
         )
     if options.stale == "keep":
         stale = []
-    fresh = [record for record in records if record not in stale]
+    aside = {record["id"] for record in stale}
+    fresh = [record for record in records if record["id"] not in aside]
     check_compatible(layout, fresh)
     flags = {"retry_failed": options.retry_failed, "force": options.force}
     return settled(layout, fresh, **flags), stale
