@@ -60,8 +60,8 @@ def load(name: str, allow_infeasible: bool = False) -> Dataset:
       UsageError: for an unknown name, or arrays that cannot be used: says which and where.
     """
     if name.endswith(".npz"):
-        stem = Path(name).name
-        entry = Entry(lambda: _read_user_file(Path(name)), "study", stem, "given units", name)
+        path = Path(name)
+        entry = Entry(lambda: _read_user_file(path), "study", path.name, "given units", name)
     else:
         entry = choose("dataset", name, DATASETS)
     arrays = entry.load()

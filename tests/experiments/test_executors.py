@@ -284,8 +284,9 @@ def test_a_worker_that_dies_while_it_starts_is_started_again():
 
 def test_workers_leave_ctrl_c_to_the_process_that_started_them():
     process = executors._Process(devices.cores(), {})
-    os.kill(next(iter(process.executor._processes)), signal.SIGINT)
-    assert process.hello()["process"] == next(iter(process.executor._processes))
+    first = next(iter(process.executor._processes))
+    os.kill(first, signal.SIGINT)
+    assert process.hello()["process"] == first
     process.kill()
 
 
