@@ -5,8 +5,8 @@
 imported by its own name, `bounded.autoencoder`, so that `import bounded` needs jax alone.
 """
 
-from bounded import constraints, lstm, metrics, penalties
+from bounded import constraints, lstm, metrics, penalties, sets
 
 __version__ = "0.1.0"
 
-__all__ = ["constraints", "lstm", "metrics", "penalties"]
+__all__ = ["constraints", "lstm", "metrics", "penalties", "sets"]

@@ -30,7 +30,7 @@ def at_most(x: jax.Array, upper: jax.Array) -> jax.Array:
     return jnp.where(_beyond(x, upper), upper, x)
 
 
-def _at_least(x: jax.Array, lower: jax.Array) -> jax.Array:
+def at_least(x: jax.Array, lower: jax.Array) -> jax.Array:
     return jnp.where(_beyond(-x, -lower), lower, x)
 
 
@@ -40,7 +40,7 @@ below.defjvps(lambda dot, output, x, upper: dot, None)
 
 
 def clip(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    return at_most(_at_least(raw, lower), upper)
+    return at_most(at_least(raw, lower), upper)
 
 
 def _lower_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
@@ -48,7 +48,7 @@ def _lower_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Arr
 
 
 def _upper_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    return _beyond(_at_least(raw, lower), upper)
+    return _beyond(at_least(raw, lower), upper)
 
 
 straight_through_clip = jax.custom_jvp(clip)
@@ -79,7 +79,7 @@ leaky_clip.defjvps(
 
 
 @jax.custom_jvp
-def _sigmoid(x: jax.Array) -> jax.Array:
+def sigmoid(x: jax.Array) -> jax.Array:
     """The logistic function, with both tails from exp(-|x|)."""
     tail = jnp.exp(-jnp.abs(x))
     return jnp.where(x < 0, tail, 1) / (1 + tail)
@@ -92,7 +92,7 @@ def _sigmoid_slope(x: jax.Array) -> jax.Array:
     return tail / (1 + tail) ** 2
 
 
-_sigmoid.defjvps(lambda dot, output, x: _sigmoid_slope(x) * dot)
+sigmoid.defjvps(lambda dot, output, x: _sigmoid_slope(x) * dot)
 _sigmoid_slope.defjvps(lambda dot, output, x: -jnp.tanh(x / 2) * output * dot)
 
 
@@ -120,7 +120,7 @@ def _softplus_tail(x: jax.Array) -> jax.Array:
 def _softplus_slope(x: jax.Array) -> jax.Array:
     """`softplus(x) - x σ(x)`, the derivative of `t softplus(z / t)` to t at x = z / t; even."""
     x = jnp.abs(_within_range(x))
-    return _softplus_tail(x) + x * _sigmoid(-x)
+    return _softplus_tail(x) + x * sigmoid(-x)
 
 
 _softplus_slope.defjvps(lambda dot, output, x: -_sigmoid_moment(x) * dot)
@@ -133,7 +133,7 @@ def softplus(z: jax.Array, temperature: jax.Array) -> jax.Array:
 
 
 softplus.defjvps(
-    lambda dot, output, z, temperature: _sigmoid(z / temperature) * dot,
+    lambda dot, output, z, temperature: sigmoid(z / temperature) * dot,
     lambda dot, output, z, temperature: _softplus_slope(z / temperature) * dot,
 )
 
@@ -177,24 +177,24 @@ def smooth_clip(
     growth = jnp.expm1(jnp.minimum(size, 1))
     narrow = jnp.where(
         from_lower < from_upper,
-        lower + temperature * jnp.log1p(_sigmoid(-from_upper) * growth),
-        upper - temperature * jnp.log1p(_sigmoid(-from_lower) * growth),
+        lower + temperature * jnp.log1p(sigmoid(-from_upper) * growth),
+        upper - temperature * jnp.log1p(sigmoid(-from_lower) * growth),
     )
     return clip(jnp.where(size < 1, narrow, wide), lower, upper)
 
 
 smooth_clip.defjvps(
     lambda dot, output, raw, lower, upper, temperature: (
-        _sigmoid(_in_temperatures(raw - lower, temperature))
-        * _sigmoid(_in_temperatures(upper - raw, temperature))
+        sigmoid(_in_temperatures(raw - lower, temperature))
+        * sigmoid(_in_temperatures(upper - raw, temperature))
         * -jnp.expm1(_in_temperatures(lower - upper, temperature))
         * dot
     ),
     lambda dot, output, raw, lower, upper, temperature: (
-        _sigmoid(_in_temperatures(lower - raw, temperature)) * dot
+        sigmoid(_in_temperatures(lower - raw, temperature)) * dot
     ),
     lambda dot, output, raw, lower, upper, temperature: (
-        _sigmoid(_in_temperatures(raw - upper, temperature)) * dot
+        sigmoid(_in_temperatures(raw - upper, temperature)) * dot
     ),
     lambda dot, output, raw, lower, upper, temperature: (
         (
@@ -234,7 +234,7 @@ def _by_knee(
 
 def _knee_rest(place: jax.Array) -> jax.Array:
     """`1 - tanh(x)`: what is left to the bound, in widths."""
-    return 2 * _sigmoid(-2 * place)
+    return 2 * sigmoid(-2 * place)
 
 
 def _knee_slope(place: jax.Array) -> jax.Array:
@@ -283,7 +283,7 @@ def sigmoid_interval(
     raw: jax.Array, lower: jax.Array, upper: jax.Array, temperature: jax.Array
 ) -> jax.Array:
     # From the nearer bound, so that the tails keep their digits.
-    distance = (upper / 2 - lower / 2) * (2 * _sigmoid(-jnp.abs(raw) / temperature))
+    distance = (upper / 2 - lower / 2) * (2 * sigmoid(-jnp.abs(raw) / temperature))
     return clip(jnp.where(raw < 0, lower + distance, upper - distance), lower, upper)
 
 
@@ -291,8 +291,8 @@ sigmoid_interval.defjvps(
     lambda dot, output, raw, lower, upper, temperature: (
         (upper / 2 - lower / 2) * (2 * _sigmoid_slope(raw / temperature) / temperature) * dot
     ),
-    lambda dot, output, raw, lower, upper, temperature: _sigmoid(-raw / temperature) * dot,
-    lambda dot, output, raw, lower, upper, temperature: _sigmoid(raw / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: sigmoid(-raw / temperature) * dot,
+    lambda dot, output, raw, lower, upper, temperature: sigmoid(raw / temperature) * dot,
     lambda dot, output, raw, lower, upper, temperature: (
         (lower / 2 - upper / 2) * (2 * _sigmoid_moment(raw / temperature) / temperature) * dot
     ),

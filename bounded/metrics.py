@@ -5,6 +5,7 @@ scalars, keyed by the metrics' names; NaN stands for a value that does not exist
 """
 
 from collections.abc import Callable
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +88,80 @@ def violation(
         "violation_max": jnp.max(distance),
         "active_fraction": jnp.mean(active),
     }
+
+
+def sum_violation(
+    output: jax.Array, lower: jax.Array | None = None, upper: jax.Array | None = None
+) -> dict[str, jax.Array]:
+    """`violation` of the sum over the last axis, from its first entry to its last.
+
+    `sum_violation_rate`, `sum_violation_rate_1e-4` and `sum_violation_max`; NaN without a bound.
+
+    Args:
+      output: (..., K).
+      lower: lower bound of the sum, (..., 1), or None.
+      upper: upper bound of the sum, (..., 1), or None.
+    """
+    total = reduce(jnp.add, jnp.split(output, output.shape[-1], axis=-1))
+    found = violation(total, lower, upper)
+    names = ("violation_rate", "violation_rate_1e-4", "violation_max")
+    exists = jnp.where(lower is None and upper is None, jnp.nan, 1)
+    return {f"sum_{name}": found[name] * exists for name in names}
+
+
+def row_violation(output: jax.Array, matrix: jax.Array, upper: jax.Array) -> dict[str, jax.Array]:
+    """`violation_rate`, `violation_mean` and `violation_max` of each row of `A y <= b`, (m,).
+
+    Args:
+      output: y, (..., n).
+      matrix: A, (..., m, n).
+      upper: b, (..., m).
+    """
+    rows = jnp.einsum("...mn,...n->...m", matrix, output)
+    distance = excess(rows, None, jnp.broadcast_to(upper, rows.shape))
+    axes = tuple(range(distance.ndim - 1))
+    return {
+        "violation_rate": jnp.mean(distance > 0, axis=axes),
+        "violation_mean": jnp.mean(distance, axis=axes),
+        "violation_max": jnp.max(distance, axis=axes),
+    }
+
+
+def set_jacobian(function: Callable[[jax.Array], jax.Array], raw: jax.Array) -> jax.Array:
+    """The derivative of each set's outputs to its own raw, (..., K) to (..., K, K).
+
+    Args:
+      function: raw to output, of one shape; sets lie on the last axis and do not mix.
+      raw: the network's last linear output, (..., K).
+    """
+
+    def column(tangent: jax.Array) -> jax.Array:
+        derivative: jax.Array
+        _, derivative = jax.jvp(function, (raw,), (jnp.broadcast_to(tangent, raw.shape),))
+        return derivative
+
+    basis = jnp.eye(raw.shape[-1], dtype=raw.dtype)
+    basis = basis.reshape(-1, *[1] * (raw.ndim - 1), raw.shape[-1])
+    columns = jax.lax.map(column, basis)
+    return jnp.moveaxis(columns, 0, -1)
+
+
+def jacobian_rank_fraction(jacobian: jax.Array) -> jax.Array:
+    """Mean rank of the derivatives of `set_jacobian`, over the size of a set.
+
+    A coupled constraint is dead along directions rather than in entries: a projection onto a sum
+    has no derivative along a common shift, though no entry's is 0. For a constraint that acts entry
+    by entry it is the share of entries that are not dead. Singular values below `K eps` times the
+    largest count as 0.
+
+    Args:
+      jacobian: (..., K, K).
+    """
+    size = jacobian.shape[-1]
+    jacobian = jacobian.astype(jnp.promote_types(jacobian.dtype, jnp.float32))
+    singular = jnp.linalg.svd(jacobian, compute_uv=False)
+    limit = size * jnp.finfo(jacobian.dtype).eps * jnp.max(singular, axis=-1, keepdims=True)
+    return jnp.mean(singular > limit)
 
 
 def gradients(

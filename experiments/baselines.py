@@ -51,4 +51,5 @@ def measure(name: str, dataset: Dataset, split: str) -> tuple[dict[str, float], 
     output = BASELINES[name][0](dataset, split)
     found = metrics.reconstruction(output, part["targets"])
     found |= metrics.violation(output, part["lower"], part["upper"])
+    found |= metrics.sum_violation(output, part["sum_lower"], part["sum_upper"])
     return {name: float(value) for name, value in found.items()}, output

@@ -25,7 +25,7 @@ Arrays = dict[str, np.ndarray]
 class Entry:
     """A row of the table of datasets."""
 
-    load: Callable[[], Arrays]  # inputs, targets, split, and upper and/or lower
+    load: Callable[[], Arrays]  # inputs, targets, split, upper and/or lower, maybe bounds of sums
     role: str  # one of ROLES
     group: str  # of related datasets, which count once
     unit: str
@@ -71,6 +71,7 @@ def _household(steps_per_hour: int) -> Arrays:
         "targets": targets,
         "lower": np.zeros_like(targets),
         "upper": np.broadcast_to(inputs, targets.shape),
+        "sum_upper": inputs,
         "split": deal(data["day"]),
     }
 

@@ -14,6 +14,7 @@ from experiments.choices import UsageError, choose
 from experiments.data.build import content_hash
 
 SPLITS = ("train", "validation", "test")
+ARRAYS = ("inputs", "targets", "lower", "upper", "sum_lower", "sum_upper")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Dataset:
     targets: np.ndarray
     lower: np.ndarray | None  # of the targets' shape; None where the dataset has no such side
     upper: np.ndarray | None
+    sum_lower: np.ndarray | None  # of the features' sum, (windows, T, 1); None: no such bound
+    sum_upper: np.ndarray | None
     split: np.ndarray  # (windows,), an index into SPLITS
     scale: float  # what one scaled unit is, in `unit`
     unit: str
@@ -34,14 +37,14 @@ class Dataset:
     infeasible: float = 0.0  # share of targets outside their bounds
 
     def part(self, split: str) -> dict[str, np.ndarray | None]:
-        """inputs, targets, lower and upper of one split."""
+        """inputs, targets and bounds of one split."""
         rows = self.split == SPLITS.index(split)
-        arrays = {key: getattr(self, key) for key in ("inputs", "targets", "lower", "upper")}
+        arrays = {key: getattr(self, key) for key in ARRAYS}
         return {key: None if array is None else array[rows] for key, array in arrays.items()}
 
     def sides(self) -> tuple[str, ...]:
-        """The bounds that there are, of "lower" and "upper"."""
-        return tuple(side for side in ("lower", "upper") if getattr(self, side) is not None)
+        """The bounds that there are, of "lower", "upper", "sum_lower" and "sum_upper"."""
+        return tuple(side for side in ARRAYS[2:] if getattr(self, side) is not None)
 
     def target_range(self) -> dict[str, np.ndarray]:
         """Smallest ("lower") and largest ("upper") training target of each feature."""
@@ -69,7 +72,7 @@ def load(name: str, allow_infeasible: bool = False) -> Dataset:
     broken = _infeasible(arrays)
     if not allow_infeasible and entry.role != "wrong_bound":
         _refuse(name, arrays, broken)
-    share = float(np.any(list(broken.values()), axis=0).mean())
+    share = float(np.any(np.broadcast_arrays(*broken.values()), axis=0).mean())
     return _scaled(Path(name).name, entry, arrays, share)
 
 
@@ -85,6 +88,8 @@ def _check(name: str, arrays: dict[str, np.ndarray]) -> None:
                 f"got {array.dtype} of shape {array.shape}."
             )
         expected = inputs.shape[:2] if key == "targets" else targets.shape
+        if key.startswith("sum_"):
+            expected = (*targets.shape[:2], 1)
         if key != "inputs" and array.shape[: len(expected)] != expected:
             raise UsageError(f"{name}: {key} must have shape {expected}, got {array.shape}.")
         bad = ~np.isfinite(array) if key in ("inputs", "targets") else np.isnan(array)
@@ -109,11 +114,14 @@ def _check(name: str, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _infeasible(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Which targets break which of their bounds."""
+    """Which targets, or sums of them, break which of their bounds."""
     targets = arrays["targets"].astype(np.float64)
+    total = targets.sum(axis=-1, keepdims=True)
+    bounded = {"upper": (targets, 1), "lower": (targets, -1)}
+    bounded |= {"sum_upper": (total, 1), "sum_lower": (total, -1)}
     return {
-        key: sign * targets > sign * arrays[key].astype(np.float64)
-        for key, sign in (("upper", 1), ("lower", -1))
+        key: sign * value > sign * arrays[key].astype(np.float64)
+        for key, (value, sign) in bounded.items()
         if key in arrays
     }
 
@@ -123,10 +131,13 @@ def _refuse(name: str, arrays: dict[str, np.ndarray], broken: dict[str, np.ndarr
         if not where.any():
             continue
         window, step, feature = first = tuple(np.argwhere(where)[0])
+        summed = key.startswith("sum_")
+        what, at = ("sums of targets", "") if summed else ("targets", f", feature {feature}")
+        value = arrays["targets"][first[:2] if summed else first].sum()
         raise UsageError(
-            f"{name}: {where.sum()} targets break their {key} bound, first at window {window}, "
-            f"step {step}, feature {feature}: target {arrays['targets'][first]}, "
-            f"{key} {arrays[key][first]}. Mend them, or keep them with --allow-infeasible."
+            f"{name}: {where.sum()} {what} break their {key} bound, first at window {window}, "
+            f"step {step}{at}: {value} beside {arrays[key][first]}. Mend them, or keep them with "
+            "--allow-infeasible."
         )
 
 
@@ -143,7 +154,7 @@ def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: 
             key: (arrays[key].astype(np.float64) / scale).astype(np.float32)
             if key in arrays
             else None
-            for key in ("inputs", "targets", "lower", "upper")
+            for key in ARRAYS
         }
     for key in ("inputs", "targets"):
         if not np.isfinite(scaled[key]).all():
@@ -176,7 +187,7 @@ def _read_user_file(path: Path) -> dict[str, np.ndarray]:
         raise UsageError(f"{path}: no such file.") from None
     except Exception as error:  # whatever zipfile, zlib and numpy make of a damaged file
         raise UsageError(f"{path}: not a readable .npz of plain arrays ({error}).") from error
-    known = ("inputs", "targets", "lower", "upper", "split")
+    known = (*ARRAYS, "split")
     missing = [key for key in known[:2] if key not in arrays]
     if missing or not {"lower", "upper"} & arrays.keys():
         raise UsageError(

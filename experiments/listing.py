@@ -8,7 +8,7 @@ from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
 from experiments.datasets import load
 from experiments.plan import PRESETS
-from experiments.strategies import TRAINED
+from experiments.strategies import COUPLED, TRAINED
 
 
 def list_choices() -> list[Table]:
@@ -25,7 +25,7 @@ def list_choices() -> list[Table]:
         "hyperparameters: default, rest of grid",
         "source",
     )
-    for row in TRAINED.values():
+    for row in (TRAINED | COUPLED).values():
         holds = row.guarantee + " (one side)" * row.one_side
         values = "; ".join(f"{name}: {_listed(grid)}" for name, grid in row.grid.items())
         strategies.add_row(row.name, row.summary, holds, values, row.source)

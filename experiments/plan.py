@@ -14,7 +14,7 @@ from experiments.choices import UsageError, choose
 from experiments.datasets import Dataset, load
 from experiments.store import Cell, Record, identity
 from experiments.strategies import (
-    EVERY_STRATEGY,
+    COUPLED,
     TRAINED,
     Strategy,
     bound_sources,
@@ -84,14 +84,31 @@ PRESETS = {
         ),
     ),
     "full": Plan(
-        strategies=EVERY_STRATEGY,
+        strategies=(*TRAINED, *BASELINES),
         # Not those of several sites in one, whose sites are there, nor the 144 steps of household.
         datasets=tuple(n for n in DATASETS if n not in ("irradiance", "dew_point", "household")),
         backbones=BACKBONES,
         seeds=10,
         hidden=64,
         epochs=60,
-        tuning_seeds=2,
+        tuning_seeds=1,
+    ),
+    "budgets": Plan(
+        strategies=(
+            *ALWAYS,
+            "straight_through_clip",
+            "smooth_clip",
+            "sigmoid_interval",
+            "squared_hinge",
+            *COUPLED,
+            *BASELINES,
+        ),
+        datasets=("household_hourly",),
+        backbones=BACKBONES,
+        seeds=10,
+        hidden=64,
+        epochs=60,
+        tuning_seeds=1,
     ),
 }
 
@@ -116,7 +133,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
             raise UsageError(f"--{flag} must be at least {least}, got {getattr(plan, name)}.")
     choose("dtype", plan.dtype, dict.fromkeys(DTYPES))
     tables: dict[str, dict[str, Any]] = {
-        "strategies": {**TRAINED, **BASELINES},
+        "strategies": {**TRAINED, **COUPLED, **BASELINES},
         "datasets": DATASETS,
         "backbones": dict.fromkeys(BACKBONES),
     }
@@ -237,6 +254,11 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
             )
         sizes = {plan.settings.batch, *np.bincount(dataset.split).tolist()}
         for strategy in rows:
+            if strategy.coupled and dataset.sum_upper is None:
+                raise UsageError(
+                    f"{strategy.name} shares an upper bound of the features' sum, but {name} has "
+                    "none (sum_upper)."
+                )
             if strategy.hash:  # the user's own
                 check_fit(strategy, dataset, sizes)
         datasets[dataset.name] = dataset

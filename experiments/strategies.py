@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bounded import constraints, metrics, penalties
+from bounded import budgets, constraints, metrics, penalties
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError, choose
 from experiments.datasets import Dataset
@@ -55,6 +55,7 @@ class Strategy:
     sides: tuple[str, ...] = BOTH  # the dataset's sides that it is given
     one_side: bool = False  # of two such sides, only the upper one is given
     needs: tuple[str, ...] = ()  # sides filled from the training range where they are not given
+    coupled: bool = False  # given the bounds of the features' sum, (…, T, 1), in place of their own
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # the default value first
     hash: str | None = None  # of the source, where it is the user's own
     # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
@@ -114,6 +115,17 @@ def penalty_row(
     return Strategy(name, train, _raw, summary, "never", source, **row)
 
 
+def budget_row(budget: Callable[..., jax.Array], summary: str, source: str) -> Strategy:
+    """A strategy that trains and evaluates through a budget of `bounded.sets`, for the sum of the
+    features: exact where the dataset bounds it on both sides, which are then taken as equal."""
+
+    def constraint(raw: jax.Array, lower: Bound, upper: Bound) -> jax.Array:
+        return budget(raw, upper[..., 0], equality=lower is not None)
+
+    name = budget.__name__
+    return constraint_row(constraint, summary, "always", source, name=name, coupled=True)
+
+
 def _raw(raw, lower, upper, hyper):
     return raw
 
@@ -124,6 +136,10 @@ def _clip(raw, lower, upper, hyper):
 
 def _weighted(penalty: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return lambda raw, lower, upper, progress, state, hyper: hyper[0] * penalty(raw, lower, upper)
+
+
+def _sum_squared_hinge(raw, lower, upper, progress, state, hyper):
+    return hyper[0] * penalties.squared_hinge(jnp.sum(raw, axis=-1, keepdims=True), lower, upper)
 
 
 def _log_barrier(raw, lower, upper, progress, state, hyper):
@@ -396,9 +412,41 @@ TRAINED = _by_name(
         one_side=True,
     ),
 )
-"""Strategies with a network; the baselines have none."""
+"""Strategies with a network, for bounds of single entries; the baselines have none."""
 
-EVERY_STRATEGY = (*TRAINED, *BASELINES)
+COUPLED = _by_name(
+    budget_row(
+        budgets.budget_projection,
+        "nearest outputs with 0 <= y and their sum in its bound",
+        "Held et al. 1974; Duchi et al. 2008",
+    ),
+    budget_row(
+        budgets.budget_softmax,
+        "the sum's bound, dealt by a softmax with a slack class",
+        "Harder et al. 2023",
+    ),
+    budget_row(
+        budgets.budget_sequential,
+        "stick-breaking: each feature takes a share of what is left",
+        "Stan; NumPyro simplex",
+    ),
+    budget_row(
+        budgets.budget_rescale,
+        "relu, scaled down where the sum exceeds its bound",
+        "Harder et al. 2023",
+    ),
+    penalty_row(
+        _sum_squared_hinge,
+        "sum_squared_hinge",
+        "raw, and a squared penalty on the violation of its sum",
+        "Nocedal and Wright 2006, 17.1",
+        coupled=True,
+        grid={"weight": (1.0, 10.0, 100.0)},
+    ),
+)
+"""Strategies with a network for a bound of the features' sum, on datasets that have one."""
+
+EVERY_STRATEGY = (*TRAINED, *COUPLED, *BASELINES)
 
 
 def resolve(name: str) -> Strategy:
@@ -411,7 +459,7 @@ def resolve(name: str) -> Strategy:
         numbers by name.
     """
     if ":" not in name:
-        return choose("strategy", name, TRAINED)
+        return choose("strategy", name, TRAINED | COUPLED)
     path, values = _parse_call(name)
     module, function = path.split(":", 1)
     try:
@@ -476,8 +524,8 @@ def check_fit(strategy: Strategy, dataset: Dataset, windows: Collection[int]) ->
       UsageError: with what the strategy said, or the shape and dtype that it gave.
     """
 
-    def run(raw: jax.Array, lower: Bound, upper: Bound) -> tuple[jax.Array, ...]:
-        bounds = select_bounds(strategy, lower, upper, dataset.target_range())
+    def run(raw: jax.Array, part: Mapping[str, Bound]) -> tuple[jax.Array, ...]:
+        bounds = select_bounds(strategy, part, dataset.target_range())
         hyper = strategy.hyper(strategy.hyperparameters)
 
         def train(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -497,9 +545,9 @@ def check_fit(strategy: Strategy, dataset: Dataset, windows: Collection[int]) ->
     for count in windows:
         shape = (count, *dataset.targets.shape[1:])
         like = jax.ShapeDtypeStruct(shape, jnp.float32)
-        bounds = [like if side in dataset.sides() else None for side in BOTH]
+        part = {side: like if side in dataset.sides() else None for side in BOTH}
         try:
-            jax.eval_shape(run, like, *bounds)
+            jax.eval_shape(run, like, part)
         except (Exception, SystemExit) as error:
             raise UsageError(f"{strategy.name} does not fit {dataset.name}: {error}") from error
 
@@ -508,8 +556,11 @@ def bound_sources(strategy: Strategy, dataset_sides: Collection[str]) -> dict[st
     """Where a strategy's two bounds come from, on a dataset that has these sides.
 
     "dataset"; "training range" (a constant per feature, for a side that the strategy needs and
-    the dataset lacks or the strategy ignores); or None for no bound.
+    the dataset lacks or the strategy ignores); or None for no bound. For a coupled strategy the
+    bounds are those of the features' sum, and there is nothing in place of one that is lacking.
     """
+    if strategy.coupled:
+        return {side: "dataset" if f"sum_{side}" in dataset_sides else None for side in BOTH}
     given = [side for side in strategy.sides if side in dataset_sides]
     if strategy.one_side and len(given) == 2:
         given = ["upper"]
@@ -520,12 +571,12 @@ def bound_sources(strategy: Strategy, dataset_sides: Collection[str]) -> dict[st
 
 
 def select_bounds(
-    strategy: Strategy, lower: Bound, upper: Bound, constants: Mapping[str, jax.Array]
+    strategy: Strategy, part: Mapping[str, Bound], constants: Mapping[str, jax.Array]
 ) -> list[Bound]:
     """The (lower, upper) that a strategy is given, from a batch's own and the constants."""
-    batch = {
-        side: bound for side, bound in {"lower": lower, "upper": upper}.items() if bound is not None
-    }
+    if strategy.coupled:
+        return [part[f"sum_{side}"] for side in BOTH]
+    batch = {side: part[side] for side in BOTH if part[side] is not None}
     shape = next(iter(batch.values())).shape
     available = {
         "dataset": batch,

@@ -143,7 +143,11 @@ class Runner:
             state, row = self.advance(jobs, state)
             rows.append(jax.device_get(row))
             on_epochs(self._settings.evaluate_every * len(cells))
-        final, examples = jax.device_get(self._compiled.finish(self._data, jobs, state))
+        finished = self._compiled.finish(self._data, jobs, state)
+        final, examples, jacobians = jax.device_get(finished)
+        # Apart from the rest: singular values within two devices at once wait for each other.
+        ranks = list(map(metrics.jacobian_rank_fraction, jacobians))
+        final["jacobian_rank_fraction"] = np.array(ranks)
         seconds = (time.perf_counter() - started) / len(cells)
         history = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
         return [
@@ -308,11 +312,11 @@ def _cell_functions(
         strategy: Strategy, data: dict, part: dict, job: Job, progress: Any, state: jax.Array
     ) -> Callable:
         """raw -> (output, penalty) in training."""
-        bounds = select_bounds(strategy, part["lower"], part["upper"], data["range"])
+        bounds = select_bounds(strategy, part, data["range"])
         return lambda raw: strategy.train(raw, *bounds, progress, state, job.hyper)
 
     def evaluate(strategy: Strategy, data: dict, part: dict, job: Job, raw: Any) -> jax.Array:
-        bounds = select_bounds(strategy, part["lower"], part["upper"], data["range"])
+        bounds = select_bounds(strategy, part, data["range"])
         return strategy.evaluate(raw, *bounds, job.hyper)
 
     def squared_error(output: jax.Array, part: dict) -> jax.Array:
@@ -328,7 +332,7 @@ def _cell_functions(
             (output, penalty), pullback = jax.vjp(train, raw)
             error_slope = 2 * (output - part["targets"]) / output.size
             (slope,) = pullback((error_slope, jnp.ones_like(penalty)))
-            bounds = select_bounds(strategy, part["lower"], part["upper"], data["range"])
+            bounds = select_bounds(strategy, part, data["range"])
             return output, penalty, slope, strategy.update(state, raw, *bounds, job.hyper)
 
         output, penalty, slope, proposal = switch(job, of, raw)
@@ -361,6 +365,7 @@ def _cell_functions(
             "loss": squared_error(output, part) + penalty,
             **metrics.reconstruction(output, part["targets"]),
             **metrics.violation(output, *bounds),
+            **metrics.sum_violation(output, part["sum_lower"], part["sum_upper"]),
             **metrics.gradient_health(*gradients, part["targets"], *bounds),
         }
         return found, output
@@ -431,7 +436,7 @@ def _cell_functions(
         )
         return state, {"epoch": state.epoch, "train_loss": jnp.mean(losses), **row}
 
-    def finish(data: dict, job: Job, state: State) -> tuple[dict, jax.Array]:
+    def finish(data: dict, job: Job, state: State) -> tuple[dict, jax.Array, jax.Array]:
         part, parameters = data["final"], state.best_parameters
         raw, pullback = jax.vjp(lambda parameters: raw_output(parameters, part), parameters)
         _, slope, _ = objective(data, job, raw, part, 1.0, state.strategy_state)
@@ -444,10 +449,14 @@ def _cell_functions(
                 decode(parameters, code, part),
             )
 
+        def jacobian(strategy: Strategy, raw: jax.Array) -> jax.Array:
+            train = training(strategy, data, part, job, 1.0, state.strategy_state)
+            return metrics.set_jacobian(lambda raw: train(raw)[0], raw)
+
         code = encode(parameters, part)
         reliance = metrics.code_reliance(decoded, code, part["targets"], keys(job)[2])
         gradient_norm = optax.tree.norm(pullback(slope)[0])
         found |= {"gradient_norm": gradient_norm, "code_reliance": reliance}
-        return found, output[data["examples"]]
+        return found, output[data["examples"]], switch(job, jacobian, raw)
 
     return initialize, advance, finish

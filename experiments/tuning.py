@@ -1,6 +1,5 @@
 """What is tried of each strategy, and the choice that validation makes."""
 
-import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -37,9 +36,15 @@ def tuned_of(cell: Cell) -> dict[str, float]:
 
 
 def grid(strategy: Strategy) -> list[Choice]:
-    """Everything that is tried of a strategy, its defaults first."""
-    points = itertools.product(LEARNING_RATES, *strategy.grid.values())
-    return [Choice(dict(zip(strategy.grid, point, strict=True)), rate) for rate, *point in points]
+    """Everything that is tried of a strategy: its defaults, then each other learning rate and each
+    other value of a hyperparameter, one at a time."""
+    defaults = strategy.hyperparameters
+    points = [Choice(defaults, rate) for rate in LEARNING_RATES]
+    return points + [
+        Choice({**defaults, name: value}, LEARNING_RATES[0])
+        for name, values in strategy.grid.items()
+        for value in values[1:]
+    ]
 
 
 def select(records: Iterable[Record]) -> Choices:

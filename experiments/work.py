@@ -3,6 +3,7 @@
 So the same function serves this process, a process pool and a cluster.
 """
 
+import ast
 import base64
 import hashlib
 import time
@@ -30,16 +31,32 @@ Reply = dict[str, Any]
 
 @cache
 def source_hash() -> str:
-    """SHA-256 of the sources that decide numbers."""
-    modules = ("baselines", "catalogue", "datasets", "strategies", "training")
-    files = [
-        *(ROOT / "bounded").glob("*.py"),
-        *(ROOT / "experiments" / f"{name}.py" for name in modules),
-    ]
+    """SHA-256 of the sources that decide numbers: training, baselines, and all that they import,
+    but for what makes the arrays, which have hashes of their own."""
+    todo = [ROOT / "experiments" / name for name in ("training.py", "baselines.py")]
+    files = {ROOT / "experiments" / name for name in ("catalogue.py", "data/build.py")}
+    left_out = set(files)
+    while todo:
+        path = todo.pop()
+        if path not in files:
+            files.add(path)
+            todo += _imports(path)
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in sorted(files - left_out):
         digest.update(path.name.encode() + b"\n" + path.read_bytes())
     return digest.hexdigest()
+
+
+def _imports(path: Path) -> list[Path]:
+    """The modules of this project that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
+    return [file for file in files if file.is_file()]
 
 
 def make_request(

@@ -33,7 +33,8 @@ CONSTANTS = {"lower": jnp.array([-0.5]), "upper": jnp.array([0.5])}
 def bounds_of(strategy, sides, raw, lower=-1.0, upper=1.0):
     given = {"lower": lower, "upper": upper}
     given = {side: jnp.broadcast_to(bound, raw.shape) for side, bound in given.items()}
-    return select_bounds(strategy, *(given[s] if s in sides else None for s in BOTH), CONSTANTS)
+    part = {side: given[side] if side in sides else None for side in BOTH}
+    return select_bounds(strategy, part, CONSTANTS)
 
 
 def run(strategy, sides, raw, lower=-1.0, upper=1.0, progress=0.5, state=None, **hyper):

@@ -25,7 +25,7 @@ def runner():
 
 
 def assert_same(one, other):
-    assert one.metrics == other.metrics
+    np.testing.assert_equal(one.metrics, other.metrics)  # for which NaN equals NaN
     np.testing.assert_array_equal(one.examples, other.examples)
     for name, row in one.history.items():
         np.testing.assert_array_equal(row, other.history[name])
@@ -74,8 +74,12 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert result.error is None
     assert result.history["epoch"].tolist() == [2]
     shares = [n for n in result.metrics if n.endswith(("fraction", "rate", "1e-4", "reliance"))]
-    assert len(shares) == 8
-    assert all(0 <= result.metrics[name] <= 1 for name in shares)
+    assert len(shares) == 11
+    of_sums = {name for name in shares if name.startswith("sum_")}
+    assert all(0 <= result.metrics[name] <= 1 for name in set(shares) - of_sums)
+    assert all(np.isnan(result.metrics[name]) for name in of_sums)  # one feature, no such bound
+    alive = 1 - result.metrics["constraint_dead_fraction"]
+    np.testing.assert_allclose(result.metrics["jacobian_rank_fraction"], alive, rtol=1e-5)
     assert {"mse", "mae", "r2", "violation_max", "gradient_norm"} <= result.metrics.keys()
     assert result.metrics["violation_rate"] == 0
     assert result.examples.shape == (2, 24, 1)

@@ -1,0 +1,376 @@
+"""Budgets: outputs that share a total. What they have in common is said in `bounded.sets`."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from bounded import _arguments, _formulas
+
+Arrays = tuple[jax.Array, ...]
+Formula = Callable[[jax.Array, jax.Array, jax.Array, bool], jax.Array]
+
+
+def budget_projection(
+    raw: ArrayLike,
+    total: ArrayLike,
+    *,
+    axis: int = -1,
+    equality: bool = False,
+    upper: ArrayLike | None = None,
+) -> jax.Array:
+    """Euclidean projection onto the budget: the nearest `y` with `0 <= y <= u`, `sum(y) <= total`.
+
+    `y = clip(z - τ, 0, u)`, where τ = 0 if that keeps the total, else the τ with which the sum is
+    the total; found exactly, by sorting the 2n places where an entry meets one of its bounds.
+
+    With F the free entries, `0 <= z - τ <= u`, the Jacobian is 1 on F while the sum binds nothing,
+    and `I - 1 1ᵀ / |F|` on F once it does: then **the common shift of the free entries is dead**,
+    and so is every entry at 0 or at its cap; the rank is `|F| - 1`. The derivative of a free entry
+    to the total is `1 / |F|` where the sum binds, and 0 elsewhere.
+
+    Projection onto the simplex: Held, Wolfe and Crowder (1974), Duchi et al. (2008); with caps,
+    Brucker (1984), "An O(n) algorithm for quadratic knapsack problems".
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      total: the budget, of raw's shape without `axis`, or what broadcasts to that.
+      axis: along which the outputs share the total.
+      equality: whether the sum must be the total rather than at most it.
+      upper: caps u of the single entries, broadcastable to raw.
+    """
+    return _budget("budget_projection", _projection, raw, total, axis, equality, upper)
+
+
+def budget_softmax(
+    raw: ArrayLike,
+    total: ArrayLike,
+    *,
+    axis: int = -1,
+    equality: bool = False,
+    upper: ArrayLike | None = None,
+) -> jax.Array:
+    """The total dealt by a softmax: `y = total exp(z) / (1 + sum(exp(z)))`.
+
+    The 1 is a slack class, which keeps what is not spent; with `equality` there is none. With caps
+    `y = 1 / (1 / u + exp(-z - θ))`, with θ such that the outputs, and the slack `exp(θ)`, sum to
+    the total: the softmax where a cap is infinite, and below every finite one.
+
+    The Jacobian `diag(y) - y yᵀ / total` has full rank, less one with `equality` (a common shift
+    changes nothing): **never dead but by underflow and where the total is 0**, where also, with
+    caps, the derivative to the total is given as 0. The faces of the set, `y = 0`, `y = u` and
+    `sum(y) = total`, are reached only by rounding.
+
+    The softmax layer of Harder et al. (2023, "Hard-constrained deep learning for climate
+    downscaling"), with a slack class.
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      total: the budget, of raw's shape without `axis`, or what broadcasts to that.
+      axis: along which the outputs share the total.
+      equality: whether the sum must be the total rather than at most it.
+      upper: caps u of the single entries, broadcastable to raw.
+    """
+    formula = _softmax if upper is None else _capped_softmax
+    return _budget("budget_softmax", formula, raw, total, axis, equality, upper)
+
+
+def budget_sequential(
+    raw: ArrayLike,
+    total: ArrayLike,
+    *,
+    axis: int = -1,
+    equality: bool = False,
+    upper: ArrayLike | None = None,
+) -> jax.Array:
+    """Stick-breaking: each entry in turn takes a share of what is left.
+
+    `y_k = l_k + (h_k - l_k) σ(z_k - log(m_k))` with σ the logistic function, `h_k` the smaller of
+    its cap and what is left, and `l_k` what the caps after it could not take up with `equality`,
+    else 0; `m_k` is the number of classes after k, the slack among them, so that raw = 0 deals
+    evenly where there are no caps. The order of the entries matters.
+
+    The Jacobian is triangular with diagonal `(h_k - l_k) σ σ'`: **dead where nothing is left** and
+    by underflow; with `equality` the last entry is what remains, whatever its raw.
+
+    The transform of a simplex in Stan (Stan reference manual, "Constraint transforms") and the
+    stick-breaking bijector of NumPyro, with caps.
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      total: the budget, of raw's shape without `axis`, or what broadcasts to that.
+      axis: along which the outputs share the total.
+      equality: whether the sum must be the total rather than at most it.
+      upper: caps u of the single entries, broadcastable to raw.
+    """
+    return _budget("budget_sequential", _sequential, raw, total, axis, equality, upper)
+
+
+def budget_rescale(
+    raw: ArrayLike,
+    total: ArrayLike,
+    *,
+    axis: int = -1,
+    equality: bool = False,
+    upper: ArrayLike | None = None,
+) -> jax.Array:
+    """Nonnegative outputs, scaled down where they exceed the total.
+
+    With `r = clip(z, 0, u)`, `y = r min(1, total / sum(r))`. With `equality`, what is missing is
+    added in proportion to the room below the caps, `min(u, total) - r`.
+
+    **Dead where z lies outside [0, u]**, and where the sum exceeds the total also along r itself:
+    scaling all outputs alike changes nothing. The derivative to the total is `r / sum(r)` there.
+
+    The multiplicative layer of Harder et al. (2023, "Hard-constrained deep learning for climate
+    downscaling"), for an inequality.
+
+    Args:
+      raw: the network's last linear output z, any shape.
+      total: the budget, of raw's shape without `axis`, or what broadcasts to that.
+      axis: along which the outputs share the total.
+      equality: whether the sum must be the total rather than at most it.
+      upper: caps u of the single entries, broadcastable to raw.
+    """
+    return _budget("budget_rescale", _rescale, raw, total, axis, equality, upper)
+
+
+def _budget(
+    name: str,
+    formula: Formula,
+    raw: ArrayLike,
+    total: ArrayLike,
+    axis: int,
+    equality: bool,
+    upper: ArrayLike | None,
+) -> jax.Array:
+    """What all budgets share: arguments, the entries without a budget, rounding, and NaN."""
+    raw, total, upper, dtype, axis = _prepare(name, raw, total, axis, upper)
+    if raw.shape[-1] == 0:
+        return jnp.moveaxis(raw, -1, axis).astype(dtype)
+    total, upper = (_formulas.at_least(x, jnp.zeros_like(x)) for x in (total, upper))
+    unlimited = jnp.isinf(total)
+    finite = jnp.where(unlimited, 0, total)
+    output = _keep(formula(raw, finite, upper, equality), finite, upper)
+    output = jnp.where(unlimited, _formulas.clip(raw, jnp.zeros_like(raw), upper), output)
+    unknown = jnp.isnan(total) | jnp.any(jnp.isnan(raw) | jnp.isnan(upper), -1, keepdims=True)
+    return jnp.moveaxis(jnp.where(unknown, jnp.nan, output), -1, axis).astype(dtype)
+
+
+def _prepare(
+    name: str, raw: ArrayLike, total: ArrayLike, axis: int, upper: ArrayLike | None
+) -> tuple[jax.Array, jax.Array, jax.Array, jnp.dtype, int]:
+    """raw and upper with the set on the last axis, total with a 1 there, in float32 at least; the
+    dtype of the output, and the axis counted from the front."""
+    if not jnp.issubdtype(jnp.result_type(raw), jnp.floating):
+        raise TypeError(
+            f"{name} needs a floating-point raw, got {jnp.result_type(raw)}. "
+            "Convert it first, for example raw.astype(jnp.float32)."
+        )
+    shape = jnp.shape(raw)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{name}: axis {axis} is not one of raw, whose shape is {shape}.")
+    axis %= len(shape)
+    without = shape[:axis] + shape[axis + 1 :]
+    given = {"total": (total, without), **({} if upper is None else {"upper": (upper, shape)})}
+    for what, (value, expected) in given.items():
+        try:
+            fits = np.broadcast_shapes(jnp.shape(value), expected) == expected
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{name}: {what} must broadcast to {expected}, "
+                f"raw's shape{' without the axis' * (what == 'total')}, got {jnp.shape(value)}."
+            )
+    dtype = jnp.result_type(raw, *[value for value, _ in given.values()])
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} needs a real total and real caps, got {dtype}.")
+    wide = jnp.promote_types(dtype, jnp.float32)
+    total = jnp.broadcast_to(_arguments.bound("total", total, dtype), without)
+    upper = jnp.broadcast_to(
+        _arguments.bound("upper", jnp.inf if upper is None else upper, dtype), shape
+    )
+    raw, upper = (jnp.moveaxis(jnp.asarray(x, wide), axis, -1) for x in (raw, upper))
+    return raw, total.astype(wide)[..., None], upper, dtype, axis
+
+
+@jax.custom_jvp
+def _keep(output: jax.Array, total: jax.Array, upper: jax.Array) -> jax.Array:
+    """The output without what rounding put outside: `0 <= output <= upper`, and its entries, added
+    from the first to the last, make no more than the total. Rounding has no derivative."""
+
+    def step(spent: jax.Array, column: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        value, cap = column
+        room = total[..., 0] - spent
+        room = jnp.where(spent + room > total[..., 0], jnp.nextafter(room, 0.0), room)
+        value = _formulas.at_most(_formulas.at_most(value, cap), room)
+        # XLA on CPU takes subnormal numbers for zeros, in sums too: so they are made zeros.
+        value = jnp.where(value < jnp.finfo(value.dtype).tiny, 0, value)
+        return spent + value, value
+
+    columns = (jnp.moveaxis(output, -1, 0), jnp.moveaxis(upper, -1, 0))
+    kept = lax.scan(step, jnp.zeros_like(total[..., 0]), columns, unroll=min(16, output.shape[-1]))
+    return jnp.moveaxis(kept[1], 0, -1)
+
+
+_keep.defjvps(lambda dot, kept, output, total, upper: dot, None, None)
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    return jnp.sum(x, axis=-1, keepdims=True)
+
+
+def _max(x: jax.Array) -> jax.Array:
+    return jnp.max(x, axis=-1, keepdims=True)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _projection(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
+    return _project(raw, total, upper, equality)[0]
+
+
+@_projection.defjvp
+def _projection_jvp(
+    equality: bool, primals: Arrays, tangents: Arrays
+) -> tuple[jax.Array, jax.Array]:
+    raw, total, upper = primals
+    raw_dot, total_dot, upper_dot = tangents
+    output, free, capped, binding = _project(raw, total, upper, equality)
+    dot = jnp.where(free, raw_dot, jnp.where(capped, upper_dot, 0))
+    missing = (total_dot - _sum(dot)) / jnp.maximum(_sum(free.astype(dot.dtype)), 1)
+    return output, dot + jnp.where(free & binding, missing, 0)
+
+
+def _project(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> Arrays:
+    """The projection; which entries are free and which at their caps; and whether the sum binds."""
+    inside = _formulas.clip(raw, jnp.zeros_like(raw), upper)
+    binding = jnp.full(total.shape, True) if equality else _sum(inside) > total
+    caps = jnp.minimum(upper, total)
+    shifted = jnp.where(binding, _shifted(raw, total, caps), raw)
+    output = jnp.where(binding, jnp.clip(shifted, 0, caps), inside)
+    return output, (shifted >= 0) & (shifted <= upper), shifted > upper, binding
+
+
+def _shifted(raw: jax.Array, total: jax.Array, caps: jax.Array) -> jax.Array:
+    """`raw - τ` with `sum(clip(raw - τ, 0, caps)) = total`, for finite caps; where they cannot take
+    up the total, with a τ that puts all at their caps."""
+    # The sum is linear in τ between the 2n places where an entry leaves 0 or reaches its cap: from
+    # the highest such τ down, the last at which the sum is not above the total. A place is kept as
+    # (raw, offset), so that entries are compared with each other before anything small is added.
+    offsets = jnp.concatenate([jnp.zeros_like(caps), caps], axis=-1)
+    origins = jnp.concatenate([raw, raw], axis=-1)
+    _, origins, offsets = lax.sort((offsets - origins, origins, offsets), num_keys=1)
+
+    def at(place: jax.Array) -> jax.Array:
+        origin, offset = (jnp.take_along_axis(x, place, axis=-1) for x in (origins, offsets))
+        return (raw - origin) + offset
+
+    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        middle = (low + high) // 2
+        fits = _sum(jnp.clip(at(middle), 0, caps)) <= total
+        return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
+
+    places = origins.shape[-1]
+    ends = jnp.zeros(total.shape, int), jnp.full(total.shape, places)
+    last, _ = lax.fori_loop(0, places.bit_length(), halve, ends)
+    shifted = at(last)
+    rising = (shifted >= 0) & (shifted < caps)
+    missing = total - _sum(jnp.clip(shifted, 0, caps))
+    return shifted + missing / jnp.maximum(_sum(rising.astype(raw.dtype)), 1)
+
+
+def _softmax(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
+    if equality:
+        return total * jax.nn.softmax(raw)
+    with_slack = jnp.concatenate([raw, jnp.zeros_like(total)], axis=-1)
+    return total * jax.nn.softmax(with_slack)[..., :-1]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _capped_softmax(
+    raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool
+) -> jax.Array:
+    """θ by bisection, counted from the largest class; with `equality` the last digits of the sum by
+    `_fill`, where θ may have too few."""
+    classes = jnp.concatenate([raw, jnp.full_like(total, -jnp.inf if equality else 0)], axis=-1)
+    classes = classes - _max(classes)
+    raw, slack = classes[..., :-1], classes[..., -1:]
+    low = jnp.log(total) - jnp.log(_sum(jnp.exp(classes)))
+    uncapped = jnp.concatenate([jnp.where(jnp.isinf(upper), raw, -jnp.inf), slack], axis=-1)
+    most = jnp.log(total) - _max(uncapped)
+    sated = _max(jnp.log(upper) - raw) + 40
+    high = jnp.maximum(jnp.where(jnp.isfinite(most), most, sated), low)
+
+    def output(theta: jax.Array) -> jax.Array:
+        return 1 / (1 / upper + jnp.exp(-(raw + theta)))
+
+    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        middle = low / 2 + high / 2
+        over = _sum(output(middle)) + jnp.exp(middle + slack) > total
+        return jnp.where(over, low, middle), jnp.where(over, middle, high)
+
+    low, _ = lax.fori_loop(0, jnp.finfo(raw.dtype).nmant + 16, halve, (low, high))
+    found = jnp.where(total > 0, output(low), 0)
+    return _fill(found, total, upper) if equality else found
+
+
+@_capped_softmax.defjvp
+def _capped_softmax_jvp(
+    equality: bool, primals: Arrays, tangents: Arrays
+) -> tuple[jax.Array, jax.Array]:
+    raw, total, upper = primals
+    output = _capped_softmax(raw, total, upper, equality)
+    raw_dot, total_dot, upper_dot = tangents
+    share = output / jnp.where(upper > 0, upper, 1)
+    slope, of_upper = output * (1 - share), jnp.where(jnp.isinf(upper), 0, share**2 * upper_dot)
+    spread = _sum(slope) + (0 if equality else total - _sum(output))
+    missing = total_dot - _sum(slope * raw_dot + of_upper)
+    theta_dot = jnp.where(spread > 0, missing / jnp.where(spread > 0, spread, 1), 0)
+    return output, slope * (raw_dot + theta_dot) + of_upper
+
+
+def _sequential(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
+    count = raw.shape[-1]
+    after = np.maximum(np.arange(count, 0, -1) - equality, 1)
+    later = lax.associative_scan(jnp.add, upper, reverse=True, axis=upper.ndim - 1)
+    later = jnp.concatenate([later[..., 1:], jnp.zeros_like(total)], axis=-1)
+
+    def step(left: jax.Array, column: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        share, cap, later = column
+        high = _formulas.at_most(left, cap)
+        low = _formulas.at_least(left - later, jnp.zeros_like(left)) if equality else 0 * left
+        low = _formulas.at_most(low, high)
+        value = _formulas.below(low + (high - low) * share, high)
+        return _formulas.at_least(left - value, jnp.zeros_like(left)), value
+
+    share = _formulas.sigmoid(
+        raw - jnp.broadcast_to(jnp.log(jnp.asarray(after, raw.dtype)), raw.shape)
+    )
+    columns = tuple(jnp.moveaxis(x, -1, 0) for x in (share, upper, later))
+    return jnp.moveaxis(lax.scan(step, total[..., 0], columns, unroll=min(16, count))[1], 0, -1)
+
+
+def _rescale(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
+    wanted = _formulas.clip(raw, jnp.zeros_like(raw), upper)
+    scale = lax.stop_gradient(_max(wanted))  # the sum itself may overflow
+    shares = wanted / jnp.where(scale > 0, scale, 1)
+    over = _sum(wanted) > total
+    sum_of_shares = _sum(shares)
+    lessened = total * (shares / jnp.where(over, sum_of_shares, 1))
+    kept = jnp.where(over, 0, wanted)
+    return jnp.where(over, lessened, _fill(kept, total, upper) if equality else wanted)
+
+
+def _fill(output: jax.Array, total: jax.Array, upper: jax.Array) -> jax.Array:
+    """The output, its sum raised to the total in proportion to the room below the caps."""
+    room = _formulas.at_most(upper, jnp.broadcast_to(total, upper.shape)) - output
+    all_room = _sum(room)
+    share = (total - _sum(output)) / jnp.where(all_room > 0, all_room, 1)
+    return output + room * _formulas.at_most(share, jnp.ones_like(share))
