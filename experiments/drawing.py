@@ -79,7 +79,7 @@ INK, PALE, FORBIDDEN = "#222222", "#cccccc", "#dddddd"
 ROW = 0.17  # inches from one name to the next
 NAMES = 1.75  # inches that a column of names takes
 LEAST_LOSS = 1e-5  # smaller ones are drawn there: an output equal to the bound, but for rounding
-MOST_LOSS = 10.0  # larger ones have diverged: of scaled targets, an output of 0 has about 1
+MOST_LOSS = 4.0  # larger ones too: of scaled targets, an output of 0 has about 1
 MANY = 8  # strategies that can all be coloured and named in one panel of lines
 
 Place = tuple[str, str]  # dataset, backbone

@@ -229,7 +229,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.dpi = RESOLUTION
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path)
+    image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path)
 
 
 def throughput(rows: Sequence[dict[str, Any]]) -> Figure:

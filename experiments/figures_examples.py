@@ -156,9 +156,9 @@ def _backgrounds(
 ) -> None:
     shapes = []
     for x, y in corners:
-        for side, edge in (("upper", y + 1), ("lower", y)):
-            if side in window:
-                line = _placed(window[side], (x, y), limits)
+        for bound, edge in (("upper", y + 1), ("lower", y)):
+            if bound in window:
+                line = _placed(window[bound], (x, y), limits)
                 shapes.append(np.vstack([line, [(x + 1, edge), (x, edge)]]))
     forbidden = PolyCollection(shapes, facecolors=FORBIDDEN, linewidths=0, zorder=0.5)
     forbidden.set_label("outside the bound")

@@ -282,9 +282,9 @@ def performance_profile(scores: Mapping[str, Scores]) -> Sketch:
     figure, grid = panels(
         len(scores),
         len(scores),
-        (3.0 if len(scores) > 1 else 4.6, 3.3),
-        right=1.95,
-        gap=(2.3, 0),
+        (2.75 if len(scores) > 1 else 4.6, 3.2),
+        right=1.85,
+        gap=(2.2, 0),
     )
     parts = []
     for axes, (backbone, those) in zip(grid, scores.items(), strict=True):

@@ -31,6 +31,7 @@ from experiments.drawing import (
 )
 
 LEAST_RATE = 1e-3
+LEAST_SKILL = -0.5
 RATES = {1e-3: "≤.001", 1e-2: ".01", 1e-1: ".1", 1.0: "1"}
 
 
@@ -103,13 +104,18 @@ def skill_violation(
       counted: how many groups there are, in words.
     """
     marks = {
-        backbone: {name: Mark(*skill, rates[backbone][name]) for name, skill in found.items()}
+        backbone: {
+            name: Mark(*skill, rates[backbone][name])
+            for name, skill in found.items()
+            if name in rates[backbone]  # not one whose every cell failed
+        }
         for backbone, found in skills.items()
     }
     every = [mark for found in marks.values() for mark in found.values()]
 
     def scale(axes: Axes) -> None:
-        axes.set_xlim(min(0.0, *(m.low for m in every)) - 0.05, max(m.high for m in every) + 0.05)
+        low = max(min(0.0, *(mark.low for mark in every)), LEAST_SKILL)
+        axes.set_xlim(low - 0.05, max(0.1, *(mark.high for mark in every)) + 0.05)
         axes.axvline(0, color="#888888", linewidth=0.8, zorder=0.6)
 
     figure, fronts = _draw(marks, scale, less_is_better=False)
@@ -123,7 +129,7 @@ def skill_violation(
             "0 a strategy loses to the clipped mean of the training data) against the mean share "
             "of outputs outside the bounds; bars: 95 % bootstrap over seeds. Those that never "
             "violate stand below, best first; ringed, and joined by the dark line, is the Pareto "
-            "front."
+            f"front. Skills below {LEAST_SKILL:g} are drawn at the left edge."
         ),
         alt=_alt("Skill and violation rate across the study.", marks, fronts, "skill"),
     )

@@ -92,10 +92,10 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
     figure, grid = panels(
         len(curves),
         2,
-        (2.85 if len(curves) > 1 else 4.6, 3.0),
+        (2.65 if len(curves) > 1 else 4.6, 3.0),
         left=0.8,
-        right=1.85,
-        gap=(2.45, 0.6),
+        right=1.75,
+        gap=(2.35, 0.6),
     )
     every = [mean for found in means.values() for mean in found.values()]
     ends = loss_ends(whole(np.concatenate(every)))
@@ -205,7 +205,7 @@ def gradient_training(
     curves = _holding(backbones, HEALTH.keys())
     if not curves:
         return None
-    figure, grid = panels(3 * len(curves), 3, (1.45, 2.35), left=0.75, right=1.85, gap=(1.95, 0.45))
+    figure, grid = panels(3 * len(curves), 3, (1.15, 2.3), left=0.75, right=1.65, gap=(2.07, 0.45))
     for index, axes in enumerate(grid):
         backbone, metric = list(curves)[index // 3], list(HEALTH)[index % 3]
         means = [run[metric].mean(axis=0) for f in curves.values() for run in f.values()]
