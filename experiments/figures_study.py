@@ -301,6 +301,7 @@ def performance_profile(scores: Mapping[str, Scores]) -> Sketch:
                 axes.plot(thresholds, profiles[name], color=color, alpha=0.3, linewidth=0.7)
         left = max(-1.0, np.quantile(those.values, 0.02) - 0.05)
         axes.set_xlim(left, 1.0)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_ylim(-0.02, 1.02)
         shown = [name for name in colored if name in profiles]
         for name in shown:
@@ -314,10 +315,10 @@ def performance_profile(scores: Mapping[str, Scores]) -> Sketch:
             )
         axes.set_title(backbone)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=2.6)
-        above = {name: float((those.of(name) > 0.5).mean()) for name in shown}
+        above = {name: float((those.of(name) > 0).mean()) for name in shown}
         order = sorted(above, key=above.__getitem__, reverse=True)
         parts.append(
-            f"On {backbone}, share of runs with a skill above 0.5: "
+            f"On {backbone}, share of runs better than clipped climatology: "
             + listed((f"{short(name)} {number(above[name])}" for name in order), 8)
             + "."
         )

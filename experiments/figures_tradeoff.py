@@ -30,9 +30,7 @@ from experiments.drawing import (
     whole,
 )
 
-LEAST_RATE = 1e-3
 LEAST_SKILL = -0.5
-RATES = {1e-3: "≤.001", 1e-2: ".01", 1e-1: ".1", 1.0: "1"}
 
 
 class Mark(NamedTuple):
@@ -162,10 +160,11 @@ def _draw(
         gap=(NAMES + 0.65, 0.6),
     )
 
+    rates = [mark.rate for found in marks.values() for mark in found.values() if mark.rate > 0]
+    decades = min(max(math.floor(math.log10(min(rates))), -3), -1) if rates else -3
+
     def height(rate: float) -> float:
-        return 1.0 + (1 - math.log10(max(rate, LEAST_RATE)) / math.log10(LEAST_RATE)) * (
-            depth - 0.3
-        )
+        return 1.0 + (1 - max(math.log10(rate), decades) / decades) * (depth - 0.3)
 
     fronts = {}
     for axes, (backbone, found) in zip(grid, marks.items(), strict=True):
@@ -181,7 +180,7 @@ def _draw(
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         if depth:
-            _rates(axes, height)
+            _rates(axes, height, decades)
         _marks(axes, found, rows, labels)
         _front(axes, [(_inside(axes, found[name].x), rows[name]) for name in fronts[backbone]])
         axes.set_title(backbone)
@@ -206,7 +205,8 @@ def _marks(
     """Each mark with its interval, and a line to its name at the left."""
     edge = axes.get_xlim()[0]
     leaders = [[(edge, labels[name]), (_inside(axes, found[name].x), rows[name])] for name in found]
-    draw_lines(axes, leaders, [PALE] * len(leaders), 0.6)
+    colors = [PALE if found[name].rate == 0 else look(name)["color"] for name in found]
+    draw_lines(axes, leaders, colors, 0.6, alpha=0.7)
     known = [name for name in found if math.isfinite(found[name].low)]
     intervals = [
         [
@@ -252,17 +252,21 @@ def _front(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
     )
 
 
-def _rates(axes: Axes, height: Callable[[float], float]) -> None:
-    """The scale of violation rates, at the right."""
+def _rates(axes: Axes, height: Callable[[float], float], decades: int) -> None:
+    """The scale of violation rates, at the right, from 10**decades."""
     at = axes.get_yaxis_transform()
-    for rate, text in {0.0: "none", **RATES}.items():
-        place = height(rate) if rate else 0.0
+    places = {"none": 0.0}
+    for exponent in range(decades, 1):
+        text = "1" if exponent == 0 else f"{10.0**exponent:g}".removeprefix("0")
+        places["≤" + text if exponent == -3 else text] = height(10.0**exponent)
+    for text, place in places.items():
         axes.text(1.02, place, text, transform=at, fontsize=8, va="center")
-        if rate:
-            axes.axhline(place, color="#e5e5e5", linewidth=0.8, zorder=0.5)
+    ends = axes.get_xlim()
+    levels = [[(ends[0], place), (ends[1], place)] for place in list(places.values())[1:]]
+    draw_lines(axes, levels, ["#e5e5e5"] * len(levels), 0.8, zorder=0.5)
     axes.text(
         1.0 + 0.5 / 2.75,
-        height(10**-1.5),
+        height(10 ** (decades / 2)),
         "violation rate",
         transform=at,
         fontsize=8,

@@ -205,7 +205,7 @@ def gradient_training(
     curves = _holding(backbones, HEALTH.keys())
     if not curves:
         return None
-    figure, grid = panels(3 * len(curves), 3, (1.15, 2.3), left=0.75, right=1.65, gap=(2.07, 0.45))
+    figure, grid = panels(3 * len(curves), 3, (1.15, 2.3), left=0.75, right=1.75, gap=(2.07, 0.45))
     for index, axes in enumerate(grid):
         backbone, metric = list(curves)[index // 3], list(HEALTH)[index % 3]
         means = [run[metric].mean(axis=0) for f in curves.values() for run in f.values()]
