@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
 
 from experiments.drawing import (
     LEAST_LOSS,
@@ -19,6 +20,7 @@ from experiments.drawing import (
     apart,
     draw_lines,
     foot,
+    inches,
     listed,
     log_axis,
     look,
@@ -171,10 +173,12 @@ def _draw(
         fronts[backbone] = pareto({n: (sign * mark.x, mark.rate) for n, mark in found.items()})
         rows = {name: -float(row) for row, name in enumerate(never[backbone])}
         others = [name for name in found if name not in rows]
-        labels = rows | _pushed({name: height(found[name].rate) for name in others}, depth)
-        rows |= {name: height(found[name].rate) for name in others}
         scale(axes)
         axes.set_ylim(bottom, top)
+        heights = {name: height(found[name].rate) for name in others}
+        points = {name: (_inside(axes, found[name].x), heights[name]) for name in others}
+        labels = rows | _slots(axes, points, depth)
+        rows |= heights
         axes.axhspan(bottom, 0.5, color="#f4f4f4", zorder=0)
         axes.set_yticks(list(labels.values()), [short(name) for name in labels])
         axes.tick_params(axis="y", length=0)
@@ -187,12 +191,18 @@ def _draw(
     return figure, fronts
 
 
-def _pushed(heights: Mapping[str, float], depth: float) -> dict[str, float]:
-    """Where the names stand, a row apart."""
-    if not heights:
+def _slots(axes: Axes, points: Mapping[str, tuple[float, float]], depth: float) -> dict[str, float]:
+    """Where the names of marks stand at the left, a row apart. The lines from names to marks are
+    the shortest in sum, and so none crosses another."""
+    if not points:
         return {}
-    pushed = apart(list(heights.values()), 1.0, 1.0, depth + 0.9)
-    return dict(zip(heights, pushed.tolist(), strict=True))
+    x, y = np.array(list(points.values())).T
+    slots = np.sort(apart(y, 1.0, 1.0, depth + 0.9))
+    to_axes = axes.transData + axes.transAxes.inverted()
+    across = to_axes.transform(np.column_stack([x, y]))[:, 0] * inches(axes)[0]
+    lengths = np.hypot(across[:, None], ROW * (y[:, None] - slots[None]))
+    _, chosen = linear_sum_assignment(lengths)
+    return dict(zip(points, slots[chosen].tolist(), strict=True))
 
 
 def _inside(axes: Axes, x: float) -> float:

@@ -1,5 +1,7 @@
 """What figures hold, drawn from records written by hand; nothing is trained."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from matplotlib import rc_context
@@ -208,6 +210,29 @@ def test_marks_stand_at_their_loss_and_the_front_is_said(drawn):
     np.testing.assert_allclose(front.get_xdata(), [0.205, 0.205, 0.105, 0.105])
     assert "clip (loss 0.21, violation rate 0)" in sketch.alt
     assert "unconstrained (loss 0.11, violation rate 0.1)" in sketch.alt
+
+
+def test_lines_from_names_to_marks_do_not_cross():
+    records = [
+        record(name, "diffuse", mse=mse, violation_rate=0.5)
+        for name, mse in zip(
+            TRAINED, np.random.default_rng(0).permutation(26) / 8 + 0.1, strict=True
+        )
+    ]
+    found = {"bottleneck": found_in(records)["diffuse", "bottleneck"]}
+    (axes,) = figures_tradeoff.loss_violation("diffuse", found).figure.axes
+    drawn = [one for one in axes.collections if isinstance(one, LineCollection)]
+    leaders = next(one for one in drawn if len(one.get_segments()) == 26)
+    ends = axes.transData.transform(np.array(leaders.get_segments()).reshape(-1, 2))
+    lines = ends.reshape(-1, 2, 2)
+    for (start, end), (other, tip) in combinations(lines, 2):
+        # Both start at the left edge: they cross if they change order where the shorter one ends.
+        at = min(end[0], tip[0])
+        one, two = (
+            a[1] + (b[1] - a[1]) * (at - a[0]) / max(b[0] - a[0], 1e-9)
+            for a, b in ((start, end), (other, tip))
+        )
+        assert (one - two) * (start[1] - other[1]) >= -1e-6
 
 
 def test_skill_is_over_study_datasets_alone(drawn):
