@@ -15,7 +15,7 @@ import pytest
 from experiments import report, store, sweep
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
-from experiments.figures import look
+from experiments.drawing import look
 from experiments.plan import PRESETS
 from experiments.statistics import COLUMNS, over_seeds, spread, summary
 from experiments.store import identity
@@ -154,9 +154,10 @@ def test_what_was_chosen_is_run_in_the_final_phase_and_said(tmp_path):
 def test_figures_are_drawn(smoke):
     names = {path.name for path in (smoke / "figures").glob("*.png")}
     assert names >= {
-        "loss_violation.png",
-        "training_curves.png",
-        "gradient_health.png",
+        "loss_violation_irradiance.png",
+        "skill_violation.png",
+        "training_curves_irradiance.png",
+        "gradient_health_blocked.png",
         "collapse.png",
         "example_irradiance_bottleneck.png",
         "example_irradiance_autoencoder_bottleneck.png",
