@@ -7,7 +7,8 @@ from pathlib import Path
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
 from experiments.choices import in_order
-from experiments.findings import FEWEST_SEEDS, PENALTIES, code, hard, listed
+from experiments.evidence import is_powered
+from experiments.findings import FEWEST_SEEDS, PENALTIES, hard, listed
 from experiments.statistics import FLOOR, PLANNED, REFERENCE
 from experiments.strategies import TRAINED
 from experiments.study import Study, finals
@@ -17,16 +18,16 @@ from experiments.training import BACKBONES
 def caveats(study: Study, notes: Iterable[str]) -> list[str]:
     """Those that apply, the gravest first; names between backticks."""
     return [
+        *grave(study),
         *(f"Mind: {note}" for note in notes),
-        *_design(study),
         *_power(study),
         *_absent(study),
         *_always(study),
     ]
 
 
-def _design(study: Study) -> list[str]:
-    """What the plan did not do."""
+def grave(study: Study) -> list[str]:
+    """What no answer should be read without: what the plan did not do, or has not done yet."""
     found = []
     if not any(record["config"]["phase"] == "tune" for record in study.records):
         found.append(
@@ -38,60 +39,58 @@ def _design(study: Study) -> list[str]:
             f"One backbone alone was run, {study.backbones[0]}: nothing here tells what is the "
             "constraint's doing from what is the network's."
         )
+    missing = _missing(study)
+    if missing:
+        found.append(
+            f"Incomplete: {sum(missing.values())} planned final cells have no record, of "
+            f"{listed(list(missing), 30)}."
+        )
     return found
 
 
 def _power(study: Study) -> list[str]:
     """What the numbers are too few for."""
-    found = []
+    found: dict[str, list[str]] = {}
     for backbone, ranking in study.rankings.items():
-        groups = len(ranking.scores.groups)
-        if any(one.underpowered for one in ranking.comparisons.values()):
-            found.append(
-                f"Underpowered: with {groups} group{'s' * (groups > 1)} of datasets on {backbone}, "
-                f"no outcome of {len(ranking.comparisons)} comparisons could be significant. No "
-                "conclusion is drawn from them."
+        groups, planned = len(ranking.scores.groups), ranking.comparisons
+        there = f"{groups} group{'s' * (groups > 1)} of datasets"
+        said = []
+        if planned and not is_powered(ranking):
+            said.append(
+                f"Underpowered: over {there}, no outcome of {len(planned)} comparisons could be "
+                "significant, and no conclusion is drawn from them"
             )
-        elif ranking.comparisons:
-            found.append(
-                f"With {groups} groups on {backbone}, a comparison is significant only if nearly "
-                "every group agrees: that one is not significant does not show that nothing is "
-                "there."
+        elif planned:
+            said.append(
+                f"Over {there}, a comparison is significant only if nearly every group agrees: "
+                "that one is not significant does not show that nothing is there"
             )
         if ranking.seeds < FEWEST_SEEDS:
-            found.append(
-                f"With {ranking.seeds} seed{'s' * (ranking.seeds > 1)} on {backbone}, intervals "
-                "over seeds are too narrow, and no two strategies are told apart by them."
+            said.append(
+                f"With {ranking.seeds} seed{'s' * (ranking.seeds > 1)}, intervals over seeds are "
+                "too narrow, and no two strategies are told apart by them"
             )
-    return found
+        for text in said:
+            found.setdefault(text, []).append(backbone)
+    return [f"{text} ({' and '.join(where)})." for text, where in found.items()]
 
 
 def _absent(study: Study) -> list[str]:
-    """What was left out, failed, or is still to come."""
+    """What is not ranked, failed, or was not planned."""
     found = [f"Not ranked: {reason}." for reason in study.left_out]
     failed = sum(record["status"] == "failed" for record in finals(study))
     if failed:
-        found.append(
-            f"{failed} final cells failed, each with its reason in the table of failed cells; each "
-            f"counts as a skill of {FLOOR:g}."
-        )
-    missing = _missing(study)
-    if missing:
-        found.append(
-            f"Incomplete: {sum(missing.values())} planned final cells have no record: "
-            + ", ".join(f"{count} of {code(name)}" for name, count in missing.items())
-            + "."
-        )
+        cells = "One final cell" if failed == 1 else f"{failed} final cells"
+        found.append(f"{cells} failed; each counts as a skill of {FLOOR:g}. The reasons are below.")
+    plan = study.manifest.get("plan", {})
     for kind, known, run in (
         ("strategies", (*TRAINED, *BASELINES), study.strategies),
         ("datasets", DATASETS, study.every_dataset),
         ("backbones", BACKBONES, study.backbones),
     ):
-        absent = [name for name in known if name not in run]
-        if absent and run:
-            found.append(
-                f"Left out of this sweep, of the {kind} that there are: {listed(absent, 30)}."
-            )
+        absent = [name for name in known if name not in (*run, *plan.get(kind, ()))]
+        if absent:
+            found.append(f"Not in this sweep, of the {kind} that there are: {listed(absent, 30)}.")
     return found
 
 

@@ -101,10 +101,10 @@ def headline(study: Study) -> Table:
     def row(name: str) -> tuple[Entry, ...]:
         cells: list[Entry] = [name, guarantee(name)]
         cells += [ranking.skill.get(name) for ranking in rankings.values()]
+        cells += [_beaten(ranking, name) for ranking in rankings.values()]
         cells += [ranking.rank.get(name) for ranking in rankings.values()]
         for metric in ("violation_rate", "gradient_dead_fraction", "blocked_fraction"):
             cells += [r.shares.get(name, {}).get(metric) for r in rankings.values()]
-        cells += [", ".join(loses_to(ranking, name)) for ranking in rankings.values()]
         return (*cells, failed.get(name, 0)) if failed else tuple(cells)
 
     def order(name: str) -> float:
@@ -123,7 +123,7 @@ def headline(study: Study) -> Table:
         f"Friedman's test that the {len(r.rank)} rows of {of} do not differ, over "
         f"{len(r.scores.groups)} groups: p {text_of(r.friedman, p_value)}."
         for of, r in rankings.items()
-        if not math.isnan(r.friedman)
+        if not math.isnan(r.friedman) and is_powered(r)
     ]
     return Table(
         "headline",
@@ -132,11 +132,11 @@ def headline(study: Study) -> Table:
             STRATEGY,
             GUARANTEE,
             *_by_backbone("skill", "skill", rankings),
+            *_by_backbone("baselines_above", "baselines above", rankings),
             *_by_backbone("rank", "rank", rankings, digits=2),
             *_by_backbone("violation_rate", "violation", rankings, percent=True),
             *_by_backbone("dead", "dead", rankings, percent=True),
             *_by_backbone("blocked", "blocked", rankings, percent=True),
-            *_by_backbone("loses_to", "loses to", rankings),
             *([Column("failed", "failed cells")] if failed else []),
         ),
         tuple(row(name) for name in sorted(study.strategies, key=order) if rankings),
@@ -156,6 +156,17 @@ def loses_to(ranking: Ranking, strategy: str) -> list[str]:
         return []
     least = ranking.skill[strategy].value
     return [name for name in known[:-1] if ranking.skill[name].value > least]
+
+
+def _beaten(ranking: Ranking, strategy: str) -> int | None:
+    known = strategy in ranking.skill and strategy not in BASELINES
+    return len(loses_to(ranking, strategy)) if known else None
+
+
+def is_powered(ranking: Ranking) -> bool:
+    """Whether there are groups enough for significance."""
+    planned = ranking.comparisons.values()
+    return bool(planned) and not any(found.underpowered for found in planned)
 
 
 def against_clip(study: Study) -> Table:
@@ -248,7 +259,8 @@ def _metrics_rows(study: Study, dataset: str, backbone: str) -> Iterable[tuple[E
         found = [study.spread(dataset, backbone, name, column.key) for column in METRICS]
         if any(found):
             seeds = max(spread.count for spread in found if spread)
-            yield (name, guarantee(name), *map(_estimate, found), seeds)
+            values = [_estimate(s, column.key) for s, column in zip(found, METRICS, strict=True)]
+            yield (name, guarantee(name), *values, seeds)
 
 
 def constant_bounds(records: Iterable[Record]) -> dict[tuple[str, str], str]:
@@ -329,7 +341,8 @@ def wrong_bound(study: Study) -> dict[str, Table]:
 
 
 def _on_backbones(study: Study, dataset: str, strategy: str, metric: str) -> list[Entry]:
-    return [_estimate(study.spread(dataset, of, strategy, metric)) for of in study.backbones]
+    found = [study.spread(dataset, of, strategy, metric) for of in study.backbones]
+    return [_estimate(spread, metric) for spread in found]
 
 
 def _ratio(study: Study, dataset: str, backbone: str, strategy: str) -> float | None:
@@ -352,5 +365,11 @@ def _by_backbone(key: str, title: str, backbones: Iterable[str], **shown: Any) -
     return [Column(f"{key}_{of}", f"{title}, {of}", **shown) for of in backbones]
 
 
-def _estimate(spread: Spread | None) -> Estimate | None:
-    return Estimate(spread.mean, *spread.interval) if spread else None
+def _estimate(spread: Spread | None, metric: str) -> Estimate | None:
+    """A mean with its interval, as far as the metric can go."""
+    if spread is None:
+        return None
+    least = -math.inf if metric == "r2" else 0.0
+    most = math.inf if metric == "mse" else 1.0
+    low, high = spread.interval
+    return Estimate(spread.mean, max(low, least), min(high, most))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.evidence import Evidence, loses_to
+from experiments.evidence import Evidence, is_powered, loses_to
 from experiments.statistics import PLANNED
 from experiments.study import Study, guarantee
 from experiments.tables import DASH, Table
@@ -74,7 +74,7 @@ class Case:
         """A planned comparison's numbers; no p where one is underpowered."""
         table = self.evidence.comparisons
         gain = self.each(lambda of: link(table, (name, of), "difference"))
-        if any(r.comparisons[name].underpowered for r in self.study.rankings.values()):
+        if not all(map(is_powered, self.study.rankings.values())):
             return gain
         return f"{gain} (p {self.each(lambda of: link(table, (name, of), 'p_value'))})"
 
@@ -82,10 +82,10 @@ class Case:
         """What a planned comparison says of a strategy against `clip`; nothing where it is
         underpowered."""
         said: dict[str, list[str]] = {}
+        if not all(map(is_powered, self.study.rankings.values())):
+            return ""
         for of, ranking in self.study.rankings.items():
             found = ranking.comparisons[name]
-            if found.underpowered:
-                return ""
             clear = found.p_value < SIGNIFICANT
             text = (better if found.difference > 0 else worse) if clear else same
             said.setdefault(text, []).append(of)
@@ -116,12 +116,13 @@ def recommend(study: Study, evidence: Evidence) -> list[Recommendation]:
     unbroken = case.unbroken
     learning = [n for n in unbroken if case.most(n, "gradient_dead_fraction") < LEARNING]
     soft = [name for name in case.ranked if name in PENALTIES]
-    fewest = sorted(soft, key=lambda name: case.most(name, "violation_rate"))[:1]
+    useful = [n for n in soft if all(r.skill[n].value > 0 for r in study.rankings.values())]
+    fewest = sorted(useful, key=lambda name: case.most(name, "violation_rate"))[:1]
     found = [
         _take(case, "The bound must never break", unbroken, "violation_rate"),
         _take(case, "… and every output must keep learning", learning, "dead"),
         _take(case, "Accuracy first, bound or no bound", case.ranked, "violation_rate"),
-        _take(case, "A penalty alone, the output left free", fewest, "violation_rate"),
+        _take(case, "A penalty alone, with the fewest violations", fewest, "violation_rate"),
         _take(
             case,
             "The network is trained already",

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from experiments.baselines import BASELINES
-from experiments.caveats import caveats
+from experiments.caveats import caveats, grave
 from experiments.choices import in_order
 from experiments.evidence import Evidence
 from experiments.findings import answer, recommend
@@ -146,6 +146,7 @@ def render(
         sections=[(key, title) for key, title in SECTIONS.items() if there.get(key, True)],
         style=_part("page.css"),
         script=_part("page.js"),
+        grave=grave(study),
         answer=sentences,
         recommendations=needs,
         evidence=evidence,

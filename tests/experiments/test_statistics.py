@@ -68,6 +68,12 @@ def test_a_failed_cell_scores_the_floor_and_a_missing_one_leaves_its_strategy_ou
     assert "exp_offset" not in skills(study() + failed[1:], "bottleneck", GROUPS).strategies
 
 
+def test_a_cell_without_an_error_scores_the_floor():
+    records = study()
+    records[3]["metrics"] = {"mse": None}
+    assert skills(records, "bottleneck", GROUPS).of("clip")[0, 0] == -0.5
+
+
 def test_other_backbones_and_other_datasets_do_not_count():
     others = [
         record("clip", "a", 7, 9.0, "conditioned"),

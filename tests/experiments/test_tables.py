@@ -121,8 +121,10 @@ def test_the_headline_is_by_skill_and_shows_what_loses_to_a_baseline(whole):
     ranking = whole.rankings["conditioned"]
     assert float(found["clip"]["skill_conditioned"]) == ranking.skill["clip"].value
     assert float(found["clip"]["skill_conditioned_low"]) < ranking.skill["clip"].value
-    assert found["relu_offset"]["loses_to_bottleneck"] == "climatology_clipped, scaled_bound"
-    assert found["clip"]["loses_to_bottleneck"] == ""
+    assert evidence.loses_to(ranking, "relu_offset") == ["climatology_clipped", "scaled_bound"]
+    assert found["relu_offset"]["baselines_above_bottleneck"] == "2"
+    assert found["clip"]["baselines_above_bottleneck"] == "0"
+    assert found["bound"]["baselines_above_bottleneck"] == ""
     assert float(found["clip"]["dead_bottleneck"]) == pytest.approx(0.3)
     assert float(found["climatology_clipped"]["skill_bottleneck"]) == 0
     assert {name for name, row in found.items() if row["guarantee"] == "untrained"} == {*BASELINES}
@@ -185,6 +187,18 @@ def test_metrics_are_means_with_intervals_over_seeds(whole):
     assert "leaves out the sampling of the data" in table.notes[0]
 
 
+def test_an_interval_ends_where_the_metric_does():
+    rates = {0: 0.0, 1: 1.0}
+    records = [
+        written.record("clip", "wind", seed=seed, violation_rate=rate, r2=rate)
+        for seed, rate in rates.items()
+    ]
+    (row,) = rows_of(evidence.metrics(study.read({}, records))["wind"][0])
+    assert (row["violation_rate_low"], row["violation_rate_high"]) == ("0.0", "1.0")
+    assert float(row["r2_low"]) < -5
+    assert row["r2_high"] == "1.0"
+
+
 def test_what_was_chosen_is_there_with_its_error_on_validation():
     tried = {0.001: 0.4, 0.003: 0.2, 0.01: 0.3}
     records = [
@@ -224,6 +238,13 @@ def test_a_strategy_without_every_seed_is_left_out_and_said():
     found = study.read({}, [record for record in records if record["id"] != lost])
     assert "smooth_clip" not in found.rankings["bottleneck"].rank
     assert found.left_out == ("smooth_clip: not every seed on every dataset (bottleneck)",)
+
+
+def test_latex_of_a_studys_tables_needs_no_other_fonts(whole):
+    """Beyond ASCII there are letters and a dash alone."""
+    texts = [tables.to_latex(table) for table in evidence.gather(whole).tables]
+    odd = {sign for text in texts for sign in text if ord(sign) > 127 and not sign.isalpha()}
+    assert odd <= {"–"}
 
 
 def test_files_are_written_in_place_of_those_that_were_there(tmp_path, whole):
