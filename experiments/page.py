@@ -1,7 +1,6 @@
 """`report.html`: a study as one page that is opened from disk, with no network."""
 
 import base64
-import io
 import json
 import re
 import struct
@@ -13,7 +12,6 @@ from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from PIL import Image
 
 from experiments.baselines import BASELINES
 from experiments.caveats import caveats, grave
@@ -26,7 +24,6 @@ from experiments.tables import Column, Entry, is_numeric, sort_key, text_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_BYTES = 6_000_000  # of figures within the page; those after are linked
-COLORS = 128  # a figure's, once shrunk
 MARKS = re.compile(r"`([^`]*)`|\[([^\]\[]*(?:\[[^\]]*\])?)\]\(#([^)\s]*)\)")
 SECTIONS = {
     "answer": "Answer",
@@ -68,25 +65,14 @@ class Picture:
 
 
 def keep_captions(folder: Path, drawings: Iterable[Drawing]) -> None:
-    """Shrink figures to a palette, and keep what is said of them beside them, for a page that is
-    made again without drawing them."""
+    """Keep what is said of figures beside them, for a page that is made again without drawing
+    them."""
     captions = {}
     for drawing in drawings:
-        _shrink(drawing.path)
         words = ("title", "caption", "alt", "dataset")
         captions[drawing.path.name] = {word: getattr(drawing, word) for word in words}
     if captions:
         (folder / "figures" / "captions.json").write_text(json.dumps(captions, indent=1))
-
-
-def _shrink(path: Path) -> None:
-    buffer = io.BytesIO()
-    with Image.open(path) as image:
-        if image.mode == "P":
-            return
-        flat = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
-    flat.save(buffer, "PNG", optimize=True)
-    path.write_bytes(buffer.getvalue())
 
 
 def pictures(folder: Path) -> list[Picture]:

@@ -162,7 +162,8 @@ def skills(records: Iterable[Record], backbone: str, groups: Mapping[str, str]) 
         counts = config["phase"] == "final" and config["backbone"] in (backbone, "none")
         if counts and config["dataset"]["name"] in groups:
             found = mse.setdefault(config["strategy"]["name"], {})
-            value = record["metrics"].get("mse") if record["status"] == "done" else None
+            value = record["metrics"]["mse"] if record["status"] == "done" else None
+            # None also of a cell whose test error is not finite.
             found[config["dataset"]["name"], config["seed"]] = math.inf if value is None else value
             baselines |= {config["strategy"]["name"]} if config["backbone"] == "none" else set()
     keys = {key for found in mse.values() for key in found}

@@ -68,10 +68,11 @@ def test_a_failed_cell_scores_the_floor_and_a_missing_one_leaves_its_strategy_ou
     assert "exp_offset" not in skills(study() + failed[1:], "bottleneck", GROUPS).strategies
 
 
-def test_a_cell_without_an_error_scores_the_floor():
-    records = study()
-    records[3]["metrics"] = {"mse": None}
-    assert skills(records, "bottleneck", GROUPS).of("clip")[0, 0] == -0.5
+def test_a_test_error_that_is_not_finite_scores_the_floor():
+    null = [record("exp_offset", name, seed, 1.0) for name in GROUPS for seed in range(2)]
+    null[0]["metrics"]["mse"] = None  # as a record has it for NaN and infinity
+    scores = skills(study() + null, "bottleneck", GROUPS)
+    np.testing.assert_allclose(scores.of("exp_offset"), [[(-1 + 0.5) / 2, 0.5], [0.5, 0.5]])
 
 
 def test_other_backbones_and_other_datasets_do_not_count():
