@@ -1,6 +1,7 @@
 """What is derived from a sweep's records: `python -m experiments.report results/NAME`.
 
-Writes `summary.csv` and `figures/`, and prints the table. All of it can be deleted and redone.
+Writes `summary.csv`, `figures/`, `tables/` and the page `report.html`, and prints what is in them
+by dataset. All of it can be deleted and redone.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import figures, statistics, store
+from experiments import evidence, figures, page, statistics, store, study, tables
 from experiments.catalogue import DATASETS
 from experiments.choices import UsageError, in_order
 from experiments.progress import say
@@ -22,6 +23,7 @@ from experiments.statistics import Spread
 from experiments.store import Record, StorageError
 from experiments.strategies import EVERY_STRATEGY
 
+PAGE = "report.html"
 TABLE_METRICS = {
     "r2": "r2",
     "violation_rate": "violation",
@@ -32,28 +34,36 @@ TABLE_METRICS = {
 
 
 def build(folder: Path, with_figures: bool = True) -> list[Record]:
-    """Redo summary and figures from the records; returns the records.
+    """Redo summary, figures, tables and page from the records; returns the records.
 
     Raises:
       UsageError: if the folder holds no sweep.
       StorageError: if it cannot be written to.
     """
-    records = store.load(folder)
-    store.write_summary(folder, statistics.summary(records), statistics.COLUMNS)
-    if with_figures:
-        try:
-            figures.draw_all(folder, records)
-        except OSError as error:
-            raise StorageError(f"{folder}/figures cannot be written: {error}.") from error
+    records, manifest = store.load(folder), store.read_manifest(folder)
+    found = study.read(manifest, records)
+    store.write_summary(folder, found.rows, statistics.COLUMNS)
+    shown = evidence.gather(found)
+    try:
+        if with_figures:
+            page.keep_captions(folder, figures.draw_all(folder, records))
+        tables.write(folder / "tables", shown.tables)
+        pictures = page.pictures(folder)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written to: {error}.") from error
+    name = folder.resolve().name
+    text = page.render(name, found, shown, pictures, notes(manifest, records))
+    store.write_text(folder / PAGE, text)
     return records
 
 
 def show(console: Console, folder: Path, records: list[Record]) -> None:
-    """Print the tables, and what a reader of them must know."""
-    for table in tables(records):
+    """Print the tables, what a reader of them must know, and where the page is."""
+    for table in terminal_tables(records):
         console.print(table)
     for note in notes(store.read_manifest(folder), records):
         say(console, f"note: {note}")
+    say(console, f"page: {folder / PAGE}")
 
 
 def notes(manifest: dict[str, Any], records: list[Record]) -> list[str]:
@@ -75,10 +85,10 @@ def notes(manifest: dict[str, Any], records: list[Record]) -> list[str]:
     return mixed + broken
 
 
-def tables(records: list[Record]) -> list[Table]:
+def terminal_tables(records: list[Record]) -> list[Table]:
     """One table a dataset and backbone, a row a strategy; baselines join every backbone."""
     spreads = statistics.over_seeds(statistics.summary(records))
-    constants = _constant_bounds(records)
+    constants = evidence.constant_bounds(records)
     result = []
     for dataset in in_order({key[0] for key in spreads}, DATASETS):
         backbones = [key[1] for key in spreads if key[0] == dataset and key[1] != "none"]
@@ -107,17 +117,6 @@ def _table(metrics: dict[str, dict[str, Spread]], marked: dict[str, str]) -> Tab
         notes = ", ".join(f"{name} ({sides})" for name, sides in marked.items())
         table.caption = escape(f"* bounded by constants, the training range: {notes}")
     return table
-
-
-def _constant_bounds(records: list[Record]) -> dict[tuple[str, str], str]:
-    """The sides filled from the training range, by (dataset, strategy)."""
-    found = {}
-    for record in records:
-        strategy, dataset = record["config"]["strategy"], record["config"]["dataset"]["name"]
-        sides = [side for side, of in strategy["bounds"].items() if of == "training range"]
-        if sides:
-            found[dataset, strategy["name"]] = " and ".join(sides)
-    return {key: found[key] for key in sorted(found)}
 
 
 def cell_text(spread: Spread | None) -> str:

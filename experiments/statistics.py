@@ -8,6 +8,7 @@ score of a failed cell. Related datasets form a group, whose score is their mean
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ PLANNED = {
 Row = dict[str, Any]
 
 
+@cache
+def _quantile(degrees: int) -> float:
+    """Of Student's t, where an interval at LEVEL ends."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, degrees))
+
+
 @dataclass(frozen=True)
 class Spread:
     """A metric over seeds."""
@@ -54,9 +61,17 @@ class Spread:
     def interval(self) -> tuple[float, float]:
         """Of the mean, at LEVEL, by Student's t; over seeds alone: the sampling of the data is
         left out."""
-        half = stats.t.ppf((1 + LEVEL) / 2, max(self.count - 1, 1)) * self.deviation
-        half /= math.sqrt(max(self.count, 1))
+        half = _quantile(max(self.count - 1, 1)) * self.deviation / math.sqrt(max(self.count, 1))
         return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its interval at LEVEL; NaN where there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -182,23 +197,40 @@ def average_rank(values: np.ndarray) -> np.ndarray:
     return stats.rankdata(-values.mean(axis=-2), axis=-2).mean(axis=-1)
 
 
+def resampled(
+    values: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    generator: np.random.Generator,
+    resamples: int = 2000,
+) -> np.ndarray:
+    """A statistic of stratified bootstrap samples: seeds are resampled within each strategy and
+    group (Agarwal et al., 2021).
+
+    Args:
+      values: (..., seeds, groups).
+      statistic: of (resamples, ..., seeds, groups), to (resamples, ...).
+
+    Returns:
+      (resamples, ...).
+    """
+    rows = generator.integers(values.shape[-2], size=(resamples, *values.shape))
+    return statistic(np.take_along_axis(values[None], rows, axis=-2))
+
+
+def interval(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval at LEVEL, over the first axis."""
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
+
+
 def bootstrap(
     values: np.ndarray,
     statistic: Callable[[np.ndarray], np.ndarray],
     generator: np.random.Generator,
     resamples: int = 2000,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of a statistic at LEVEL; seeds are resampled within each strategy and
-    group (stratified bootstrap, Agarwal et al., 2021).
-
-    Args:
-      values: (..., seeds, groups).
-      statistic: of (resamples, ..., seeds, groups), to (resamples, ...).
-    """
-    rows = generator.integers(values.shape[-2], size=(resamples, *values.shape))
-    found = statistic(np.take_along_axis(values[None], rows, axis=-2))
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
+    """The interval of a statistic that is `resampled`."""
+    return interval(resampled(values, statistic, generator, resamples))
 
 
 def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

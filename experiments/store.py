@@ -122,7 +122,7 @@ def set_aside(folder: Path, record: Record) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    _write(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -144,7 +144,11 @@ def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[s
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(folder / "summary.csv", text.getvalue().encode())
+    write_text(folder / "summary.csv", text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    _write(path, text.encode())
 
 
 @contextmanager

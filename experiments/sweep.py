@@ -479,8 +479,8 @@ def _main(given: argparse.Namespace, console: Console) -> int:
     left = left if outcome.left else ""
     say(
         console,
-        f"{options.out}: summary.csv, cells/, figures/; {outcome.failed} failed cells; {left}"
-        f"{time.perf_counter() - started:.0f} s.",
+        f"{options.out}: report.html, summary.csv, tables/, figures/, cells/; {outcome.failed} "
+        f"failed cells; {left}{time.perf_counter() - started:.0f} s.",
     )
     return 1 if outcome.failed else 0
 

@@ -1,0 +1,141 @@
+"""What a reader must know before believing a study's numbers."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from experiments.baselines import BASELINES
+from experiments.catalogue import DATASETS
+from experiments.choices import in_order
+from experiments.evidence import is_powered
+from experiments.findings import FEWEST_SEEDS, PENALTIES, hard, listed
+from experiments.statistics import FLOOR, PLANNED, REFERENCE
+from experiments.strategies import TRAINED
+from experiments.study import Study, finals
+from experiments.training import BACKBONES
+
+
+def caveats(study: Study, notes: Iterable[str]) -> list[str]:
+    """Those that apply, the gravest first; names between backticks."""
+    return [
+        *grave(study),
+        *(f"Mind: {note}" for note in notes),
+        *_power(study),
+        *_absent(study),
+        *_always(study),
+    ]
+
+
+def grave(study: Study) -> list[str]:
+    """What no answer should be read without: what the plan did not do, or has not done yet."""
+    found = []
+    if not any(record["config"]["phase"] == "tune" for record in study.records):
+        found.append(
+            "Nothing was tuned: every strategy ran with its default hyperparameters, at the "
+            "default learning rate. That is how things stand there, and no ranking."
+        )
+    if len(study.backbones) == 1:
+        found.append(
+            f"One backbone alone was run, {study.backbones[0]}: nothing here tells what is the "
+            "constraint's doing from what is the network's."
+        )
+    missing = _missing(study)
+    if missing:
+        found.append(
+            f"Incomplete: {sum(missing.values())} planned final cells have no record, of "
+            f"{listed(list(missing), 30)}."
+        )
+    return found
+
+
+def _power(study: Study) -> list[str]:
+    """What the numbers are too few for."""
+    found: dict[str, list[str]] = {}
+    for backbone, ranking in study.rankings.items():
+        groups, planned = len(ranking.scores.groups), ranking.comparisons
+        there = f"{groups} group{'s' * (groups > 1)} of datasets"
+        said = []
+        if planned and not is_powered(ranking):
+            said.append(
+                f"Underpowered: over {there}, no outcome of {len(planned)} comparisons could be "
+                "significant, and no conclusion is drawn from them"
+            )
+        elif planned:
+            said.append(
+                f"Over {there}, a comparison is significant only if nearly every group agrees: "
+                "that one is not significant does not show that nothing is there"
+            )
+        if ranking.seeds < FEWEST_SEEDS:
+            said.append(
+                f"With {ranking.seeds} seed{'s' * (ranking.seeds > 1)}, intervals over seeds are "
+                "too narrow, and no two strategies are told apart by them"
+            )
+        for text in said:
+            found.setdefault(text, []).append(backbone)
+    return [f"{text} ({' and '.join(where)})." for text, where in found.items()]
+
+
+def _absent(study: Study) -> list[str]:
+    """What is not ranked, failed, or was not planned."""
+    found = [f"Not ranked: {reason}." for reason in study.left_out]
+    failed = sum(record["status"] == "failed" for record in finals(study))
+    if failed:
+        cells = "One final cell" if failed == 1 else f"{failed} final cells"
+        found.append(f"{cells} failed; each counts as a skill of {FLOOR:g}. The reasons are below.")
+    plan = study.manifest.get("plan", {})
+    for kind, known, run in (
+        ("strategies", (*TRAINED, *BASELINES), study.strategies),
+        ("datasets", DATASETS, study.every_dataset),
+        ("backbones", BACKBONES, study.backbones),
+    ):
+        absent = [name for name in known if name not in (*run, *plan.get(kind, ()))]
+        if absent:
+            found.append(f"Not in this sweep, of the {kind} that there are: {listed(absent, 30)}.")
+    return found
+
+
+def _missing(study: Study) -> dict[str, int]:
+    """Planned final cells without a record, by dataset."""
+    plan = study.manifest.get("plan", {})
+    trained = [name for name in plan.get("strategies", ()) if name not in BASELINES]
+    runs = len(trained) * len(plan.get("backbones", ())) * plan.get("seeds", 0)
+    planned = runs + len(plan.get("strategies", ())) - len(trained)
+    there = Counter(record["config"]["dataset"]["name"] for record in finals(study))
+    names = in_order({Path(name).name for name in plan.get("datasets", ())}, DATASETS)
+    return {name: planned - there[name] for name in names if there[name] < planned}
+
+
+def _always(study: Study) -> list[str]:
+    """What holds of every sweep."""
+    broken = [
+        name
+        for name in hard(study.strategies)
+        if any(
+            (spread := metrics.get("violation_rate")) and spread.mean > 0
+            for (_, _, strategy), metrics in study.spreads.items()
+            if strategy == name
+        )
+    ]
+    found = []
+    if broken:
+        found.append(
+            f"{listed(broken, 30)} left a bound in spite of the guarantee, which is of the sides "
+            "that a strategy is given: those with one side leave the lower bound of a dataset that "
+            "has two."
+        )
+    if any(name in study.strategies for name in PENALTIES):
+        found.append(
+            "Soft strategies are tuned by the error on validation, as all are. That favours small "
+            "penalties: with larger ones they would break the bound less, and err more."
+        )
+    return [
+        *found,
+        "Every interval is over seeds alone: it leaves out the sampling of the data, of which "
+        "there is one split, and which datasets were chosen.",
+        "The most accurate of many strategies is flattered by having been picked. The comparisons "
+        f"fixed beforehand ({listed(list(PLANNED), 6)}, each against `clip`) are not.",
+        f"Skill is relative to `{REFERENCE}`, which knows the bound, and is floored at {FLOOR:g}: "
+        "how badly a failure fails does not count.",
+        "All strategies had the same number of updates of one small recurrent network. Other "
+        "architectures, budgets and data may order them otherwise.",
+    ]

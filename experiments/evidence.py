@@ -1,0 +1,375 @@
+"""A study's results as tables, each number once."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.baselines import BASELINES
+from experiments.protocol import (
+    GUARANTEE,
+    STRATEGY,
+    chosen,
+    datasets,
+    failed,
+    settings,
+    sittings,
+    strategies,
+)
+from experiments.statistics import PLANNED, REFERENCE, Estimate, Spread
+from experiments.store import Record
+from experiments.study import Ranking, Study, finals, guarantee
+from experiments.tables import Column, Entry, Table, slug, text_of
+
+SEEDS_ALONE = (
+    "In brackets: 95 % interval of the mean over seeds. It leaves out the sampling of the data."
+)
+BOOTSTRAP = (
+    "In brackets: 95 % interval by a bootstrap of seeds within each group of datasets. It leaves "
+    "out the sampling of the data, and which datasets there are."
+)
+METRICS = (
+    Column("mse", "mse"),
+    Column("r2", "r2"),
+    Column("violation_rate", "violation", percent=True),
+    Column("gradient_dead_fraction", "dead", percent=True),
+    Column("blocked_fraction", "blocked", percent=True),
+    Column("gradient_vanishing_fraction", "vanishing", percent=True),
+    Column("code_reliance", "code reliance"),
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Every table of a study."""
+
+    headline: Table
+    against_clip: Table
+    comparisons: Table
+    metrics: dict[str, list[Table]]  # by dataset
+    collapse: dict[str, Table]
+    wrong_bound: dict[str, Table]
+    chosen: Table
+    failed: Table
+    strategies: Table
+    datasets: Table
+    settings: Table
+    sittings: Table
+
+    @property
+    def tables(self) -> list[Table]:
+        """Those that hold something."""
+        found = [
+            self.headline,
+            self.against_clip,
+            self.comparisons,
+            *self.collapse.values(),
+            *self.wrong_bound.values(),
+            *(table for tables in self.metrics.values() for table in tables),
+            self.chosen,
+            self.failed,
+            self.strategies,
+            self.datasets,
+            self.settings,
+            self.sittings,
+        ]
+        return [table for table in found if table.rows]
+
+
+def gather(study: Study) -> Evidence:
+    return Evidence(
+        headline(study),
+        against_clip(study),
+        comparisons(study),
+        metrics(study),
+        collapse(study),
+        wrong_bound(study),
+        chosen(study),
+        failed(study),
+        strategies(study),
+        datasets(study),
+        settings(study),
+        sittings(study),
+    )
+
+
+def headline(study: Study) -> Table:
+    """Where each strategy stands on each backbone, best first."""
+    rankings = study.rankings
+    failed = _failures(study)
+
+    def row(name: str) -> tuple[Entry, ...]:
+        cells: list[Entry] = [name, guarantee(name)]
+        cells += [ranking.skill.get(name) for ranking in rankings.values()]
+        cells += [_beaten(ranking, name) for ranking in rankings.values()]
+        cells += [ranking.rank.get(name) for ranking in rankings.values()]
+        for metric in ("violation_rate", "gradient_dead_fraction", "blocked_fraction"):
+            cells += [r.shares.get(name, {}).get(metric) for r in rankings.values()]
+        return (*cells, failed.get(name, 0)) if failed else tuple(cells)
+
+    def order(name: str) -> float:
+        found = [r.skill[name].value if name in r.skill else -2.0 for r in rankings.values()]
+        return -sum(found)
+
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for of, ranking in rankings.items():
+        groups.setdefault(ranking.scores.groups, []).append(of)
+    notes = [
+        f"Groups ranked on {' and '.join(where)}: {', '.join(names)}."
+        for names, where in groups.items()
+    ]
+    p_value = Column("", "")
+    notes += [
+        f"Friedman's test that the {len(r.rank)} rows of {of} do not differ, over "
+        f"{len(r.scores.groups)} groups: p {text_of(r.friedman, p_value)}."
+        for of, r in rankings.items()
+        if not math.isnan(r.friedman) and is_powered(r)
+    ]
+    return Table(
+        "headline",
+        "Where every strategy stands over the groups of study datasets, best first",
+        (
+            STRATEGY,
+            GUARANTEE,
+            *_by_backbone("skill", "skill", rankings),
+            *_by_backbone("baselines_above", "baselines above", rankings),
+            *_by_backbone("rank", "rank", rankings, digits=2),
+            *_by_backbone("violation_rate", "violation", rankings, percent=True),
+            *_by_backbone("dead", "dead", rankings, percent=True),
+            *_by_backbone("blocked", "blocked", rankings, percent=True),
+            *([Column("failed", "failed cells")] if failed else []),
+        ),
+        tuple(row(name) for name in sorted(study.strategies, key=order) if rankings),
+        notes=(
+            f"Skill: interquartile mean over runs of 1 − mse / mse of `{REFERENCE}`. {BOOTSTRAP}",
+            "Rank: by mean skill within each group (1 is best), averaged. Violation, dead and "
+            "blocked: share of outputs, mean over groups.",
+            *notes,
+        ),
+    )
+
+
+def loses_to(ranking: Ranking, strategy: str) -> list[str]:
+    """The baselines whose skill is above a trained strategy's."""
+    known = [name for name in (*BASELINES, strategy) if name in ranking.skill]
+    if strategy in BASELINES or strategy not in known:
+        return []
+    least = ranking.skill[strategy].value
+    return [name for name in known[:-1] if ranking.skill[name].value > least]
+
+
+def _beaten(ranking: Ranking, strategy: str) -> int | None:
+    known = strategy in ranking.skill and strategy not in BASELINES
+    return len(loses_to(ranking, strategy)) if known else None
+
+
+def is_powered(ranking: Ranking) -> bool:
+    """Whether there are groups enough for significance."""
+    planned = ranking.comparisons.values()
+    return bool(planned) and not any(found.underpowered for found in planned)
+
+
+def against_clip(study: Study) -> Table:
+    """Every strategy's skill less that of `clip`: descriptive."""
+    rankings = study.rankings
+    return Table(
+        "against_clip",
+        "Every strategy against clip (descriptive)",
+        (
+            STRATEGY,
+            GUARANTEE,
+            *_by_backbone("gain", "difference of skill", rankings, signed=True),
+            *_by_backbone("improvement", "probability of improvement", rankings),
+        ),
+        tuple(
+            (
+                name,
+                guarantee(name),
+                *(
+                    ranking.difference(name, "clip") if name in ranking.skill else None
+                    for ranking in rankings.values()
+                ),
+                *(ranking.improvement.get(name) for ranking in rankings.values()),
+            )
+            for name in study.strategies
+            if name != "clip" and rankings
+        ),
+        notes=(
+            f"Difference of interquartile mean skills. {BOOTSTRAP}",
+            "Probability of improvement: that a run scores higher than one of `clip` on the same "
+            "group; a tie counts half.",
+        ),
+    )
+
+
+def comparisons(study: Study) -> Table:
+    """The comparisons planned in advance."""
+    rows: list[tuple[Entry, ...]] = []
+    for name, question in PLANNED.items():
+        for backbone, ranking in study.rankings.items():
+            if name in ranking.comparisons:
+                found = ranking.comparisons[name]
+                gain = Estimate(found.difference, *found.interval)
+                p_value: Entry = "underpowered" if found.underpowered else found.p_value
+                rows.append((name, backbone, question, gain, p_value, len(ranking.scores.groups)))
+    return Table(
+        "planned_comparisons",
+        "The comparisons with clip that were planned in advance",
+        (
+            STRATEGY,
+            Column("backbone", "backbone"),
+            Column("question", "question"),
+            Column("difference", "difference of mean skill", signed=True),
+            Column("p_value", "p, by Holm"),
+            Column("groups", "groups"),
+        ),
+        tuple(rows),
+        keys=2,
+        notes=(
+            "p: Wilcoxon's signed-rank test over groups, adjusted by Holm for the comparisons on "
+            "a backbone. Underpowered: with so few groups no outcome could reach 0.05, and no "
+            "conclusion is drawn.",
+            BOOTSTRAP,
+        ),
+    )
+
+
+def metrics(study: Study) -> dict[str, list[Table]]:
+    """By dataset, a table a backbone: every strategy's metrics on test."""
+    constants = constant_bounds(study.records)
+    result: dict[str, list[Table]] = {}
+    for dataset in study.every_dataset:
+        marked = [f"{name} ({sides})" for (of, name), sides in constants.items() if of == dataset]
+        notes = [f"Bounded by constants, the training range: {', '.join(marked)}."]
+        result[dataset] = [
+            Table(
+                f"metrics-{slug(dataset)}-{backbone}",
+                f"{dataset}, {backbone}: test split",
+                (STRATEGY, GUARANTEE, *METRICS, Column("seeds", "seeds")),
+                tuple(_metrics_rows(study, dataset, backbone)),
+                notes=(SEEDS_ALONE, *(notes if marked else [])),
+            )
+            for backbone in study.backbones
+        ]
+    return result
+
+
+def _metrics_rows(study: Study, dataset: str, backbone: str) -> Iterable[tuple[Entry, ...]]:
+    for name in study.strategies:
+        found = [study.spread(dataset, backbone, name, column.key) for column in METRICS]
+        if any(found):
+            seeds = max(spread.count for spread in found if spread)
+            values = [_estimate(s, column.key) for s, column in zip(found, METRICS, strict=True)]
+            yield (name, guarantee(name), *values, seeds)
+
+
+def constant_bounds(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """The sides filled from the training range, by (dataset, strategy)."""
+    found = {}
+    for record in records:
+        strategy, dataset = record["config"]["strategy"], record["config"]["dataset"]["name"]
+        bounds = strategy.get("bounds", {})
+        sides = [side for side, of in bounds.items() if of == "training range"]
+        if sides:
+            found[dataset, strategy["name"]] = " and ".join(sides)
+    return {key: found[key] for key in sorted(found)}
+
+
+def collapse(study: Study) -> dict[str, Table]:
+    """A table an autoencoder dataset: what is reconstructed, and what of it hangs on the code."""
+    return {
+        dataset: Table(
+            f"collapse-{slug(dataset)}",
+            f"{dataset}: the target is the bound",
+            (
+                STRATEGY,
+                GUARANTEE,
+                *_by_backbone("r2", "r2", study.backbones),
+                *_by_backbone("code_reliance", "code reliance", study.backbones),
+            ),
+            tuple(
+                (
+                    name,
+                    guarantee(name),
+                    *_on_backbones(study, dataset, name, "r2"),
+                    *_on_backbones(study, dataset, name, "code_reliance"),
+                )
+                for name in study.strategies
+            ),
+            notes=(
+                "Code reliance: the r2 that is lost when windows are decoded from each other's "
+                "codes; 0 is collapse. The conditioned decoder sees the input at every step, and "
+                "needs no code.",
+                SEEDS_ALONE,
+            ),
+        )
+        for dataset in study.datasets("autoencoder")
+    }
+
+
+def wrong_bound(study: Study) -> dict[str, Table]:
+    """A table a dataset whose bound fails: what holding it costs."""
+    return {
+        dataset: Table(
+            f"wrong_bound-{slug(dataset)}",
+            f"{dataset}: the bound is wrong for some targets",
+            (
+                STRATEGY,
+                GUARANTEE,
+                *_by_backbone("mse", "mse", study.backbones),
+                *_by_backbone("ratio", "mse, times that of unconstrained", study.backbones),
+                *_by_backbone("violation_rate", "violation", study.backbones, percent=True),
+            ),
+            tuple(
+                (
+                    name,
+                    guarantee(name),
+                    *_on_backbones(study, dataset, name, "mse"),
+                    *(_ratio(study, dataset, backbone, name) for backbone in study.backbones),
+                    *_on_backbones(study, dataset, name, "violation_rate"),
+                )
+                for name in study.strategies
+            ),
+            notes=(
+                "Violation is of the bound as it is given: where that is wrong, breaking it may be "
+                "right.",
+                SEEDS_ALONE,
+            ),
+        )
+        for dataset in study.datasets("wrong_bound")
+    }
+
+
+def _on_backbones(study: Study, dataset: str, strategy: str, metric: str) -> list[Entry]:
+    found = [study.spread(dataset, of, strategy, metric) for of in study.backbones]
+    return [_estimate(spread, metric) for spread in found]
+
+
+def _ratio(study: Study, dataset: str, backbone: str, strategy: str) -> float | None:
+    one, other = (
+        study.spread(dataset, backbone, name, "mse") for name in (strategy, "unconstrained")
+    )
+    return one.mean / other.mean if one and other and other.mean > 0 else None
+
+
+def _failures(study: Study) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for record in finals(study):
+        if record["status"] == "failed":
+            name = record["config"]["strategy"]["name"]
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _by_backbone(key: str, title: str, backbones: Iterable[str], **shown: Any) -> list[Column]:
+    return [Column(f"{key}_{of}", f"{title}, {of}", **shown) for of in backbones]
+
+
+def _estimate(spread: Spread | None, metric: str) -> Estimate | None:
+    """A mean with its interval, as far as the metric can go."""
+    if spread is None:
+        return None
+    least = -math.inf if metric == "r2" else 0.0
+    most = math.inf if metric == "mse" else 1.0
+    low, high = spread.interval
+    return Estimate(spread.mean, max(low, least), min(high, most))

@@ -1,0 +1,345 @@
+"""A study's tables to sentences: the answer, and what to take for which need.
+
+A sentence cites its numbers as the tables show them, `[number](#cell)`, and is left out where the
+data are silent. What is said of a constraint is said of every backbone that was run, by name.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from experiments.evidence import Evidence, is_powered, loses_to
+from experiments.statistics import PLANNED
+from experiments.study import Study, guarantee
+from experiments.tables import DASH, Table
+
+PENALTIES = ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian")
+IGNORED = 0.1  # code reliance below which the code is said to be ignored
+LEARNING = 0.01  # share of dead outputs below which all are said to keep learning
+SIGNIFICANT = 0.05
+FEWEST_SEEDS = 5  # with which two strategies are told apart by an interval
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to take for a need."""
+
+    need: str
+    take: str
+    reason: str  # with the numbers that carry it
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study with its tables, as sentences cite it."""
+
+    study: Study
+    evidence: Evidence
+
+    @property
+    def ranked(self) -> list[str]:
+        """Trained strategies that have a rank on every backbone."""
+        rankings = self.study.rankings.values()
+        found = [n for n in self.study.strategies if all(n in r.rank for r in rankings)]
+        return [name for name in found if guarantee(name) != "untrained"] if rankings else []
+
+    @property
+    def unbroken(self) -> list[str]:
+        """Of them, those with a guarantee that no run broke."""
+        return [name for name in hard(self.ranked) if self.most(name, "violation_rate") == 0]
+
+    def skill(self, name: str) -> float:
+        """Mean over backbones."""
+        found = [ranking.skill[name].value for ranking in self.study.rankings.values()]
+        return sum(found) / len(found)
+
+    def most(self, name: str, share: str) -> float:
+        """Of a share, over backbones."""
+        return max(ranking.shares[name][share] for ranking in self.study.rankings.values())
+
+    @property
+    def where(self) -> str:
+        """The backbones that strategies are ranked on, as `each` has them."""
+        return names_of(self.study.rankings)
+
+    def each(self, text: Callable[[str], str]) -> str:
+        """A text of each backbone that strategies are ranked on."""
+        return " and ".join(map(text, self.study.rankings))
+
+    def standing(self, name: str, column: str) -> str:
+        """A strategy's numbers in the headline."""
+        return self.each(lambda of: link(self.evidence.headline, name, f"{column}_{of}"))
+
+    def compared(self, name: str) -> str:
+        """A planned comparison's numbers; no p where one is underpowered."""
+        table = self.evidence.comparisons
+        gain = self.each(lambda of: link(table, (name, of), "difference"))
+        if not all(map(is_powered, self.study.rankings.values())):
+            return gain
+        return f"{gain} (p {self.each(lambda of: link(table, (name, of), 'p_value'))})"
+
+    def verdict(self, name: str, better: str, worse: str, same: str) -> str:
+        """What a planned comparison says of a strategy against `clip`; nothing where it is
+        underpowered."""
+        said: dict[str, list[str]] = {}
+        if not all(map(is_powered, self.study.rankings.values())):
+            return ""
+        for of, ranking in self.study.rankings.items():
+            found = ranking.comparisons[name]
+            clear = found.p_value < SIGNIFICANT
+            text = (better if found.difference > 0 else worse) if clear else same
+            said.setdefault(text, []).append(of)
+        everywhere = len(said) == 1 and len(self.study.rankings) > 1
+        return " and ".join(
+            f"{text} on {'both backbones' if everywhere else ' and '.join(where)}"
+            for text, where in said.items()
+        )
+
+    def level(self, name: str, other: str) -> bool:
+        """Whether no backbone's interval tells two strategies apart; False with few seeds."""
+        rankings = self.study.rankings.values()
+        found = [ranking.difference(name, other) for ranking in rankings]
+        many = all(ranking.seeds >= FEWEST_SEEDS for ranking in rankings)
+        return many and all(gain.low <= 0 <= gain.high for gain in found)
+
+
+def answer(study: Study, evidence: Evidence) -> list[str]:
+    """Which strategy should I use, and what does it cost me? Five sentences at most."""
+    case = Case(study, evidence)
+    made = (_most_accurate, _cost_of_holding, _dead_gradients, _collapse, _wrong_bound)
+    return [text for make in made if (text := make(case))]
+
+
+def recommend(study: Study, evidence: Evidence) -> list[Recommendation]:
+    """What to take for which need, as far as numbers carry it."""
+    case = Case(study, evidence)
+    unbroken = case.unbroken
+    learning = [n for n in unbroken if case.most(n, "gradient_dead_fraction") < LEARNING]
+    soft = [name for name in case.ranked if name in PENALTIES]
+    useful = [n for n in soft if all(r.skill[n].value > 0 for r in study.rankings.values())]
+    fewest = sorted(useful, key=lambda name: case.most(name, "violation_rate"))[:1]
+    found = [
+        _take(case, "The bound must never break", unbroken, "violation_rate"),
+        _take(case, "… and every output must keep learning", learning, "dead"),
+        _take(case, "Accuracy first, bound or no bound", case.ranked, "violation_rate"),
+        _take(case, "A penalty alone, with the fewest violations", fewest, "violation_rate"),
+        _take(
+            case,
+            "The network is trained already",
+            [name for name in unbroken if name == "clip_at_evaluation"],
+            "violation_rate",
+        ),
+        _take_for_code(case),
+        *(_take_for_wrong_bound(case, dataset) for dataset in evidence.wrong_bound),
+    ]
+    return [recommendation for recommendation in found if recommendation]
+
+
+def _most_accurate(case: Case) -> str | None:
+    names = case.unbroken
+    if not names:
+        return None
+    rankings, evidence = case.study.rankings, case.evidence
+
+    best = {
+        of: max(names, key=lambda name, of=of: rankings[of].skill[name].value) for of in rankings
+    }
+
+    def skills(name: str, backbones: Sequence[str]) -> str:
+        text = "skill " + " and ".join(
+            link(evidence.headline, name, f"skill_{of}") for of in backbones
+        )
+        gains = [
+            link(evidence.against_clip, name, f"gain_{of}") for of in backbones if name != "clip"
+        ]
+        against = f"; {' and '.join(gains)} against `clip`" if gains else ""
+        return f"{code(name)} on {' and '.join(backbones)} ({text}{against})"
+
+    leaders = {name: [of for of in best if best[of] == name] for name in best.values()}
+    losing = [name for name in names if all(loses_to(r, name) for r in rankings.values())]
+    every = "both backbones" if len(rankings) > 1 else next(iter(rankings))
+    lost = f"; worse than an untrained baseline on {every}: {listed(losing)}" if losing else ""
+    alone = " alone" if len(rankings) == 1 else ""
+    return (
+        f"Of the {len(names)} strategies with a guarantee that no run broke, the most accurate is "
+        f"{' and '.join(skills(name, of) for name, of in leaders.items())}{alone}"
+        f"{lost}."
+    )
+
+
+def _cost_of_holding(case: Case) -> str | None:
+    free = [name for name in ("unconstrained", "squared_hinge") if name in _planned(case)]
+    if not free:
+        return None
+    scores = [
+        f"{code(name)} scores {case.compared(name)} and leaves "
+        f"{case.standing(name, 'violation_rate')} of its outputs outside"
+        for name in free
+    ]
+    verdict = case.verdict(
+        free[0],
+        better="Holding the bound by `clip` costs accuracy",
+        worse="Holding the bound by `clip` gains accuracy",
+        same="Holding the bound by `clip` makes no significant difference to accuracy",
+    )
+    start = f"{verdict}: against its skill" if verdict else "Against the skill of `clip`"
+    return f"{start}, {'; '.join(scores)} ({case.where})."
+
+
+def _dead_gradients(case: Case) -> str | None:
+    name = "straight_through_clip"
+    if name not in _planned(case):
+        return None
+    verdict = case.verdict(
+        name,
+        better="Dead gradients cost accuracy",
+        worse="A gradient everywhere costs accuracy",
+        same="What dead gradients cost is not significant",
+    )
+    return (
+        f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "
+        f"outputs, which are wrong and get no gradient, and {code(name)}, the same outputs with a "
+        f"gradient everywhere, scores {case.compared(name)} against its skill ({case.where})."
+    )
+
+
+def _collapse(case: Case) -> str | None:
+    tables, place = case.evidence.collapse, _code_alone(case)
+    names = [name for name in hard(case.study.strategies) if _reliance(case, name, max) is not None]
+    if "clip" not in names:
+        return None
+    ignoring = [name for name in names if _reliance(case, name, max) < IGNORED]
+
+    def collapse(dataset: str) -> str:
+        table, reliance = tables[dataset], f"code_reliance_{place}"
+        return (
+            f"{link(table, 'clip', reliance)} for `clip` (r2 {link(table, 'clip', f'r2_{place}')}) "
+            f"and {link(table, 'unconstrained', reliance)} for `unconstrained` on {code(dataset)}"
+        )
+
+    return (
+        f"Where the target is the bound, {len(ignoring)} of the {len(names)} strategies with a "
+        f"guarantee ignore the code on {place} (a code reliance below {IGNORED:g}): it is "
+        f"{'; '.join(map(collapse, tables))}."
+    )
+
+
+def _wrong_bound(case: Case) -> str | None:
+    told = []
+    for dataset, table in case.evidence.wrong_bound.items():
+        names = [
+            name for name in case.study.strategies if not math.isnan(_error(case, dataset, name))
+        ]
+        if not {"clip", "unconstrained"} <= set(names):
+            continue
+        share = link(case.evidence.datasets, dataset, "infeasible")
+        where = f"{code(dataset)}, {share} of the targets" if share != DASH else code(dataset)
+        cost = " and ".join(link(table, "clip", f"ratio_{of}") for of in case.study.backbones)
+        told.append(f"({where}), `clip` has {cost} times the error of `unconstrained`")
+    return (
+        f"Where the bound is wrong {'; '.join(told)} ({names_of(case.study.backbones)})."
+        if told
+        else None
+    )
+
+
+def _take(case: Case, need: str, names: Sequence[str], share: str) -> Recommendation | None:
+    """The most skilled of some strategies, with its share of the outputs that are so."""
+    if not names:
+        return None
+    best = max(names, key=case.skill)
+    level = [name for name in names if name != best and case.level(name, best)]
+    also = f"; no interval tells {listed(level)} from it" if level else ""
+    kind = share.removesuffix("_rate")
+    numbers = f"Skill {case.standing(best, 'skill')}; {kind} {case.standing(best, share)}"
+    reason = f"{numbers} ({case.where}){also}."
+    return Recommendation(need, code(best), reason)
+
+
+def _take_for_code(case: Case) -> Recommendation | None:
+    names = [name for name in hard(case.study.strategies) if _reliance(case, name, min) is not None]
+    if not names:
+        return None
+    best = max(names, key=lambda name: _reliance(case, name, min))
+    column = f"code_reliance_{_code_alone(case)}"
+    numbers = " and ".join(
+        f"{link(table, best, column)} on {code(dataset)}"
+        for dataset, table in case.evidence.collapse.items()
+    )
+    useful = _reliance(case, best, min) >= IGNORED
+    return Recommendation(
+        "The target may be the bound, and the code must carry it",
+        code(best) if useful else "none that has a guarantee",
+        f"Highest code reliance of those with a guarantee: {'' if useful else code(best) + ', '}"
+        f"{numbers} ({_code_alone(case)}).",
+    )
+
+
+def _take_for_wrong_bound(case: Case, dataset: str) -> Recommendation | None:
+    trained = [name for name in case.study.strategies if guarantee(name) != "untrained"]
+    names = [name for name in trained if not math.isnan(_error(case, dataset, name))]
+    if not names:
+        return None
+    best, table = (
+        min(names, key=lambda name: _error(case, dataset, name)),
+        (case.evidence.wrong_bound[dataset]),
+    )
+    backbones = case.study.backbones
+    numbers = " and ".join(link(table, best, f"mse_{of}") for of in backbones)
+    reason = f"The least mean error on {code(dataset)}: mse {numbers} ({names_of(backbones)})."
+    return Recommendation("The bound may be wrong now and then", code(best), reason)
+
+
+def hard(names: Iterable[str]) -> list[str]:
+    """Those that promise the dataset's bounds whatever the network's output."""
+    return [name for name in names if guarantee(name) == "always"]
+
+
+def link(table: Table, row: str | Sequence[str], column: str) -> str:
+    """A number as its table shows it, with a link to it; a dash where there is none."""
+    found = table.find(row, column)
+    return f"[{found.text}](#{found.anchor})" if found else DASH
+
+
+def code(name: str) -> str:
+    return "`" + name.replace("`", "'") + "`"
+
+
+def names_of(backbones: Iterable[str]) -> str:
+    """Backbones in a row; of one, that it is alone."""
+    names = list(backbones)
+    return f"{names[0]} alone" if len(names) == 1 else " and ".join(names)
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a row, and how many more there are."""
+    shown = [code(name) for name in names[:most]]
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    *first, last = shown + more
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _planned(case: Case) -> list[str]:
+    """The planned comparisons that there are on every backbone."""
+    found = [ranking.comparisons for ranking in case.study.rankings.values()]
+    return [name for name in PLANNED if found and all(name in one for one in found)]
+
+
+def _code_alone(case: Case) -> str:
+    """The backbone whose decoder sees the code alone, if it was run."""
+    backbones = case.study.backbones
+    return next((of for of in ("bottleneck", *backbones) if of in backbones), "")
+
+
+def _reliance(case: Case, name: str, over: Callable[[list[float]], float]) -> float | None:
+    """The least or highest of a strategy's mean code reliances on autoencoder datasets; None if
+    it is not known on each."""
+    place = _code_alone(case)
+    found = [case.study.mean(of, place, name, "code_reliance") for of in case.evidence.collapse]
+    return None if not found or any(map(math.isnan, found)) else over(found)
+
+
+def _error(case: Case, dataset: str, name: str) -> float:
+    """A strategy's mean mse over backbones; NaN if not known on each."""
+    found = [case.study.mean(dataset, of, name, "mse") for of in case.study.backbones]
+    return sum(found) / len(found) if found else math.nan

@@ -1,0 +1,214 @@
+"""`report.html`: a study as one page that is opened from disk, with no network."""
+
+import base64
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from experiments.baselines import BASELINES
+from experiments.caveats import caveats, grave
+from experiments.choices import in_order
+from experiments.evidence import Evidence
+from experiments.findings import answer, recommend
+from experiments.protocol import command
+from experiments.study import Study, finals
+from experiments.tables import Column, Entry, is_numeric, sort_key, text_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+MOST_BYTES = 6_000_000  # of figures within the page; those after are linked
+MARKS = re.compile(r"`([^`]*)`|\[([^\]\[]*(?:\[[^\]]*\])?)\]\(#([^)\s]*)\)")
+SECTIONS = {
+    "answer": "Answer",
+    "needs": "By need",
+    "ranking": "Ranking",
+    "figures": "Figures",
+    "comparisons": "Against clip",
+    "collapse": "Collapse",
+    "wrong": "Wrong bound",
+    "caveats": "Caveats",
+    "datasets-each": "Every dataset",
+    "every-setting": "Every setting",
+    "reproduce": "Reproduce",
+}
+
+
+class Drawing(Protocol):
+    """A figure in a file, and what is said of it."""
+
+    path: Path
+    title: str
+    caption: str
+    alt: str
+    dataset: str  # that it is of; empty: of the whole sweep
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it."""
+
+    name: str  # of its file
+    title: str
+    caption: str
+    alt: str
+    dataset: str = ""
+    source: str = ""  # a data URI; none where it would make the page too large
+    width: int = 0
+    height: int = 0
+
+
+def keep_captions(folder: Path, drawings: Iterable[Drawing]) -> None:
+    """Keep what is said of figures beside them, for a page that is made again without drawing
+    them."""
+    captions = {}
+    for drawing in drawings:
+        words = ("title", "caption", "alt", "dataset")
+        captions[drawing.path.name] = {word: getattr(drawing, word) for word in words}
+    if captions:
+        (folder / "figures" / "captions.json").write_text(json.dumps(captions, indent=1))
+
+
+def pictures(folder: Path) -> list[Picture]:
+    """The figures of a folder, in the order in which they were drawn; one without words has its
+    file's name."""
+    captions: dict[str, dict[str, str]] = {}
+    with suppress(OSError, ValueError):
+        captions = json.loads((folder / "figures" / "captions.json").read_bytes())
+    there = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
+    spent, found = 0, []
+    for name in in_order(there, captions):
+        content = there[name].read_bytes()
+        stem = there[name].stem.replace("_", " ")
+        words = captions.get(name) or {"title": stem, "caption": "", "alt": stem}
+        if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
+            continue
+        spent += len(content)
+        if spent > MOST_BYTES:
+            found.append(Picture(name, **words))
+            continue
+        width, height = struct.unpack(">II", content[16:24])
+        source = "data:image/png;base64," + base64.b64encode(content).decode()
+        found.append(Picture(name, **words, source=source, width=width, height=height))
+    return found
+
+
+def render(
+    name: str, study: Study, evidence: Evidence, shown: Sequence[Picture], notes: Sequence[str]
+) -> str:
+    """The page.
+
+    Args:
+      name: the sweep's.
+      study, evidence: what it says.
+      shown: its figures.
+      notes: what keeps its numbers from being compared.
+    """
+    sentences, needs = answer(study, evidence), recommend(study, evidence)
+    there = {
+        "needs": needs,
+        "figures": shown,
+        "comparisons": evidence.comparisons.rows,
+        "collapse": evidence.collapse,
+        "wrong": evidence.wrong_bound,
+        "datasets-each": evidence.metrics,
+    }
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"marked": marked, "shown": _shown, "sort_key": sort_key}
+    environment.tests |= {"numeric": is_numeric}
+    manifest = study.manifest
+    return environment.get_template("page.html").render(
+        name=name,
+        counted=_counted(study),
+        finished=(manifest.get("finished") or "")[:10],
+        sections=[(key, title) for key, title in SECTIONS.items() if there.get(key, True)],
+        style=_part("page.css"),
+        script=_part("page.js"),
+        grave=grave(study),
+        answer=sentences,
+        recommendations=needs,
+        evidence=evidence,
+        roles=study.roles,
+        pictures=shown,
+        caveats=caveats(study, notes),
+        commands=_commands(manifest),
+        revision=manifest.get("revision"),
+        hours=_hours(manifest),
+    )
+
+
+def marked(text: str) -> Markup:
+    """Text with `code` and [links](#within) as HTML; all else is escaped."""
+    found, end = [], 0
+    for match in MARKS.finditer(text):
+        found.append(escape(text[end : match.start()]))
+        code, linked, anchor = match.groups()
+        if anchor is None:
+            found.append(Markup("<code>{}</code>").format(code))
+        else:
+            found.append(Markup('<a href="#{}">{}</a>').format(anchor, linked))
+        end = match.end()
+    return Markup("").join([*found, escape(text[end:])])
+
+
+def _shown(entry: Entry, column: Column) -> Markup:
+    """A table's entry: an interval on a line of its own, names broken at their underscores."""
+    text = text_of(entry, column)
+    if isinstance(entry, str):
+        return Markup("_<wbr>").join(map(escape, text.split("_")))
+    value, bracket, interval = text.partition(" [")
+    small = Markup(" <small>[{}</small>").format(interval) if bracket else ""
+    return escape(value) + small
+
+
+def _part(name: str) -> Markup:
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _counted(study: Study) -> str:
+    """What was compared, in numbers."""
+    trained = [name for name in study.strategies if name not in BASELINES]
+    groups = {name for r in study.rankings.values() for name in r.scores.groups}
+    roles = [
+        f"{len(names)} {text}{'s' * (len(names) > 1)}"
+        for role, text in {
+            "study": "study dataset",
+            "autoencoder": "autoencoder dataset",
+            "wrong_bound": "dataset with a wrong bound",
+        }.items()
+        if (names := study.datasets(role))
+    ]
+    seeds = len({r["config"]["seed"] for r in finals(study)})
+    ranked = f" (ranked in {len(groups)} groups)" if groups else ""
+    return (
+        f"{len(trained)} trained strategies and {len(study.strategies) - len(trained)} untrained "
+        f"baselines on {', '.join(roles)}{ranked}, backbones {' and '.join(study.backbones)}, "
+        f"{seeds} seed{'s' * (seeds != 1)}"
+    )
+
+
+def _commands(manifest: Mapping[str, Any]) -> list[str]:
+    """Every sitting's command, each once."""
+    commands = [sitting.get("command") for sitting in manifest.get("sittings", [])]
+    return list(dict.fromkeys(command(found) for found in commands if found))
+
+
+def _hours(manifest: Mapping[str, Any]) -> str:
+    """How long it took on the devices that there were."""
+    sittings = manifest.get("sittings", [])
+    seconds = sum(
+        sitting.get(key) or 0
+        for sitting in sittings
+        for key in ("compile_seconds", "train_seconds")
+    )
+    if not seconds:
+        return ""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"

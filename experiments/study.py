@@ -1,0 +1,235 @@
+"""A sweep as it is read: who is ranked and where each stands, by backbone; what is missing.
+
+Study datasets are ranked. Autoencoders, which show collapse, and datasets whose bound is wrong
+are shown apart; roles are never pooled.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from experiments import statistics
+from experiments.baselines import BASELINES
+from experiments.catalogue import DATASETS, ROLES
+from experiments.choices import in_order
+from experiments.statistics import REFERENCE, Comparison, Estimate, Scores, Spread
+from experiments.store import Record
+from experiments.strategies import EVERY_STRATEGY, TRAINED
+from experiments.training import BACKBONES
+
+SHARES = (
+    "violation_rate",
+    "gradient_dead_fraction",
+    "blocked_fraction",
+    "gradient_vanishing_fraction",
+)
+ANCHORS = ("unconstrained", "clip")  # with no full set of seeds of these, a dataset is not ranked
+SEED = 0  # of every bootstrap
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Of strategies over groups of study datasets, on one backbone."""
+
+    scores: Scores
+    draws: np.ndarray  # of the interquartile means, by bootstrap: (resamples, strategies)
+    skill: dict[str, Estimate]  # interquartile mean over runs
+    improvement: dict[str, float]  # probability of, against `clip`
+    rank: dict[str, float]  # averaged over groups
+    shares: dict[str, dict[str, float]]  # each of SHARES, mean over groups
+    comparisons: dict[str, Comparison]  # those planned
+    friedman: float  # NaN for fewer than three strategies, or one group
+
+    @property
+    def seeds(self) -> int:
+        return self.scores.values.shape[1]
+
+    def difference(self, one: str, other: str) -> Estimate:
+        """Of two interquartile means."""
+        first, second = (self.scores.strategies.index(name) for name in (one, other))
+        low, high = statistics.interval(self.draws[:, first] - self.draws[:, second])
+        return Estimate(self.skill[one].value - self.skill[other].value, float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep's records, and what they add up to."""
+
+    manifest: Mapping[str, Any]  # empty where there is none
+    records: Sequence[Record]
+    rows: Sequence[statistics.Row]  # of `summary.csv`
+    spreads: Mapping[tuple[str, str, str], dict[str, Spread]]  # (dataset, backbone, strategy)
+    roles: Mapping[str, str]  # of each dataset
+    rankings: Mapping[str, Ranking]  # by backbone; none where nothing can be ranked
+    left_out: tuple[str, ...]  # of the rankings, each with its reason
+
+    @cached_property
+    def backbones(self) -> list[str]:
+        """Those that something was trained on."""
+        return in_order({key[1] for key in self.spreads} - {"none"}, BACKBONES)
+
+    @cached_property
+    def strategies(self) -> list[str]:
+        """All that a final cell is of, baselines too."""
+        return in_order({r["config"]["strategy"]["name"] for r in finals(self)}, EVERY_STRATEGY)
+
+    def datasets(self, role: str) -> list[str]:
+        """Those of a role that a final cell is of."""
+        names = {record["config"]["dataset"]["name"] for record in finals(self)}
+        return in_order({name for name in names if self.roles[name] == role}, DATASETS)
+
+    @cached_property
+    def every_dataset(self) -> list[str]:
+        """By role."""
+        return [name for role in ROLES for name in self.datasets(role)]
+
+    def spread(self, dataset: str, backbone: str, strategy: str, metric: str) -> Spread | None:
+        """A metric over final seeds; a baseline's is the same on every backbone."""
+        where = "none" if strategy in BASELINES else backbone
+        return self.spreads.get((dataset, where, strategy), {}).get(metric)
+
+    def mean(self, dataset: str, backbone: str, strategy: str, metric: str) -> float:
+        """Over final seeds; NaN where there is none."""
+        found = self.spread(dataset, backbone, strategy, metric)
+        return found.mean if found else math.nan
+
+
+def guarantee(strategy: str) -> str:
+    """What a strategy promises about the dataset's bounds; of a baseline, that it is one."""
+    if strategy in BASELINES:
+        return "untrained"
+    return TRAINED[strategy].guarantee if strategy in TRAINED else "not stated"
+
+
+def finals(study: Study) -> list[Record]:
+    """Records of the final phase, failed ones too."""
+    return [record for record in study.records if record["config"]["phase"] == "final"]
+
+
+def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
+    """Put a folder's manifest and records together.
+
+    A dataset that the manifest does not know has the role and group of the catalogue; one that is
+    in neither is a study dataset and a group of its own.
+    """
+    rows = statistics.summary(records)
+    spreads = statistics.over_seeds(rows)
+    names = {record["config"]["dataset"]["name"] for record in records}
+    roles, groups = {}, {}
+    for name in names:
+        described, entry = manifest.get("datasets", {}).get(name, {}), DATASETS.get(name)
+        role = described.get("role") or (entry.role if entry else "study")
+        roles[name] = role if role in ROLES else "study"
+        groups[name] = described.get("group") or (entry.group if entry else name)
+    ranked = {name: groups[name] for name in names if roles[name] == "study"}
+    backbones = {r["config"]["backbone"] for r in records if r["config"]["phase"] == "final"}
+    rankings, left_out = {}, []
+    for backbone in in_order(backbones - {"none"}, BACKBONES):
+        ranking, reasons = _rank(records, backbone, ranked, spreads)
+        left_out += [f"{reason} ({backbone})" for reason in reasons]
+        if ranking:
+            rankings[backbone] = ranking
+    return Study(manifest, records, rows, spreads, roles, rankings, tuple(left_out))
+
+
+def _rank(
+    records: Sequence[Record],
+    backbone: str,
+    groups: Mapping[str, str],
+    spreads: Mapping[tuple[str, str, str], dict[str, Spread]],
+) -> tuple[Ranking | None, list[str]]:
+    """The ranking on a backbone, if any, and what is not in it."""
+    counts = _count(records, backbone)
+    whole, reasons = _whole(counts, backbone, groups, spreads)
+    scores = statistics.skills(records, backbone, whole)
+    trained = {name for name, of in counts if of in groups}
+    for name in in_order(trained - set(scores.strategies), EVERY_STRATEGY) if whole else []:
+        reasons.append(f"{name}: not every seed on every dataset")
+    if not set(ANCHORS) <= set(scores.strategies):
+        return None, reasons
+    draws = statistics.resampled(
+        scores.values, statistics.interquartile_mean, np.random.default_rng(SEED)
+    )
+    low, high = statistics.interval(draws)
+    middle = statistics.interquartile_mean(scores.values)
+    names, clip = scores.strategies, scores.of("clip")
+    ranking = Ranking(
+        scores,
+        draws,
+        {
+            name: Estimate(*map(float, found[: 1 if name in BASELINES else 3]))
+            for name, *found in zip(names, middle, low, high, strict=True)
+        },
+        {name: statistics.probability_of_improvement(scores.of(name), clip) for name in names},
+        dict(zip(names, statistics.average_rank(scores.values).tolist(), strict=True)),
+        {name: _shares(name, backbone, whole, spreads) for name in names},
+        {
+            found.strategy: found
+            for found in statistics.planned_comparisons(scores, np.random.default_rng(SEED))
+        },
+        _friedman(scores),
+    )
+    return ranking, reasons
+
+
+def _count(records: Sequence[Record], backbone: str) -> dict[tuple[str, str], int]:
+    """Final cells of each strategy and dataset on a backbone, or on none."""
+    return Counter(
+        (record["config"]["strategy"]["name"], record["config"]["dataset"]["name"])
+        for record in records
+        if record["config"]["phase"] == "final"
+        and record["config"]["backbone"] in (backbone, "none")
+    )
+
+
+def _whole(
+    counts: Mapping[tuple[str, str], int],
+    backbone: str,
+    groups: Mapping[str, str],
+    spreads: Mapping[tuple[str, str, str], dict[str, Spread]],
+) -> tuple[dict[str, str], list[str]]:
+    """The groups of the datasets that can be ranked, and why the others cannot."""
+    most = max((counts.get(("clip", name), 0) for name in groups), default=0)
+    whole, reasons = {}, []
+    for name in in_order(groups, DATASETS):
+        reference = spreads.get((name, "none", REFERENCE), {}).get("mse")
+        if any(counts.get((anchor, name), 0) < max(most, 1) for anchor in ANCHORS):
+            reasons.append(f"{name}: {' and '.join(ANCHORS)} do not have every seed")
+        elif reference is None or not reference.mean > 0:
+            reasons.append(f"{name}: no error of {REFERENCE} to measure skill by")
+        else:
+            whole[name] = groups[name]
+    return whole, reasons
+
+
+def _shares(
+    strategy: str,
+    backbone: str,
+    groups: Mapping[str, str],
+    spreads: Mapping[tuple[str, str, str], dict[str, Spread]],
+) -> dict[str, float]:
+    """Means over groups, each the mean over its datasets; NaN where one has no value."""
+    where = "none" if strategy in BASELINES else backbone
+
+    def mean(metric: str, group: str) -> float:
+        found = [
+            spreads.get((name, where, strategy), {}).get(metric)
+            for name, of in groups.items()
+            if of == group
+        ]
+        return float(np.mean([spread.mean if spread else np.nan for spread in found]))
+
+    kinds = sorted(set(groups.values()))
+    return {metric: float(np.mean([mean(metric, kind) for kind in kinds])) for metric in SHARES}
+
+
+def _friedman(scores: Scores) -> float:
+    if len(scores.strategies) < 3 or len(scores.groups) < 2:
+        return np.nan
+    with np.errstate(invalid="ignore"):  # every strategy the same
+        return statistics.friedman(scores.values)

@@ -1,0 +1,203 @@
+"""Sentences from numbers: each number is a cell's; where the data are silent nothing is said."""
+
+import re
+
+import pytest
+
+from experiments import caveats, evidence, findings, study
+from experiments.findings import PENALTIES, answer, recommend
+from experiments.strategies import TRAINED
+from tests.experiments import written
+
+LINK = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\])?)\]\(#([^)]*)\)")
+SHOWN = [*written.STUDY, "irradiance_soiled", "irradiance_autoencoder", "sines"]
+
+
+def read(datasets, **changes):
+    found = study.read(written.manifest(datasets), written.sweep(datasets, **changes))
+    return found, evidence.gather(found)
+
+
+def plain(text):
+    return LINK.sub(r"\1", text)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return read(SHOWN)
+
+
+def cells_of(found):
+    return {
+        table.anchor(row, column): evidence.text_of(entry, column)
+        for table in found.tables
+        for row in table.rows
+        for entry, column in zip(row, table.columns, strict=True)
+    }
+
+
+def test_every_number_is_that_of_the_cell_it_is_linked_to(whole):
+    cells = cells_of(whole[1])
+    texts = answer(*whole) + [one.reason for one in recommend(*whole)]
+    links = [link for text in texts for link in LINK.findall(text)]
+    assert len(links) > 40
+    for number, anchor in links:
+        assert cells[anchor] == number
+    for text in texts:
+        bare = re.sub(r"`[^`]*`", "", LINK.sub("", text)).replace("r2", "")
+        allowed = {"5", "2", str(findings.IGNORED)}  # how many strategies, and the threshold
+        assert set(re.findall(r"\d[\d.]*\d|\d", bare)) <= allowed, text
+
+
+def test_there_are_five_sentences_with_what_they_say(whole):
+    best, cost, dead, collapse, wrong = map(plain, answer(*whole))
+    assert best.startswith(
+        "Of the 5 strategies with a guarantee that no run broke, the most accurate is "
+        "`straight_through_clip` on bottleneck and conditioned (skill "
+    )
+    assert best.endswith("worse than an untrained baseline on both backbones: `relu_offset`.")
+    assert cost.startswith("Holding the bound by `clip` gains accuracy on both backbones: against")
+    assert "leaves 12.0 % and 12.0 % of its outputs outside; `squared_hinge`" in cost
+    assert dead.startswith("Dead gradients cost accuracy on both backbones: `clip` blocks 5.0 %")
+    assert "5 of the 5 strategies with a guarantee ignore the code on bottleneck" in collapse
+    assert "(`irradiance_soiled`, 4.4 % of the targets), `clip` has " in wrong
+
+
+def test_recommendations_are_by_need(whole):
+    found = {one.need: one for one in recommend(*whole)}
+    takes = {need: one.take for need, one in found.items()}
+    assert takes["The bound must never break"] == "`straight_through_clip`"
+    assert takes["… and every output must keep learning"] == "`straight_through_clip`"
+    assert takes["A penalty alone, with the fewest violations"] == "`squared_hinge`"
+    assert takes["The network is trained already"] == "`clip_at_evaluation`"
+    code = "The target may be the bound, and the code must carry it"
+    assert takes[code] == "none that has a guarantee"
+    assert "violation 4.0 % and 4.0 %" in plain(
+        found["A penalty alone, with the fewest violations"].reason
+    )
+
+
+def test_who_is_level_with_the_best_is_said():
+    records = [
+        written.record(
+            strategy,
+            name,
+            backbone,
+            seed,
+            **({"mse": 0.2 + 0.01 * seed} if strategy in ("smooth_clip", "clip") else {}),
+        )
+        for strategy in written.STRATEGIES
+        if strategy != "straight_through_clip"
+        for name in ("wind", "flights")
+        for backbone in written.BACKBONES
+        for seed in range(5)
+    ]
+    found = study.read({}, list({one["id"]: one for one in records}.values()))
+    never = recommend(found, evidence.gather(found))[0]
+    assert never.take in ("`clip`", "`smooth_clip`")
+    assert re.search(r"no interval tells `(smooth_)?clip` from it", never.reason)
+
+
+def test_underpowered_comparisons_are_given_without_p_or_verdict():
+    best, cost, dead = map(plain, answer(*read(["wind", "flights"])))
+    assert cost.startswith("Against the skill of `clip`, `unconstrained` scores −")
+    assert dead.startswith("`clip` blocks ")
+    assert "(p " not in best + cost + dead
+    said = caveats.caveats(read(["wind", "flights"])[0], [])
+    assert any(
+        text.startswith("Underpowered: over 2 groups")
+        and text.endswith("(bottleneck and conditioned).")
+        for text in said
+    )
+
+
+def test_what_is_not_significant_is_not_a_difference():
+    records = [
+        written.record(
+            strategy,
+            name,
+            seed=seed,
+            **({"mse": 0.25 + 0.02 * (-1) ** place} if strategy == "unconstrained" else {}),
+        )
+        for strategy in written.STRATEGIES
+        for place, name in enumerate(written.STUDY)
+        for seed in range(2)
+    ]
+    found = study.read({}, list({one["id"]: one for one in records}.values()))
+    _, cost, dead = map(plain, answer(found, evidence.gather(found)))
+    assert cost.startswith(
+        "Holding the bound by `clip` makes no significant difference to accuracy on bottleneck:"
+    )
+    assert dead.startswith("Dead gradients cost accuracy on bottleneck: ")
+
+
+def test_one_backbone_is_said_to_be_alone():
+    found, tables = read(SHOWN, backbones=("conditioned",))
+    texts = [plain(text) for text in answer(found, tables)]
+    assert "conditioned" in texts[0]
+    assert "alone" in texts[0]
+    assert all("both backbones" not in text for text in texts)
+    assert all(text.endswith("(conditioned alone).") for text in texts[1:3])
+    said = caveats.caveats(found, [])
+    assert any(text.startswith("One backbone alone was run, conditioned:") for text in said)
+
+
+def test_a_backbone_that_is_not_finished_is_not_spoken_of():
+    records = [
+        record
+        for record in written.sweep(SHOWN)
+        if (record["config"]["backbone"], record["config"]["strategy"]["name"])
+        != ("conditioned", "unconstrained")
+    ]
+    found = study.read({}, records)
+    texts = answer(found, evidence.gather(found))
+    assert all(plain(text).endswith("(bottleneck alone).") for text in texts[1:3])
+    assert not any("conditioned" in text for text in texts[:4])
+
+
+def test_few_seeds_tell_nothing_apart_and_say_so():
+    found, tables = read(["wind", "flights"], seeds=2)
+    assert all("no interval tells" not in one.reason for one in recommend(found, tables))
+    assert any(text.startswith("With 2 seeds, ") for text in caveats.caveats(found, []))
+
+
+def test_where_the_data_are_silent_nothing_is_said():
+    assert answer(*read([])) == recommend(*read([])) == []
+    found = read(["sines"])
+    (only,) = answer(*found)
+    assert only.startswith("Where the target is the bound")
+    without = [name for name in written.STRATEGIES if name != "climatology_clipped"]
+    found = read(["wind"], strategies=without)
+    assert answer(*found) == []
+    assert found[0].left_out[0].startswith("wind: no error of climatology_clipped")
+
+
+def test_a_guarantee_that_was_broken_is_no_guarantee():
+    records = written.sweep(["wind", "flights"])
+    for record in records:
+        if record["config"]["strategy"]["name"] == "straight_through_clip":
+            record["metrics"]["violation_rate"] = 0.01
+    found = study.read({}, records)
+    best = plain(answer(found, evidence.gather(found))[0])
+    assert best.startswith("Of the 4 strategies")
+    assert "`smooth_clip` on bottleneck" in best
+    said = caveats.caveats(found, [])
+    assert any("`straight_through_clip` left a bound in spite of" in text for text in said)
+
+
+def test_what_is_missing_or_failed_is_a_caveat():
+    records = written.sweep(["wind"])
+    records = [one for one in records if one["config"]["seed"] != 4]
+    records.append(written.record("exp_offset", "wind", error="diverged"))
+    found = study.read(written.manifest(["wind"]), records)
+    said = "\n".join(caveats.caveats(found, ["the records are of 2 versions of the code."]))
+    assert said.startswith("Nothing was tuned")
+    assert "Mind: the records are of 2 versions of the code." in said
+    assert "Incomplete: 13 planned final cells have no record, of `wind`." in said
+    assert "One final cell failed" in said
+    assert "Not in this sweep, of the strategies that there are: `leaky_clip`" in said
+    assert "of the backbones" not in said
+
+
+def test_penalties_promise_nothing():
+    assert {TRAINED[name].guarantee for name in PENALTIES} == {"never"}

@@ -1,0 +1,297 @@
+"""The page: what it holds and escapes, and how a real browser shows it."""
+
+import base64
+import re
+import shutil
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from experiments import page, report, store
+from experiments.choices import UsageError
+from tests.experiments import written
+
+DATASETS = ["wind", "flights", "irradiance_soiled", "sines"]
+EVIL = '<script>alert("1")</script> & `x` [y](#z).npz'
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """As the figures are told."""
+
+    path: Path
+    title: str
+    caption: str
+    alt: str
+    dataset: str = ""
+
+
+def draw(folder, records):
+    return [
+        Drawing(written.figure(folder / "figures" / "b.png"), "B <b>", "Of `clip`.", "Says <b>."),
+        Drawing(written.figure(folder / "figures" / "a.png"), "A", "", "Of wind.", "wind"),
+    ]
+
+
+class Outline(HTMLParser):
+    """What there is of each element."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.setdefault(tag, []).append(dict(attributes))
+
+    def values(self, attribute):
+        return [a[attribute] for of in self.found.values() for a in of if attribute in a]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    datasets = [*DATASETS, EVIL]
+    written.DATASETS[EVIL] = written.DATASETS["wind"]
+    try:
+        described = written.manifest(datasets)
+    finally:
+        del written.DATASETS[EVIL]
+    records = written.sweep(datasets)
+    records.append(written.record("exp_offset", "wind", error="<b>diverged</b>"))
+    found = written.save(tmp_path_factory.mktemp("results") / "full <1>", records, described)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report.figures, "draw_all", draw)
+        report.build(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def text(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_has_every_part_one_heading_and_links_that_lead_somewhere(text):
+    outline = Outline(text)
+    assert len(outline.found["h1"]) == 1
+    ids = outline.values("id")
+    assert len(set(ids)) == len(ids)
+    targets = [link["href"].removeprefix("#") for link in outline.found["a"]]
+    assert set(targets) <= set(ids)
+    assert set(page.SECTIONS) <= set(targets)
+    assert len(outline.found["caption"]) == len(outline.found["table"])
+    assert all(found.get("scope") in ("row", "col") for found in outline.found["th"])
+
+
+def test_it_loads_nothing(text):
+    sources = [value for name in ("src", "href") for value in Outline(text).values(name)]
+    assert all(value.startswith(("#", "data:")) for value in sources)
+    assert not re.search(r"url\(|@import|https?:", text)
+
+
+def test_names_show_as_they_are(text):
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt; &amp; `x` [y](#z).npz" in text.replace(
+        "<wbr>", ""
+    )
+    assert "&lt;b&gt;diverged&lt;/b&gt;" in text
+    assert "full &lt;1&gt;" in text
+
+
+def test_figures_are_embedded_with_their_words_and_small(folder, text):
+    images = Outline(text).found["img"]
+    assert [image["alt"] for image in images] == ["Says <b>.", "Of wind."]
+    assert {(image["width"], image["height"]) for image in images} == {("900", "40")}
+    content = base64.b64decode(images[0]["src"].partition(",")[2])
+    assert content == (folder / "figures" / "b.png").read_bytes()
+    assert "Of <code>clip</code>." in text
+    assert "<h3>B &lt;b&gt;</h3>" in text
+
+
+def test_made_again_without_drawing_it_is_the_same(folder, text, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / folder.name)
+    report.build(copy, with_figures=False)
+    assert (copy / "report.html").read_text(encoding="utf-8") == text
+
+
+def test_figures_without_words_have_their_files_name(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "figures" / "captions.json").unlink()
+    (copy / "figures" / "broken.png").write_bytes(b"no picture")
+    assert [(found.name, found.alt) for found in page.pictures(copy)] == [
+        ("a.png", "a"),
+        ("b.png", "b"),
+    ]
+
+
+def test_figures_beyond_a_few_megabytes_are_linked(folder, monkeypatch):
+    first, second = page.pictures(folder)
+    monkeypatch.setattr(page, "MOST_BYTES", (folder / "figures" / "b.png").stat().st_size)
+    assert page.pictures(folder)[0] == first
+    assert page.pictures(folder)[1].source == ""
+    report.build(folder, with_figures=False)
+    linked = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'Of wind.: <a href="figures/a.png">' in linked
+    monkeypatch.undo()
+    report.build(folder, with_figures=False)
+    assert second.source
+
+
+def test_a_folder_without_manifest_has_a_page(tmp_path):
+    found = written.save(tmp_path / "old", written.sweep(["wind"], seeds=1))
+    report.build(found, with_figures=False)
+    text = (found / "report.html").read_text(encoding="utf-8")
+    assert "The folder has no manifest" in text
+    assert 'id="headline-clip-skill_bottleneck"' in text
+    assert '<section id="figures">' not in text
+
+
+@pytest.mark.parametrize(
+    "records", [[], [written.record("clip", "wind", error="diverged")]], ids=["none", "failed"]
+)
+def test_records_that_say_nothing_have_a_page_that_says_so(tmp_path, records):
+    found = written.save(tmp_path / "bare", records, written.manifest([]))
+    report.build(found)
+    text = (found / "report.html").read_text(encoding="utf-8")
+    assert "These records answer nothing" in text
+    assert "Nothing is ranked" in text
+
+
+def test_the_report_names_the_page(folder, capsys):
+    assert store.load(folder)
+    console = report.make_console()
+    report.show(console, folder, store.load(folder))
+    assert f"page: {folder / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
+    with pytest.raises(UsageError):
+        report.build(folder / "absent")
+
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("chromium and chromedriver are not installed")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser, folder):
+    def open_at(width, media=""):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media})
+        browser.get((folder / "report.html").as_uri())
+        return browser
+
+    return open_at
+
+
+def test_it_renders_without_an_error(opened):
+    driver = opened(1200)
+    assert driver.get_log("browser") == []
+    assert driver.find_element("tag name", "h1").is_displayed()
+    loaded = "return [...document.images].every(image => image.complete && image.naturalWidth)"
+    assert driver.execute_script(loaded)
+    assert EVIL in driver.execute_script("return document.body.textContent")
+
+
+def column(driver, place):
+    script = "return [...document.querySelectorAll('#headline tbody tr')].map(r => r.cells[%d].%s)"
+    texts = driver.execute_script(script % (place, "textContent"))
+    return texts, driver.execute_script(script % (place, "dataset.sort ?? ''"))
+
+
+def test_tables_sort_by_click_and_by_key(opened):
+    from selenium.webdriver.common.keys import Keys
+
+    driver = opened(1200)
+    header = driver.find_elements("css selector", "#headline thead th")[2]
+    button = header.find_element("tag name", "button")
+    assert button.text == "skill, bottleneck"
+    before, _ = column(driver, 0)
+    button.click()
+    keys = [float(key) for key in column(driver, 2)[1] if key]
+    assert keys == sorted(keys)
+    assert header.get_attribute("aria-sort") == "ascending"
+    button.send_keys(Keys.ENTER)
+    names, keys = column(driver, 0)[0], [float(key) for key in column(driver, 2)[1] if key]
+    assert keys == sorted(keys, reverse=True)
+    assert header.get_attribute("aria-sort") == "descending"
+    assert sorted(names) == sorted(before)
+    # A strategy that is not ranked has no skill, and comes last in either order.
+    assert column(driver, 2)[0][-1] == "–"
+    name = driver.find_element("css selector", "#headline thead button")
+    name.send_keys(Keys.SPACE)
+    assert column(driver, 0)[0] == sorted(before)
+    assert header.get_attribute("aria-sort") == "none"
+
+
+def test_a_number_leads_to_its_cell(opened):
+    driver = opened(1200)
+    link = driver.find_element("css selector", ".answer a")
+    link.click()
+    target = driver.find_element("css selector", ":target")
+    assert target.text.replace("\n", " ") == link.text
+
+
+WIDE = """
+return [...document.querySelectorAll(arguments[0])]
+  .filter(element => element.scrollWidth > element.clientWidth + 1)
+  .map(element => element.tagName + " " + element.getAttribute("aria-label"))
+"""
+
+
+def open_all(driver):
+    driver.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(opened):
+    driver = opened(400)
+    open_all(driver)
+    assert driver.execute_script(WIDE, "html, body") == []
+    assert any("every strategy stands" in name for name in driver.execute_script(WIDE, ".box"))
+
+
+@pytest.mark.parametrize(("selector", "width"), [(".box:not(.wide)", 703), (".box.wide", 1032)])
+def test_on_paper_no_table_is_clipped(opened, selector, width):
+    """A4 upright and on its side, less the margins."""
+    driver = opened(width, "print")
+    open_all(driver)
+    assert driver.find_elements("css selector", selector)
+    assert driver.execute_script(WIDE, selector) == []
+
+
+def test_printing_opens_what_is_closed(opened):
+    driver = opened(1200)
+    closed = "return document.querySelectorAll('details:not([open])').length"
+    before = driver.execute_script(closed)
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert driver.execute_script(closed) == 0
+    driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert driver.execute_script(closed) == before > 0
+
+
+def test_all_images_say_what_they_show(opened):
+    script = "return [...document.images].map(image => image.alt)"
+    assert opened(1200).execute_script(script) == ["Says <b>.", "Of wind."]

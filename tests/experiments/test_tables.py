@@ -1,0 +1,258 @@
+"""Tables of a study, from records written by hand, and how they are written."""
+
+import csv
+import io
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import evidence, protocol, statistics, study, tables
+from experiments.baselines import BASELINES
+from experiments.statistics import Estimate
+from experiments.tables import Column, Table, slug, text_of
+from tests.experiments import written
+
+TABLE = Table(
+    "small",
+    "100 % of `it`",
+    (Column("name", "name"), Column("skill", "skill", signed=True), Column("share", "share", True)),
+    (("a_b & <c>", Estimate(0.5, 0.25, 0.75), 0.1234), ("d", None, 0.0)),
+    notes=("A note_",),
+)
+
+
+def rows_of(table):
+    return list(csv.DictReader(io.StringIO(tables.to_csv(table))))
+
+
+def test_csv_holds_plain_numbers_and_intervals_in_columns_of_their_own():
+    assert rows_of(TABLE) == [
+        {
+            "name": "a_b & <c>",
+            "skill": "0.5",
+            "skill_low": "0.25",
+            "skill_high": "0.75",
+            "share": "0.1234",
+        },
+        {"name": "d", "skill": "", "skill_low": "", "skill_high": "", "share": "0.0"},
+    ]
+
+
+def test_latex_is_escaped_and_ruled_by_booktabs():
+    text = tables.to_latex(TABLE)
+    assert (
+        r"{a\_b \& \textless{}c\textgreater{}} & {+0.500 [+0.250, +0.750]} & {12.3 \%} \\" in text
+    )
+    assert r"{d} & {–} & {0 \%} \\" in text
+    assert r"\caption{100 \% of it}" in text
+    assert text.count(r"\toprule") == text.count(r"\midrule") == 2
+    assert text.count(r"\bottomrule") == 1
+    assert r"\noindent A note\_\par" in text
+
+
+@given(st.text('\\&%$#_{}~^<>|"`\n\r aé', max_size=30))
+def test_latex_of_any_name_has_no_sign_that_it_would_read_as_a_command(name):
+    text = tables.escape(name)
+    for command in {*tables.LATEX.values()} - {"", " "}:
+        text = text.replace(command, "")
+    assert not set(text) & set("\\&%$#_{}~^\n\r")
+
+
+@pytest.mark.parametrize(
+    ("entry", "column", "text"),
+    [
+        (0.12345, Column("", ""), "0.123"),
+        (-0.12345, Column("", ""), "−0.123"),
+        (0.0, Column("", ""), "0"),
+        (0.0001, Column("", ""), "<0.001"),
+        (-0.0001, Column("", ""), ">−0.001"),
+        (3, Column("", ""), "3"),
+        (12.625, Column("", "", digits=1), "12.6"),
+        (0.5, Column("", "", percent=True), "50.0 %"),
+        (0.0001, Column("", "", percent=True), "<0.1 %"),
+        (0.5, Column("", "", signed=True), "+0.500"),
+        (Estimate(0.5, 0.4, 0.6), Column("", "", percent=True), "50.0 % [40.0, 60.0]"),
+        (Estimate(0.5), Column("", ""), "0.500"),
+        (Estimate(math.nan), Column("", ""), "–"),
+        (None, Column("", ""), "–"),
+        ("x", Column("", ""), "x"),
+    ],
+)
+def test_numbers_as_they_are_shown(entry, column, text):
+    assert text_of(entry, column) == text
+
+
+def test_a_number_is_cited_as_its_cell_shows_it():
+    cited = TABLE.find("a_b & <c>", "skill")
+    assert cited.text == "+0.500 [+0.250, +0.750]"
+    assert re.fullmatch(r"[\w.-]+", cited.anchor)
+    assert TABLE.find("d", "skill") is TABLE.find("e", "skill") is TABLE.find("d", "x") is None
+
+
+NAMES = st.text("ab-_./: <é", max_size=200)
+
+
+@given(NAMES, NAMES)
+def test_names_that_differ_have_slugs_that_differ(one, other):
+    assert (slug(one) == slug(other)) == (one == other)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]*", slug(one))
+    assert len(slug(one)) <= 80
+
+
+DATASETS = [*written.STUDY, "irradiance_soiled", "irradiance_autoencoder", "sines"]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return study.read(written.manifest(DATASETS), written.sweep(DATASETS))
+
+
+def test_the_headline_is_by_skill_and_shows_what_loses_to_a_baseline(whole):
+    rows = rows_of(evidence.headline(whole))
+    assert [row["strategy"] for row in rows][:3] == [
+        "straight_through_clip",
+        "smooth_clip",
+        "clip",
+    ]
+    found = {row["strategy"]: row for row in rows}
+    ranking = whole.rankings["conditioned"]
+    assert float(found["clip"]["skill_conditioned"]) == ranking.skill["clip"].value
+    assert float(found["clip"]["skill_conditioned_low"]) < ranking.skill["clip"].value
+    assert evidence.loses_to(ranking, "relu_offset") == ["climatology_clipped", "scaled_bound"]
+    assert found["relu_offset"]["baselines_above_bottleneck"] == "2"
+    assert found["clip"]["baselines_above_bottleneck"] == "0"
+    assert found["bound"]["baselines_above_bottleneck"] == ""
+    assert float(found["clip"]["dead_bottleneck"]) == pytest.approx(0.3)
+    assert float(found["climatology_clipped"]["skill_bottleneck"]) == 0
+    assert {name for name, row in found.items() if row["guarantee"] == "untrained"} == {*BASELINES}
+
+
+def test_skill_is_that_of_the_study_datasets_alone(whole):
+    groups = {name: written.DATASETS[name].group for name in written.STUDY}
+    expected = statistics.skills(whole.records, "bottleneck", groups)
+    assert whole.rankings["bottleneck"].scores.groups == expected.groups
+    assert (
+        statistics.interquartile_mean(expected.of("clip"))
+        == whole.rankings["bottleneck"].skill["clip"].value
+    )
+    assert len(expected.groups) == 8
+
+
+def test_a_share_counts_each_group_once():
+    """Two datasets of one group, one of another."""
+    datasets = ["diffuse_greensboro", "diffuse_sand_point", "wind"]
+    rates = dict(zip(datasets, (0.2, 0.4, 0.0), strict=True))
+    records = [
+        written.record(strategy, name, violation_rate=rates[name])
+        for strategy in ("unconstrained", "clip", "climatology_clipped")
+        for name in datasets
+    ]
+    ranking = study.read({}, records).rankings["bottleneck"]
+    assert ranking.shares["clip"]["violation_rate"] == pytest.approx(0.15)
+    assert math.isnan(ranking.shares["climatology_clipped"]["blocked_fraction"])
+
+
+def test_planned_comparisons_are_those_and_underpowered_ones_have_no_p():
+    few = ["wind", "flights"]
+    found = rows_of(evidence.comparisons(study.read({}, written.sweep(few, seeds=2))))
+    assert {row["p_value"] for row in found} == {"underpowered"}
+    assert {row["strategy"] for row in found} == statistics.PLANNED.keys()
+    assert len(found) == 2 * len(statistics.PLANNED)
+    assert {row["groups"] for row in found} == {"2"}
+
+
+def test_datasets_of_other_roles_have_tables_of_their_own(whole):
+    found = evidence.gather(whole)
+    assert list(found.collapse) == ["irradiance_autoencoder", "sines"]
+    assert list(found.wrong_bound) == ["irradiance_soiled"]
+    assert list(found.metrics) == whole.every_dataset
+    (row,) = [r for r in rows_of(found.wrong_bound["irradiance_soiled"]) if r["strategy"] == "clip"]
+    one, other = (
+        whole.mean("irradiance_soiled", "bottleneck", name, "mse")
+        for name in ("clip", "unconstrained")
+    )
+    assert float(row["ratio_bottleneck"]) == one / other
+
+
+def test_metrics_are_means_with_intervals_over_seeds(whole):
+    table = evidence.metrics(whole)["wind"][1]
+    assert table.name == "metrics-wind-conditioned"
+    (row,) = [row for row in rows_of(table) if row["strategy"] == "clip"]
+    spread = whole.spread("wind", "conditioned", "clip", "mse")
+    assert (float(row["mse_low"]), float(row["mse_high"])) == spread.interval
+    assert row["seeds"] == "5"
+    assert "leaves out the sampling of the data" in table.notes[0]
+
+
+def test_an_interval_ends_where_the_metric_does():
+    rates = {0: 0.0, 1: 1.0}
+    records = [
+        written.record("clip", "wind", seed=seed, violation_rate=rate, r2=rate)
+        for seed, rate in rates.items()
+    ]
+    (row,) = rows_of(evidence.metrics(study.read({}, records))["wind"][0])
+    assert (row["violation_rate_low"], row["violation_rate_high"]) == ("0.0", "1.0")
+    assert float(row["r2_low"]) < -5
+    assert row["r2_high"] == "1.0"
+
+
+def test_what_was_chosen_is_there_with_its_error_on_validation():
+    tried = {0.001: 0.4, 0.003: 0.2, 0.01: 0.3}
+    records = [
+        written.record("clip", "wind", seed=seed, phase="tune", mse=mse, learning_rate=rate)
+        for rate, mse in tried.items()
+        for seed in (1000, 1001)
+    ]
+    records += [written.record("clip", "wind", learning_rate=0.003)]
+    (row,) = rows_of(protocol.chosen(study.read({}, records)))
+    assert (row["learning_rate"], float(row["validation_mse"]), row["tried"]) == ("0.003", 0.2, "3")
+
+
+def test_failed_cells_are_listed_with_their_reasons():
+    records = written.sweep(["wind"], seeds=2)
+    records.append(written.record("exp_offset", "wind", error="loss is not finite"))
+    found = study.read({}, records)
+    (row,) = rows_of(protocol.failed(found))
+    assert (row["strategy"], row["reason"]) == ("exp_offset", "loss is not finite")
+    counted = {row["strategy"]: row["failed"] for row in rows_of(evidence.headline(found))}
+    assert (counted["exp_offset"], counted["clip"]) == ("1", "0")
+
+
+def test_a_dataset_without_every_seed_is_left_out_and_said():
+    records = written.sweep(["wind", "flights"], seeds=3)
+    lost = written.record("clip", "flights", seed=2)["id"]
+    found = study.read({}, [record for record in records if record["id"] != lost])
+    assert found.rankings["bottleneck"].scores.groups == ("wind",)
+    assert found.rankings["conditioned"].scores.groups == ("flights", "wind")
+    assert found.left_out == (
+        "flights: unconstrained and clip do not have every seed (bottleneck)",
+    )
+
+
+def test_a_strategy_without_every_seed_is_left_out_and_said():
+    records = written.sweep(["wind"], seeds=3)
+    lost = written.record("smooth_clip", "wind", seed=2)["id"]
+    found = study.read({}, [record for record in records if record["id"] != lost])
+    assert "smooth_clip" not in found.rankings["bottleneck"].rank
+    assert found.left_out == ("smooth_clip: not every seed on every dataset (bottleneck)",)
+
+
+def test_latex_of_a_studys_tables_needs_no_other_fonts(whole):
+    """Beyond ASCII there are letters and a dash alone."""
+    texts = [tables.to_latex(table) for table in evidence.gather(whole).tables]
+    odd = {sign for text in texts for sign in text if ord(sign) > 127 and not sign.isalpha()}
+    assert odd <= {"–"}
+
+
+def test_files_are_written_in_place_of_those_that_were_there(tmp_path, whole):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "metrics-gone.csv").write_text("")
+    tables.write(folder, evidence.gather(whole).tables)
+    names = {path.name for path in folder.iterdir()}
+    assert {"headline.csv", "headline.tex", "chosen.csv", "settings.tex"} <= names
+    assert "metrics-gone.csv" not in names
+    assert "failed.csv" not in names
