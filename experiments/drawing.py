@@ -25,7 +25,7 @@ from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
 from experiments.choices import in_order
 from experiments.statistics import PLANNED, Spread
-from experiments.strategies import EVERY_STRATEGY
+from experiments.strategies import COUPLED, EVERY_STRATEGY
 
 STYLE = {
     "figure.dpi": 100,
@@ -43,8 +43,8 @@ STYLE = {
     "legend.frameon": False,
     "text.parse_math": False,  # a name may hold a dollar
 }
-# Okabe and Ito (2008): told apart with any colour vision. Markers and dashes tell apart what
-# shares a colour.
+# Okabe and Ito (2008), and a brown: told apart with any colour vision. Markers and dashes tell
+# apart what shares a colour.
 FAMILIES = {
     "projection": ("#0072B2", ("clip", "straight_through_clip", "leaky_clip")),
     "projection of another kind": (
@@ -69,6 +69,7 @@ FAMILIES = {
         "#E69F00",
         ("squared_hinge", "hinge", "log_barrier", "augmented_lagrangian", "dc3_correction"),
     ),
+    "budget": ("#8C6D31", tuple(COUPLED)),
     "control": ("#000000", ("unconstrained", "offset_unconstrained")),
     "baseline": ("#888888", tuple(BASELINES)),
 }

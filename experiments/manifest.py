@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def begin(before: Manifest, plan: Plan, layout: Layout, where: str) -> Manifest:
     """
     sitting = {
         "plan": asdict(plan),
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "where": where,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "sources": source_hash(),
