@@ -150,15 +150,21 @@ def _budget(
 ) -> jax.Array:
     """What all budgets share: arguments, the entries without a budget, rounding, and NaN."""
     raw, total, upper, dtype, axis = _prepare(name, raw, total, axis, upper)
-    if raw.shape[-1] == 0:
-        return jnp.moveaxis(raw, -1, axis).astype(dtype)
+    output = _hold(formula, raw, total, upper, equality) if raw.shape[-1] else raw
+    return jnp.moveaxis(output, -1, axis).astype(dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 4))  # so that an eager call compiles its loops but once
+def _hold(
+    formula: Formula, raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool
+) -> jax.Array:
     total, upper = (_formulas.at_least(x, jnp.zeros_like(x)) for x in (total, upper))
     unlimited = jnp.isinf(total)
     finite = jnp.where(unlimited, 0, total)
     output = _keep(formula(raw, finite, upper, equality), finite, upper)
     output = jnp.where(unlimited, _formulas.clip(raw, jnp.zeros_like(raw), upper), output)
     unknown = jnp.isnan(total) | jnp.any(jnp.isnan(raw) | jnp.isnan(upper), -1, keepdims=True)
-    return jnp.moveaxis(jnp.where(unknown, jnp.nan, output), -1, axis).astype(dtype)
+    return jnp.where(unknown, jnp.nan, output)
 
 
 def _prepare(
@@ -260,11 +266,11 @@ def _shifted(raw: jax.Array, total: jax.Array, caps: jax.Array) -> jax.Array:
     """`raw - τ` with `sum(clip(raw - τ, 0, caps)) = total`, for finite caps; where they cannot take
     up the total, with a τ that puts all at their caps."""
     # The sum is linear in τ between the 2n places where an entry leaves 0 or reaches its cap: from
-    # the highest such τ down, the last at which the sum is not above the total. A place is kept as
+    # the highest such τ down, the last at which the sum is below the total. A place is kept as
     # (raw, offset), so that entries are compared with each other before anything small is added.
     offsets = jnp.concatenate([jnp.zeros_like(caps), caps], axis=-1)
     origins = jnp.concatenate([raw, raw], axis=-1)
-    _, origins, offsets = lax.sort((offsets - origins, origins, offsets), num_keys=1)
+    _, offsets, origins = lax.sort((offsets - origins, offsets, origins), num_keys=2)
 
     def at(place: jax.Array) -> jax.Array:
         origin, offset = (jnp.take_along_axis(x, place, axis=-1) for x in (origins, offsets))
@@ -273,16 +279,20 @@ def _shifted(raw: jax.Array, total: jax.Array, caps: jax.Array) -> jax.Array:
     def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         middle = (low + high) // 2
-        fits = _sum(jnp.clip(at(middle), 0, caps)) <= total
+        fits = _sum(jnp.clip(at(middle), 0, caps)) < total
         return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
 
     places = origins.shape[-1]
     ends = jnp.zeros(total.shape, int), jnp.full(total.shape, places)
     last, _ = lax.fori_loop(0, places.bit_length(), halve, ends)
     shifted = at(last)
-    rising = (shifted >= 0) & (shifted < caps)
-    missing = total - _sum(jnp.clip(shifted, 0, caps))
-    return shifted + missing / jnp.maximum(_sum(rising.astype(raw.dtype)), 1)
+    for _ in range(3):  # one is enough where no two places are alike but for rounding
+        missing = total - _sum(jnp.clip(shifted, 0, caps))
+        moves = jnp.where(
+            missing > 0, (shifted >= 0) & (shifted < caps), (shifted > 0) & (shifted <= caps)
+        )
+        shifted = shifted + missing / jnp.maximum(_sum(moves.astype(raw.dtype)), 1)
+    return shifted
 
 
 def _softmax(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
@@ -359,11 +369,11 @@ def _sequential(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bo
 
 def _rescale(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
     wanted = _formulas.clip(raw, jnp.zeros_like(raw), upper)
-    scale = lax.stop_gradient(_max(wanted))  # the sum itself may overflow
-    shares = wanted / jnp.where(scale > 0, scale, 1)
     over = _sum(wanted) > total
-    sum_of_shares = _sum(shares)
-    lessened = total * (shares / jnp.where(over, sum_of_shares, 1))
+    # Of raw near the dtype's end neither the sum overflows so, nor does its inverse underflow.
+    shares = wanted / (8 * raw.shape[-1])
+    all_shares = _sum(shares)
+    lessened = total * (shares / jnp.where(over & (all_shares > 0), all_shares, 1))
     kept = jnp.where(over, 0, wanted)
     return jnp.where(over, lessened, _fill(kept, total, upper) if equality else wanted)
 

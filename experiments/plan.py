@@ -284,6 +284,23 @@ def final_phase(layout: Layout, plan: Plan, chosen: Choices | None = None) -> La
     return replace(layout, phase="final", cells=_by_identity(found), later=())
 
 
+def by_dataset(layout: Layout) -> list[Layout]:
+    """What is run in turn: each dataset by itself where it is tuned first, so that datasets are
+    finished one after the other; else all at once."""
+    if not layout.later:
+        return [layout]
+    return [
+        replace(
+            layout,
+            datasets={name: dataset},
+            given={name: layout.given[name]},
+            cells={k: cell for k, cell in layout.cells.items() if cell["dataset"]["name"] == name},
+            later=tuple(cell for cell in layout.later if cell["dataset"]["name"] == name),
+        )
+        for name, dataset in layout.datasets.items()
+    ]
+
+
 def _by_identity(cells: Iterable[Cell]) -> dict[str, Cell]:
     return {identity(cell): cell for cell in cells}
 

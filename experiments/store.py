@@ -1,4 +1,5 @@
-"""Records on disk: `cells/<id>.json` and `.npz`, `manifest.json`, `summary.csv`.
+"""Records on disk: `cells/<id>.json` and `.npz`, `manifest.json`, `summary.csv`; many of them in
+one file, `packed/<dataset>.npz`.
 
 A file is written beside its place, flushed, and renamed over it: it is there whole or not at
 all. A record's arrays are written before the record, and the record holds their checksum and its
@@ -11,9 +12,11 @@ import io
 import json
 import os
 import platform
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from experiments.choices import UsageError
+from experiments.packed import pack as packed_arrays
+from experiments.packed import unpack
 
 Cell = dict[str, Any]  # one training run, as plain JSON
 Record = dict[str, Any]  # a cell and what came of it
@@ -47,7 +52,7 @@ def load(folder: str | Path, set_aside: bool = True) -> list[Record]:
     """Every record of a sweep, ordered by id; null metrics are None.
 
     A file that is no whole record (truncated, altered, under another's name, without its arrays)
-    counts as missing, with a warning.
+    counts as missing, with a warning. A record in `cells/` comes before a packed one.
 
     Args:
       folder: the sweep's.
@@ -57,12 +62,12 @@ def load(folder: str | Path, set_aside: bool = True) -> list[Record]:
       UsageError: if the folder holds no sweep.
     """
     cells = Path(folder) / "cells"
-    if not cells.is_dir():
+    if not holds_sweep(folder):
         raise UsageError(f"{folder} holds no sweep: there is no folder {cells}.")
-    records = []
+    records = {identity: record for identity, (record, _) in _packed(folder).items()}
     for path in sorted(cells.glob("*.json")):
         try:
-            records.append(_read(path))
+            records[path.stem] = _read(path)
         except (ValueError, RecursionError, OSError) as error:
             aside = f"set aside as {path.name}.damaged, " if set_aside else ""
             if set_aside:
@@ -72,7 +77,51 @@ def load(folder: str | Path, set_aside: bool = True) -> list[Record]:
                 f"{path} is not a whole record ({error}): {aside}its cell counts as missing.",
                 stacklevel=2,
             )
-    return records
+    return [records[identity] for identity in sorted(records)]
+
+
+def holds_sweep(folder: str | Path) -> bool:
+    return any((Path(folder) / name).is_dir() for name in ("cells", "packed"))
+
+
+def pack(folder: Path) -> list[Path]:
+    """Write `packed/<dataset>.npz` for each dataset of the folder; returns their paths."""
+    by_dataset: dict[str, list[Record]] = {}
+    for record in load(folder, set_aside=False):
+        by_dataset.setdefault(record["config"]["dataset"]["name"], []).append(record)
+    (folder / "packed").mkdir(exist_ok=True)
+    paths = []
+    for dataset, records in by_dataset.items():
+        found = []
+        for record in records:
+            try:
+                arrays = load_arrays(folder, record["id"])
+            except FileNotFoundError:  # a failed cell, or one written by hand
+                arrays = {}
+            checksums = ("sha256", "arrays_sha256")
+            found.append(({k: v for k, v in record.items() if k not in checksums}, arrays))
+        paths.append(folder / "packed" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset)}.npz")
+        write_arrays(paths[-1], packed_arrays(found))
+    return paths
+
+
+def _packed(folder: str | Path) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
+    """The packed records and their arrays, by id."""
+    found = {}
+    for path in sorted((Path(folder) / "packed").glob("*.npz")):
+        found.update(_unpacked(path, path.stat().st_mtime_ns))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _unpacked(path: Path, changed: int) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            found = unpack({key: file[key] for key in file.files})
+        return {identity(record["config"]): (record, arrays) for record, arrays in found}
+    except Exception as error:  # whatever zipfile, zlib, numpy and json make of a damaged file
+        warnings.warn(f"{path} is not whole ({error}): its cells count as missing.", stacklevel=2)
+        return {}
 
 
 def _read(path: Path) -> Record:
@@ -96,26 +145,45 @@ def _read(path: Path) -> Record:
 
 def load_arrays(folder: str | Path, identity: str) -> dict[str, np.ndarray]:
     """A cell's history (`history_*`, one row a chunk of epochs) and `example_*` windows."""
-    with np.load(Path(folder) / "cells" / f"{identity}.npz", allow_pickle=False) as file:
+    path = Path(folder) / "cells" / f"{identity}.npz"
+    packed = {} if path.is_file() else _packed(folder)
+    if identity in packed:
+        return packed[identity][1]
+    with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
 
 
 def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a cell's arrays, then its record; NaN and infinite metrics become null."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
     cells = folder / "cells"
-    _write(cells / f"{record['id']}.npz", buffer.getvalue())
+    content = write_arrays(cells / f"{record['id']}.npz", arrays)
     metrics = {
         name: value if np.isfinite(value) else None for name, value in record["metrics"].items()
     }
-    record = {**record, "metrics": metrics, "arrays_sha256": _sha256(buffer.getvalue())}
+    record = {**record, "metrics": metrics, "arrays_sha256": _sha256(content)}
     record |= {"sha256": _sha256(canonical(record).encode())}
     write_json(cells / f"{record['id']}.json", record)
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Write an `.npz`; returns its content."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    _write(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
 def set_aside(folder: Path, record: Record) -> None:
-    """Rename a stale record's files to `….stale`: it counts as missing from now on."""
+    """Rename a stale record's files to `….stale`: it counts as missing from now on.
+
+    Raises:
+      UsageError: if it is packed.
+    """
+    if not (folder / "cells" / f"{record['id']}.json").is_file():
+        raise UsageError(
+            f"{record['config']['dataset']['name']} has stale records in {folder / 'packed'}: "
+            "delete its file there, and its cells run again."
+        )
     for suffix in (".json", ".npz"):
         path = folder / "cells" / (record["id"] + suffix)
         path.replace(path.with_name(path.name + ".stale"))

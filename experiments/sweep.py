@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from experiments.plan import (
     PRESETS,
     Layout,
     Plan,
+    by_dataset,
     check_compatible,
     compilations,
     estimate,
@@ -166,31 +167,60 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
     layout = lay_out(plan, options.allow_infeasible)
     with store.opened(folder):
         records = store.load(folder)
-        before, stale = _settled(layout, records, options)
+        _, stale = _settled(layout, records, options)
         sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
         store.write_json(folder / "manifest.json", sitting)
         for record in stale:
             store.set_aside(folder, record)
         if stale:
-            planned = set(map(_seat, layout.cells.values()))
-            again = sum(_seat(record["config"]) in planned for record in stale)
+            seats = set(map(_seat, layout.cells.values()))
+            again = sum(_seat(record["config"]) in seats for record in stale)
             say(console, f"{len(stale)} stale records set aside, {again} of them of this plan.")
+            records = store.load(folder)
         spent = {"compile_seconds": 0.0, "train_seconds": 0.0, "devices": []}
+        ran, planned, left = set(), set(), 0
         try:
-            ran = _run_phase(layout, before, options, console, watch, spent)
-            if layout.later and layout.cells.keys() <= before.keys() | ran:
-                records = store.load(folder)
-                layout = final_phase(layout, plan, _selected(layout, records))
-                before, _ = _settled(layout, records, options)
-                ran |= _run_phase(layout, before, options, console, watch, spent)
+            for part in by_dataset(layout):
+                part, before, finished = _run_part(
+                    part, records, plan, options, console, watch, spent
+                )
+                if finished:
+                    records = store.load(folder)
+                ran |= finished
+                planned |= part.cells.keys()
+                left += len(part.cells.keys() - before.keys() - finished) + len(part.later)
         finally:
             with suppress(StorageError):
                 store.write_json(folder / "manifest.json", manifest.finish(sitting, **spent))
         redraw = ran or not (folder / "figures").is_dir()
         records = report.build(folder, with_figures=bool(redraw) and not watch.interrupted)
-    failed = sum(r["status"] == "failed" for r in records if r["id"] in layout.cells)
-    left = len(layout.cells.keys() - before.keys() - ran) + len(layout.later)
+    failed = sum(r["status"] == "failed" for r in records if r["id"] in planned)
     return Outcome(records, failed, left, len(ran))
+
+
+def _run_part(
+    layout: Layout,
+    records: Sequence[Record],
+    plan: Plan,
+    options: Options,
+    console: Console,
+    watch: "_Watch",
+    spent: dict[str, Any],
+) -> tuple[Layout, Mapping[str, str], set[str]]:
+    """Run a layout's phase and, once that is whole, the one after it.
+
+    Returns:
+      the layout of the last phase begun, what of it was settled before, and the ids of what is
+      finished now in either.
+    """
+    before = _before(layout, records, options)
+    ran = _run_phase(layout, before, options, console, watch, spent)
+    if layout.later and layout.cells.keys() <= before.keys() | ran:
+        records = store.load(options.out) if ran else records
+        layout = final_phase(layout, plan, _selected(layout, records))
+        before = _before(layout, records, options)
+        ran |= _run_phase(layout, before, options, console, watch, spent)
+    return layout, before, ran
 
 
 def _run_phase(
@@ -204,7 +234,8 @@ def _run_phase(
     """Run what is not settled before; returns the ids of what is finished now."""
     todo = [cell for key, cell in layout.cells.items() if key not in before]
     if before or layout.later:
-        say(console, f"{_counted(layout, before)}; {len(todo)} to run.")
+        of = f"{next(iter(layout.datasets))}: " if len(layout.datasets) == 1 else ""
+        say(console, f"{of}{_counted(layout, before)}; {len(todo)} to run.")
     if not todo or watch.is_over():
         return set()
     return _train(todo, layout, options, console, watch, spent)
@@ -212,6 +243,12 @@ def _run_phase(
 
 def _selected(layout: Layout, records: Sequence[Record]) -> Choices:
     return select(record for record in records if record["id"] in layout.cells)
+
+
+def _before(layout: Layout, records: Sequence[Record], options: Options) -> dict[str, str]:
+    """The cells that need not run: the status of each, by id."""
+    check_compatible(layout, records)
+    return settled(layout, records, retry_failed=options.retry_failed, force=options.force)
 
 
 def _seat(cell: Cell) -> tuple[Any, ...]:
@@ -252,9 +289,7 @@ def _settled(
         stale = []
     aside = {record["id"] for record in stale}
     fresh = [record for record in records if record["id"] not in aside]
-    check_compatible(layout, fresh)
-    flags = {"retry_failed": options.retry_failed, "force": options.force}
-    return settled(layout, fresh, **flags), stale
+    return _before(layout, fresh, options), stale
 
 
 def _train(
@@ -357,18 +392,24 @@ class _Watch:
 def dry_run(plan: Plan, options: Options) -> str:
     """What running a plan would do."""
     layout = lay_out(plan, options.allow_infeasible)
-    exists = (options.out / "cells").is_dir()
-
+    exists = store.holds_sweep(options.out)
     records = store.load(options.out, set_aside=False) if exists else []
 
-    def to_do(layout: Layout) -> tuple[dict[str, str], list[Cell]]:
-        before, _ = _settled(layout, records, options)
-        return before, [cell for key, cell in layout.cells.items() if key not in before]
-
-    before, todo = to_do(layout)
-    if layout.later and not todo:
-        layout = final_phase(layout, plan, _selected(layout, records))
-        before, todo = to_do(layout)
+    _, stale = _settled(layout, records, options)
+    aside = {record["id"] for record in stale}
+    records = [record for record in records if record["id"] not in aside]
+    parts = []
+    for part in by_dataset(layout):
+        if part.later and part.cells.keys() <= _before(part, records, options).keys():
+            part = final_phase(part, plan, _selected(part, records))
+        parts.append(part)
+    layout = replace(
+        layout,
+        cells={key: cell for part in parts for key, cell in part.cells.items()},
+        later=tuple(cell for part in parts for cell in part.later),
+    )
+    before = _before(layout, records, options)
+    todo = [cell for key, cell in layout.cells.items() if key not in before]
     text = (
         f"{options.out}: {_counted(layout, before)}; {len(todo)} to run, "
         f"in {compilations(layout, todo)} compilations"

@@ -1,0 +1,117 @@
+"""Packed records: what a few small files keep of a sweep's cells."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from experiments import archive, store
+from experiments.choices import UsageError
+from experiments.packed import HISTORY
+
+NAMES = ("epoch", *HISTORY, "gradient_norm")
+
+
+def record_of(seed=0, phase="final", dataset="sines", status="done", mse=0.1):
+    config = {
+        "strategy": {"name": "clip", "hyperparameters": {}},
+        "dataset": {"name": dataset},
+        "phase": phase,
+        "seed": seed,
+    }
+    return {
+        "id": store.identity(config),
+        "status": status,
+        "config": config,
+        "metrics": {"mse": mse, "code_reliance": float("nan")},
+        "timing": {"train_seconds": 1.25, "devices": 2},
+        "error": None if status == "done" else "diverged",
+        "sources": "0" * 64,
+    }
+
+
+def arrays_of(seed):
+    history = {f"history_{name}": np.array([1, 2, 3]) * (seed + 1.001) for name in NAMES}
+    history["history_epoch"] = np.array([5, 10, 15])
+    history["history_train_loss"] = np.array([1e9, 2, np.nan], np.float32)
+    windows = {key: np.full((2, 4, 1), 0.25) for key in ("example_targets", "example_upper")}
+    return history | windows | {"example_output": np.full((2, 4, 1), seed + 0.1)}
+
+
+RECORDS = [
+    record_of(0, mse=0.1 + 1e-17),
+    record_of(1, mse=1 / 3),
+    record_of(1000, "tune"),
+    record_of(2, status="failed"),
+    record_of(0, dataset="../b c.npz"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "sweep"
+    with store.opened(folder):
+        for record in RECORDS:
+            store.save(folder, record, arrays_of(record["config"]["seed"]))
+    return folder
+
+
+@pytest.fixture
+def packed(folder):
+    store.pack(folder)
+    shutil.rmtree(folder / "cells")
+    return folder
+
+
+def test_every_record_comes_back_to_the_bit(folder):
+    before = store.load(folder)
+    paths = store.pack(folder)
+    assert sorted(path.name for path in paths) == ["..-b-c.npz.npz", "sines.npz"]
+    assert all(path.parent == folder / "packed" for path in paths)
+    shutil.rmtree(folder / "cells")
+    assert store.load(folder) == before
+
+
+def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packed):
+    first, second = (store.load_arrays(packed, RECORDS[seed]["id"]) for seed in (0, 1))
+    expected = arrays_of(0)
+    assert first.keys() == expected.keys() - {"history_gradient_norm"}
+    assert second.keys() == {key for key in first if key.startswith("history_")}
+    for key in ("history_epoch", "example_targets", "example_upper", "example_output"):
+        np.testing.assert_array_equal(first[key], expected[key])
+    for name in HISTORY[:1] + HISTORY[2:]:
+        np.testing.assert_allclose(first[f"history_{name}"], expected[f"history_{name}"], rtol=1e-3)
+    np.testing.assert_array_equal(first["history_train_loss"], [np.inf, 2, np.nan])
+    assert store.load_arrays(packed, RECORDS[2]["id"]) == {}
+
+
+def test_packing_again_adds_to_what_is_packed_and_a_loose_record_comes_first(packed):
+    newer = RECORDS[1] | {"metrics": {"mse": 0.5}}
+    with store.opened(packed):
+        store.save(packed, newer, arrays_of(1))
+        store.save(packed, record_of(7), arrays_of(7))
+        assert len(store.load(packed)) == 6
+        store.pack(packed)
+    shutil.rmtree(packed / "cells")
+    found = {record["config"]["seed"]: record["metrics"]["mse"] for record in store.load(packed)}
+    assert len(store.load(packed)) == 6
+    assert found[1] == 0.5
+
+
+def test_a_damaged_file_is_named_and_its_cells_are_missing(packed):
+    path = packed / "packed" / "sines.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.warns(UserWarning, match=r"sines\.npz is not whole"):
+        assert len(store.load(packed)) == 1
+
+
+def test_a_stale_packed_record_says_which_file_to_delete(packed):
+    with pytest.raises(UsageError, match=r"sines has stale records in .*packed: delete its file"):
+        store.set_aside(packed, RECORDS[0])
+
+
+def test_the_command(folder, tmp_path, capsys):
+    assert archive.main([str(folder)]) == 0
+    assert "sines.npz: " in capsys.readouterr().out
+    assert archive.main([str(tmp_path / "absent")]) == 2
+    assert "holds no sweep" in capsys.readouterr().err
