@@ -58,8 +58,8 @@ class _State(NamedTuple):
     pending: jax.Array  # (...): an active row gave way to it in the last step
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(4,))
-def project(
+@partial(jax.jit, static_argnums=4)  # so that the loop compiles once where it is called eagerly
+def _solve(
     raw: jax.Array, matrix: jax.Array, lower: jax.Array, upper: jax.Array, steps: int
 ) -> Solution:
     eps = float(jnp.finfo(raw.dtype).eps)
@@ -157,6 +157,9 @@ def project(
     return Solution(output, multiplier, state.side, state.inverse, residual)
 
 
+project = jax.custom_jvp(_solve, nondiff_argnums=(4,))
+
+
 @project.defjvp
 def _project_jvp(
     steps: int, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
@@ -171,7 +174,7 @@ def _project_jvp(
         held = product(transpose(matrix), jnp.where(active, vector, 0))
         return jnp.where(active, product(matrix, held), vector)
 
-    def solve(gram, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+    def solve_by_inverse(gram, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
         def approximately(vector: jax.Array) -> jax.Array:
             return jnp.where(active, product(inverse, jnp.where(active, vector, 0)), vector)
 
@@ -182,7 +185,7 @@ def _project_jvp(
     bound_dot = jnp.where(solution.side < 0, lower_dot, upper_dot)
     moved = product(matrix, free) + product(matrix_dot, solution.output) - bound_dot
     moved = jnp.where(active, moved, 0)
-    multiplier_dot = lax.custom_linear_solve(gram, moved, solve, symmetric=True)
+    multiplier_dot = lax.custom_linear_solve(gram, moved, solve_by_inverse, symmetric=True)
     output_dot = free - product(transpose(matrix), multiplier_dot)
     still = Solution(*map(jnp.zeros_like, solution))
     return solution, still._replace(output=output_dot, multiplier=multiplier_dot)

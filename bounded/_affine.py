@@ -11,9 +11,10 @@ equality_value=None)`. What they share:
   as are the rows of `equality_matrix`. `lower > upper` in a row: the upper bound wins.
 * A function that takes an `interior` point, (..., n), moves its output towards that point by the
   least factor after which **every inequality holds as computed, in any order of summation**: by a
-  margin of `(2n + 8) eps (|matrix| @ |output| + |bound|)`, eps that of the output's dtype.
-  Where the interior point is not inside by that margin in an active row, the output is the
-  interior point itself. Equalities hold to rounding, where they hold for the interior point.
+  margin of `(2n + 8) eps (|matrix| @ (|output - interior| + |interior|) + |bound|)`, eps that of
+  the output's dtype. Where the interior point is not inside by that margin in a row that comes
+  closer, the output is the interior point itself. Equalities hold to rounding, where they hold
+  for the interior point.
 * The half precisions compute in float32, and round at the end.
 * NaN in raw, or in what belongs to it, gives NaN in all its outputs and nowhere else.
 * Derivatives are to raw, to the matrices and to the bounds, forward and backward, of any order;
@@ -84,7 +85,8 @@ def affine_hardnet(
     gram = jnp.matmul(matrix, transpose(matrix), precision=EXACT)
     gram, eye = (jnp.broadcast_to(x, both.shape) for x in (gram, jnp.eye(rows, dtype=gram.dtype)))
     factor = jnp.linalg.cholesky(jnp.where(both, gram, eye))
-    target = _formulas.clip(product(matrix, problem.raw), lower, upper)
+    clipped = _formulas.clip(product(matrix, problem.raw), lower, upper)
+    target = jnp.where(lower == upper, upper, clipped)  # an equality never lets raw through
 
     def moved(output: jax.Array) -> jax.Array:
         missing = jnp.where(exists, target - product(matrix, output), 0)

@@ -46,21 +46,20 @@ class Problem(NamedTuple):
         length = jax.lax.stop_gradient(jnp.max(jnp.abs(direction), axis=-1, keepdims=True))
         direction = direction / jnp.where(length == 0, 1, length)
         slope, place = product(self.matrix, direction), product(self.matrix, start)
-        bound = jnp.where(slope < 0, self.lower, self.upper)
-        meets = (slope != 0) & ~jnp.isinf(bound) & (self.lower != self.upper)
-        bound = jnp.where(meets, bound, 0)
-        slack = jnp.where(slope < 0, place - bound, bound - place)
-        steepness = jnp.where(meets, jnp.abs(slope), 1)
-
-        def reach(margin: jax.Array | float) -> jax.Array:
-            until = jnp.where(meets, jax.nn.relu(slack - margin) / steepness, jnp.inf)
-            return jnp.minimum(jnp.min(until, axis=-1, keepdims=True), length)
-
         eps = (2 * point.shape[-1] + 8) * float(jnp.finfo(self.dtype).eps)
-        size = jnp.abs(start) + reach(0.0) * jnp.abs(direction)
-        margin = eps * (product(jnp.abs(self.matrix), size) + jnp.abs(bound))
-        factor = reach(jax.lax.stop_gradient(margin))
-        return jnp.where(factor >= length, point, start + factor * direction)  # NaN if either is
+        noise = jax.lax.stop_gradient(eps * product(jnp.abs(self.matrix), jnp.abs(direction)))
+        origin = jax.lax.stop_gradient(eps * product(jnp.abs(self.matrix), jnp.abs(start)))
+        factor = length
+        for sign, bound in ((1, self.upper), (-1, self.lower)):
+            exists = ~jnp.isinf(bound) & (self.lower != self.upper)
+            bound = jnp.where(exists, bound, 0)
+            slack = sign * (bound - place) - origin - jax.lax.stop_gradient(eps * jnp.abs(bound))
+            steepness = sign * slope + noise
+            meets = exists & ~(steepness <= 0)  # NaN meets, so that it shows
+            reach = jax.nn.relu(slack) / jnp.where(meets, steepness, 1)
+            reach = jnp.min(jnp.where(meets, reach, jnp.inf), axis=-1, keepdims=True)
+            factor = jnp.minimum(factor, reach)
+        return jnp.where(factor >= length, point, start + factor * direction)
 
 
 # The repair keeps the derivative of what it repairs.

@@ -2,7 +2,7 @@
 
 A set is `Rows(matrix, upper, lower)`, all outputs y with `lower <= matrix @ y <= upper`, and is
 handed over as `affine_projection(raw, *rows)`. An equality is a row with lower = upper. The
-matrices hold small integers, and therefore take the dtype of what they meet.
+matrices hold small integers and a number is no array, so that both take the dtype they meet.
 """
 
 from typing import NamedTuple
@@ -94,7 +94,7 @@ def quantile_rows(levels: int, steps: int = 1) -> Rows:
       steps: how many steps the outputs hold, flattened as (steps, levels).
     """
     matrix = jnp.kron(jnp.eye(steps, dtype=jnp.int32), _differences(levels))
-    lower = jnp.zeros((matrix.shape[0],))
+    lower = jnp.full((matrix.shape[0],), 0.0)
     return Rows(matrix, jnp.full_like(lower, jnp.inf), lower)
 
 
@@ -103,7 +103,8 @@ def _differences(size: int) -> jax.Array:
 
 
 def _floating(value: ArrayLike) -> jax.Array:
-    return jnp.asarray(value, jnp.result_type(value, float))
+    value = jnp.asarray(value)
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
 
 
 def _two_sides(name: str, lower: ArrayLike, upper: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -114,9 +115,7 @@ def _two_sides(name: str, lower: ArrayLike, upper: ArrayLike) -> tuple[jax.Array
             f"{name} needs bounds of shape (..., n), got two scalars. "
             "Spread one, for example jnp.full((n,), upper)."
         )
-    lower, upper = jnp.broadcast_to(lower, shape), jnp.broadcast_to(upper, shape)
-    dtype = jnp.result_type(lower, upper)
-    return lower.astype(dtype), upper.astype(dtype)
+    return jnp.broadcast_to(lower, shape), jnp.broadcast_to(upper, shape)
 
 
 def _stack(parts: list[jax.Array], axis: int) -> jax.Array:
