@@ -8,9 +8,10 @@ Active rows are linearly independent throughout, so that redundant and parallel 
 interiors and vertices with more rows than outputs need no care, and it ends at the projection
 after about as many steps as rows are active there.
 
-Splittings (Dykstra, ADMM, Douglas-Rachford) do less a step, but where rows are redundant they slide
-along multipliers that change nothing for thousands of steps: as the naive solver of
-`experiments/projections.py` shows.
+Splittings (Dykstra, ADMM, Douglas-Rachford) do less a step and end at a tolerance. Where rows are
+redundant or nearly so they need thousands of steps, for multipliers that change nothing in the
+output drift; and their derivative needs the system of the active rows besides, whose inverse is at
+hand here.
 
 Rows are of unit norm or zero and lower <= upper. The matrix is (m, n), shared by the whole batch,
 or (..., m, n); all else is (..., n) and (..., m).

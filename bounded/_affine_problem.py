@@ -28,7 +28,8 @@ class Problem(NamedTuple):
 
     def solve(self, steps: int | None) -> _active_set.Solution:
         steps = 10 * self.matrix.shape[-2] if steps is None else steps
-        return _active_set.project(self.raw, *self.at_unit_norm(), steps)
+        solution: _active_set.Solution = _active_set.project(self.raw, *self.at_unit_norm(), steps)
+        return solution
 
     def finish(self, output: jax.Array) -> jax.Array:
         """The output in its dtype, repaired if an interior point is known."""
