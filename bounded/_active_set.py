@@ -79,7 +79,7 @@ def _solve(
     def unsolved(state: _State) -> jax.Array:
         scale = jnp.maximum(size, jnp.max(jnp.abs(state.place), axis=-1))
         # NaN counts as solved, and shows in the residual.
-        return state.pending | (jnp.max(waiting(state), axis=-1) > 16 * eps * scale)
+        return state.pending | (jnp.max(waiting(state), axis=-1) > 4 * eps * scale)
 
     def advance(state: _State) -> _State:
         running = unsolved(state)
