@@ -9,7 +9,7 @@ interiors and vertices with more rows than outputs need no care, and it ends at 
 after about as many steps as rows are active there.
 
 Splittings (Dykstra, ADMM, Douglas-Rachford) do less a step and end at a tolerance. Where rows are
-redundant or nearly so they need thousands of steps, for multipliers that change nothing in the
+redundant or nearly so they need very many of them, for multipliers that change nothing in the
 output drift; and their derivative needs the system of the active rows besides, whose inverse is at
 hand here.
 
@@ -94,7 +94,7 @@ def _solve(
 
         # Where the multipliers of the active rows go as that of the row grows by 1.
         active = state.side != 0
-        column = _row(gram, row, entering)
+        column = gram[row] if gram.ndim == 2 else _row(gram, row)
         follow = jnp.where(active, product(state.inverse, jnp.where(active, column, 0)), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
         dependent = bend <= eps**0.75
@@ -103,7 +103,8 @@ def _solve(
         blocks = active & ~equal & (falling > 0)
         lasting = jnp.abs(state.multiplier) / jnp.where(blocks, falling, 1)
         lasting = jnp.where(blocks, lasting, jnp.inf)
-        leaving = indices == jnp.argmin(lasting, axis=-1)[..., None]
+        freeing = jnp.argmin(lasting, axis=-1)
+        leaving = indices == freeing[..., None]
         until_free = jnp.min(lasting, axis=-1)
         until_held = jnp.where(dependent, jnp.inf, jnp.maximum(over, under) / bend)
 
@@ -116,7 +117,7 @@ def _solve(
         joins_here, leaves_here = joins[..., None] & entering, leaves[..., None] & leaving
 
         # The inverse of the Gram matrix with the row, or without the one that leaves.
-        freed = jnp.sum(jnp.where(leaving[..., None], state.inverse, 0), axis=-2)
+        freed = _row(state.inverse, freeing)
         update = jnp.where(joins[..., None], change, jnp.where(active, freed, 0))
         pivot = jnp.where(leaves, _entry(freed, leaving), 1)
         weight = jnp.where(joins, 1 / bend, jnp.where(leaves, -1 / pivot, 0))
@@ -196,7 +197,5 @@ def _entry(values: jax.Array, where: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(where, values, 0), axis=-1)
 
 
-def _row(matrix: jax.Array, row: jax.Array, where: jax.Array) -> jax.Array:
-    if matrix.ndim == 2:
-        return matrix[row]
-    return jnp.sum(jnp.where(where[..., None], matrix, 0), axis=-2)
+def _row(matrix: jax.Array, row: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(matrix, row[..., None, None], axis=-2)[..., 0, :]

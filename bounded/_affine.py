@@ -14,7 +14,7 @@ equality_value=None)`. What they share:
   margin of `(2n + 8) eps (|matrix| @ (|output - interior| + |interior|) + |bound|)`, eps that of
   the output's dtype. Where the interior point is not inside by that margin in a row that comes
   closer, the output is the interior point itself. Equalities hold to rounding, where they hold
-  for the interior point.
+  for the interior point. All this as long as no product of entries overflows or underflows.
 * The half precisions compute in float32, and round at the end.
 * NaN in raw, or in what belongs to it, gives NaN in all its outputs and nowhere else.
 * Derivatives are to raw, to the matrices and to the bounds, forward and backward, of any order;
@@ -51,13 +51,14 @@ def affine_hardnet(
     """HardNet's closed form: `z - A⁺ (relu(A z - u) - relu(l - A z))`, with `A⁺ = Aᵀ (A Aᵀ)⁻¹`.
 
     Each row's value is clipped, `A output = min(max(A z, l), u)`, by the least change that leaves
-    the other rows' values as they were. **A must have full row rank**, equalities counted, rows
-    without a bound not: m <= n is checked, independence is not, and without it the output is NaN
-    or breaks rows. Where A has it, rows hold to a multiple of `n eps cond(A Aᵀ) |z|`, and with
-    `interior` as above. With one row it is the Euclidean projection, with more it is not.
+    the other rows' values as they were. **A must have full row rank**, equalities among its rows:
+    m + p <= n is checked, independence is not, and without it the output is NaN or breaks rows
+    (those without a bound apart). Where A has it, rows hold to a multiple of
+    `n eps cond(A Aᵀ) |z|`, and with `interior` as above. With one row it is the Euclidean
+    projection, with more it is not.
 
-    Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside; it is dead along `A⁺ e_i` of each
-    such row i and along all of A's equalities, its rank n less their number.
+    Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside and at equalities; it is dead
+    along `A⁺ e_i` of each such row i, its rank n less their number.
 
     HardNet-Aff (Min and Azizan, 2024, "HardNet: hard-constrained neural networks").
 
@@ -195,7 +196,7 @@ def affine_radial(
     Derivative to raw: I inside; outside, dead along the ray and, in the dtype, where the row that
     is met has no slack at z0 (then all of it); its rank is n - 1 however many rows are broken.
     It jumps where the ray meets another row, and on the boundary, from which raw moves back
-    inside freely. With `lower` or equalities given, those of z - z0's projection come on top.
+    inside freely. Equalities are dead as well, each along its row.
 
     RAYEN (Tordesillas, How and Hutter, 2023), there for constant sets.
 
