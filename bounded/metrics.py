@@ -109,16 +109,12 @@ def sum_violation(
     return {f"sum_{name}": found[name] * exists for name in names}
 
 
-def row_violation(output: jax.Array, matrix: jax.Array, upper: jax.Array) -> dict[str, jax.Array]:
-    """`violation_rate`, `violation_mean` and `violation_max` of each row of `A y <= b`, (m,).
+def row_violation(distance: jax.Array) -> dict[str, jax.Array]:
+    """`violation_rate`, `violation_mean` and `violation_max` of each row of a set, (m,).
 
     Args:
-      output: y, (..., n).
-      matrix: A, (..., m, n).
-      upper: b, (..., m).
+      distance: by how much each row is broken, (..., m), as `sets.affine_excess` gives it.
     """
-    rows = jnp.einsum("...mn,...n->...m", matrix, output)
-    distance = excess(rows, None, jnp.broadcast_to(upper, rows.shape))
     axes = tuple(range(distance.ndim - 1))
     return {
         "violation_rate": jnp.mean(distance > 0, axis=axes),

@@ -1,23 +1,51 @@
 """Hard constraints on outputs together: sets that depend on the input.
 
-Budgets, `y >= 0` and `sum(y) <= total(x)` along an axis: pure functions
-`budget_…(raw, total, *, axis=-1, equality=False, upper=None) -> output` that work under `jit`,
-`vmap`, `grad`, `jvp` and `scan`, for any leading shape. What they share:
+`bounded.constraints` bounds every entry for itself; here entries share their bounds. All are pure
+functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leading shape.
 
-* `0 <= output <= upper` holds exactly, in every floating dtype, and so does `sum(output) <= total`
-  in float32 and float64, for the sum from the first entry to the last in that dtype. In bfloat16
-  and float16, which are computed in float32 and rounded at the end, and for `equality`, the sum is
-  right to `2 n eps total`, with n entries.
-* `None` or inf means no cap; where the total is inf there is no budget, and the output is
-  `clip(raw, 0, upper)`, whatever the function. A negative total or cap is taken as 0, and nothing
-  is guaranteed about it. Where the caps cannot take up the total, `equality` gives the caps.
-* NaN in raw, a cap or the total gives NaN in that set and in no other.
-* Subnormal outputs are 0.
+**Budgets**, `0 <= y <= u` and `sum(y) <= total(x)` along an axis, or `=` with `equality`:
+`budget_…(raw, total, *, axis=-1, equality=False, upper=None)`. What they share is said in
+`bounded.budgets`.
 
-Errors: `TypeError` for a raw that is not floating point; `ValueError` for a total or caps that do
-not broadcast, and for an axis that raw does not have.
+| function | output | dead to raw |
+|---|---|---|
+| `budget_projection` | the nearest point inside | at 0 and at caps; along the common shift |
+| `budget_softmax` | the total, dealt by a softmax with a slack class | by underflow |
+| `budget_sequential` | each entry takes a share of what is left | where nothing is left |
+| `budget_rescale` | `clip(raw, 0, u)`, scaled down to the total | outside [0, u]; along itself |
+
+**Affine sets**, `lower <= matrix @ output <= upper`. What they share is said in `bounded._affine`.
+
+| function | output outside the set | dead to raw |
+|---|---|---|
+| `affine_projection` | the nearest point inside | along every active row |
+| `affine_hardnet` | independent rows clipped, in closed form | one direction a broken row |
+| `affine_radial` | where the ray from an interior point leaves the set | along that ray |
+
+`affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
+each row is violated. Sets are given as matrix and bounds, or as `Rows` from `box_rows`,
+`sum_rows`, `rate_rows`, `monotone_rows` and `quantile_rows`, joined by `stack_rows`:
+
+    rows = stack_rows(box_rows(0.0, upper), sum_rows(total, size=upper.shape[-1]))
+    output = affine_projection(raw, *rows)
 """
 
+from bounded._affine import (
+    affine_excess,
+    affine_hardnet,
+    affine_projection,
+    affine_projection_with_residual,
+    affine_radial,
+)
+from bounded._rows import (
+    Rows,
+    box_rows,
+    monotone_rows,
+    quantile_rows,
+    rate_rows,
+    stack_rows,
+    sum_rows,
+)
 from bounded.budgets import (
     budget_projection,
     budget_rescale,
@@ -25,4 +53,21 @@ from bounded.budgets import (
     budget_softmax,
 )
 
-__all__ = ["budget_projection", "budget_rescale", "budget_sequential", "budget_softmax"]
+__all__ = [
+    "Rows",
+    "affine_excess",
+    "affine_hardnet",
+    "affine_projection",
+    "affine_projection_with_residual",
+    "affine_radial",
+    "box_rows",
+    "budget_projection",
+    "budget_rescale",
+    "budget_sequential",
+    "budget_softmax",
+    "monotone_rows",
+    "quantile_rows",
+    "rate_rows",
+    "stack_rows",
+    "sum_rows",
+]

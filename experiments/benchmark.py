@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rich.table import Table
 
 from bounded import constraints
 from bounded.autoencoder import LSTMAutoencoder
-from experiments import figures, report, store
+from experiments import figures, projections, report, store
 from experiments.choices import UsageError, choose
 from experiments.datasets import load
 from experiments.devices import cores, inherited, use_all_cores
@@ -268,6 +269,29 @@ def overhead_table(seconds: dict[str, list[float]], shape: Shape = SHAPES[0]) ->
     return table
 
 
+def projections_table(batch: int = 4096, size: int = 12, rounds: int = 20, calls: int = 3) -> Table:
+    """Seconds of projection layers, forward and with the derivative, in those of the first."""
+    raw, candidates, missing = projections.candidates(batch, size)
+    columns = [
+        side_by_side(
+            {name: partial(run(one.layer), raw) for name, one in candidates.items()}, rounds, calls
+        )
+        for run in (jax.jit, projections.backward)
+    ]
+    heads = ("layer", "steps", "distance", "forward, ms", "ratio", "with derivative, ms", "ratio")
+    table = Table(*heads, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table.title = f"Projections onto y >= 0, sum(y) <= total: {batch} x {size}, float32"
+    reference = next(iter(candidates))
+    for name, one in candidates.items():
+        cells = [name, one.steps, f"{one.distance:.0e}"]
+        for seconds in columns:
+            median = statistics.median(seconds[name])
+            cells += [f"{1e3 * median:.2f}", f"{ratios(seconds, reference)[name]:.2f}"]
+        table.add_row(*cells)
+    table.caption = "\n".join(f"{name}: missing, {reason}" for name, reason in missing.items())
+    return table
+
+
 def _shapes(text: str) -> tuple[Shape, ...]:
     return tuple(Shape(*map(int, shape.split("x"))) for shape in text.split(","))
 
@@ -292,6 +316,7 @@ def _measure_all(options: argparse.Namespace, console: Console) -> None:
     if not options.training_only:
         console.print(growth())
         console.print(overhead_table(constraint_overhead()))
+        console.print(projections_table())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -308,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="timings of each; default: 5")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"))
     parser.add_argument(
-        "--training-only", action="store_true", help="leave out cells and constraints"
+        "--training-only", action="store_true", help="leave out cells, constraints and projections"
     )
     options = parser.parse_args(arguments)
     try:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bounded import metrics
+from bounded import metrics, sets
 from bounded.constraints import clip, identity
 from bounded.penalties import squared_hinge
 
@@ -128,3 +128,31 @@ def test_code_reliance_does_not_exist_below_two_windows(windows):
     codes, targets = codes_and_targets(windows)
     found = metrics.code_reliance(lambda c: c[:, :, None], codes, targets, jax.random.key(0))
     assert np.isnan(found)
+
+
+def test_the_violation_of_a_sum_by_hand():
+    output = jnp.array([[[1.0, 2.0], [1.0, 0.5]]])
+    found = metrics.sum_violation(output, None, jnp.array([[[2.0], [2.0]]]))
+    assert found["sum_violation_rate"] == 0.5
+    assert found["sum_violation_rate_1e-4"] == 0.5
+    assert found["sum_violation_max"] == 1
+    assert all(jnp.isnan(value) for value in metrics.sum_violation(output).values())
+
+
+def test_the_violation_of_rows_by_hand():
+    rows = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), sets.sum_rows(1.5, size=2))
+    found = metrics.row_violation(sets.affine_excess(jnp.array([[1.0, 1.0], [0.5, -1.0]]), *rows))
+    np.testing.assert_array_equal(found["violation_rate"], [0, 0.5, 1])  # the sum is an equality
+    np.testing.assert_array_equal(found["violation_mean"], [0, 0.5, 1.25])
+    np.testing.assert_array_equal(found["violation_max"], [0, 1, 2])
+
+
+def test_a_set_is_dead_along_directions_rather_than_in_entries():
+    raw = jnp.array([[2.0, 1.0, 3.0], [0.0, -1.0, 0.5]])
+    jacobian = metrics.set_jacobian(lambda raw: raw - raw.mean(-1, keepdims=True), raw)
+    np.testing.assert_allclose(jacobian[0], jnp.eye(3) - 1 / 3, atol=1e-6)
+    assert (jacobian != 0).all()
+    np.testing.assert_allclose(metrics.jacobian_rank_fraction(jacobian), 2 / 3)
+    clipped = metrics.set_jacobian(lambda raw: clip(raw, 0.0, 2.5), raw)
+    np.testing.assert_allclose(metrics.jacobian_rank_fraction(clipped), 4 / 6)
+    assert metrics.jacobian_rank_fraction(jnp.zeros((4, 2, 2), jnp.bfloat16)) == 0
