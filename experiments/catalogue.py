@@ -15,6 +15,7 @@ ROLES = {
     "study": "the target lies below the bound",
     "autoencoder": "the target is the bound, which shows collapse",
     "wrong_bound": "the bound fails for some targets, which shows what relying on it costs",
+    "coupled": "the targets' sum is known, which shows what holding a sum costs or gives",
 }
 SPLIT_SEED = 0
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
@@ -96,6 +97,23 @@ def _direct(site: int) -> Arrays:
         "lower": np.zeros_like(bound),
         "upper": bound,
         "split": deal(data["day"]),
+    }
+
+
+def _closure(site: int) -> Arrays:
+    """Global irradiance in its two parts, diffuse and direct on the horizontal: the closure
+    global = diffuse + direct · cos(zenith) gives the second, and is the bound of the sum."""
+    data = {key: a.astype(float) for key, a in _at_site(_read("irradiance"), site).items()}
+    whole, diffuse = data["global"], data["diffuse"]
+    targets = np.concatenate([diffuse, whole - diffuse], axis=-1)
+    return {
+        "inputs": whole,
+        "targets": targets,
+        "lower": np.zeros_like(targets),
+        "upper": np.broadcast_to(whole, targets.shape),
+        "sum_lower": whole,
+        "sum_upper": whole,
+        "split": deal(data["day"].astype(int)),
     }
 
 
@@ -305,6 +323,13 @@ DATASETS = {
         group="irradiance",
         unit="W/m²",
         summary="diffuse irradiance; the sensor of its bound reads low on some days (NREL TMY3)",
+    ),
+    "closure_greensboro": Entry(
+        lambda: _closure(0),
+        role="coupled",
+        group="irradiance",
+        unit="W/m²",
+        summary="diffuse and direct horizontal irradiance, whose sum is global (NREL TMY3)",
     ),
     "irradiance_autoencoder": Entry(
         lambda: _irradiance("global"),

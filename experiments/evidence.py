@@ -49,6 +49,7 @@ class Evidence:
     metrics: dict[str, list[Table]]  # by dataset
     collapse: dict[str, Table]
     wrong_bound: dict[str, Table]
+    sums: dict[str, Table]
     chosen: Table
     failed: Table
     strategies: Table
@@ -65,6 +66,7 @@ class Evidence:
             self.comparisons,
             *self.collapse.values(),
             *self.wrong_bound.values(),
+            *self.sums.values(),
             *(table for tables in self.metrics.values() for table in tables),
             self.chosen,
             self.failed,
@@ -84,6 +86,7 @@ def gather(study: Study) -> Evidence:
         metrics(study),
         collapse(study),
         wrong_bound(study),
+        sums(study),
         chosen(study),
         failed(study),
         strategies(study),
@@ -340,6 +343,52 @@ def wrong_bound(study: Study) -> dict[str, Table]:
     }
 
 
+def sums(study: Study) -> dict[str, Table]:
+    """A table a dataset that bounds its features' sum: who holds that, and what it costs."""
+    return {
+        dataset: Table(
+            f"sums-{slug(dataset)}",
+            f"{dataset}: the features' sum is bounded",
+            (
+                STRATEGY,
+                *_by_backbone("r2", "r2", study.backbones),
+                *_by_backbone(
+                    "sum_violation", "sum outside by 0.0001", study.backbones, percent=True
+                ),
+                *_by_backbone("sum_farthest", "farthest", study.backbones),
+                *_by_backbone("rank", "rank", study.backbones),
+            ),
+            tuple(
+                (
+                    name,
+                    *_on_backbones(study, dataset, name, "r2"),
+                    *_on_backbones(study, dataset, name, "sum_violation_rate_1e-4"),
+                    *_on_backbones(study, dataset, name, "sum_violation_max"),
+                    *_on_backbones(study, dataset, name, "jacobian_rank_fraction"),
+                )
+                for name in study.strategies
+            ),
+            notes=(
+                "Sum outside: share of steps at which the features' sum is outside its bound by "
+                "more than 0.0001; farthest: by how much at most; both in scaled units. Rank: of "
+                "the derivative of a step's outputs to its raw, as a share of full rank.",
+                SEEDS_ALONE,
+            ),
+        )
+        for dataset in study.every_dataset
+        if _bounds_sum(study, dataset)
+    }
+
+
+def _bounds_sum(study: Study, dataset: str) -> bool:
+    found = (
+        spreads["sum_violation_max"].mean
+        for (of, *_), spreads in study.spreads.items()
+        if of == dataset and "sum_violation_max" in spreads
+    )
+    return any(math.isfinite(value) for value in found)
+
+
 def _on_backbones(study: Study, dataset: str, strategy: str, metric: str) -> list[Entry]:
     found = [study.spread(dataset, of, strategy, metric) for of in study.backbones]
     return [_estimate(spread, metric) for spread in found]
@@ -370,6 +419,6 @@ def _estimate(spread: Spread | None, metric: str) -> Estimate | None:
     if spread is None:
         return None
     least = -math.inf if metric == "r2" else 0.0
-    most = math.inf if metric == "mse" else 1.0
+    most = math.inf if metric in ("mse", "sum_violation_max") else 1.0
     low, high = spread.interval
     return Estimate(spread.mean, max(low, least), min(high, most))

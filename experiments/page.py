@@ -33,6 +33,7 @@ SECTIONS = {
     "comparisons": "Against clip",
     "collapse": "Collapse",
     "wrong": "Wrong bound",
+    "sums": "Sums",
     "caveats": "Caveats",
     "datasets-each": "Every dataset",
     "every-setting": "Every setting",
@@ -117,6 +118,7 @@ def render(
         "comparisons": evidence.comparisons.rows,
         "collapse": evidence.collapse,
         "wrong": evidence.wrong_bound,
+        "sums": evidence.sums,
         "datasets-each": evidence.metrics,
     }
     environment = Environment(
@@ -183,6 +185,7 @@ def _counted(study: Study) -> str:
             "study": "study dataset",
             "autoencoder": "autoencoder dataset",
             "wrong_bound": "dataset with a wrong bound",
+            "coupled": "dataset whose features' sum is known",
         }.items()
         if (names := study.datasets(role))
     ]

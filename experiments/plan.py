@@ -86,7 +86,11 @@ PRESETS = {
     "full": Plan(
         strategies=(*TRAINED, *BASELINES),
         # Not those of several sites in one, whose sites are there, nor the 144 steps of household.
-        datasets=tuple(n for n in DATASETS if n not in ("irradiance", "dew_point", "household")),
+        datasets=tuple(
+            name
+            for name, entry in DATASETS.items()
+            if name not in ("irradiance", "dew_point", "household") and entry.role != "coupled"
+        ),
         backbones=BACKBONES,
         seeds=10,
         hidden=64,
@@ -103,7 +107,7 @@ PRESETS = {
             *COUPLED,
             *BASELINES,
         ),
-        datasets=("household_hourly",),
+        datasets=("household_hourly", "closure_greensboro"),
         backbones=BACKBONES,
         seeds=10,
         hidden=64,

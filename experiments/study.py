@@ -19,7 +19,7 @@ from experiments.catalogue import DATASETS, ROLES
 from experiments.choices import in_order
 from experiments.statistics import REFERENCE, Comparison, Estimate, Scores, Spread
 from experiments.store import Record
-from experiments.strategies import EVERY_STRATEGY, TRAINED
+from experiments.strategies import COUPLED, EVERY_STRATEGY, TRAINED
 from experiments.training import BACKBONES
 
 SHARES = (
@@ -103,7 +103,8 @@ def guarantee(strategy: str) -> str:
     """What a strategy promises about the dataset's bounds; of a baseline, that it is one."""
     if strategy in BASELINES:
         return "untrained"
-    return TRAINED[strategy].guarantee if strategy in TRAINED else "not stated"
+    rows = TRAINED | COUPLED
+    return rows[strategy].guarantee if strategy in rows else "not stated"
 
 
 def finals(study: Study) -> list[Record]:

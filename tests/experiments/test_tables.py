@@ -256,3 +256,22 @@ def test_files_are_written_in_place_of_those_that_were_there(tmp_path, whole):
     assert {"headline.csv", "headline.tex", "chosen.csv", "settings.tex"} <= names
     assert "metrics-gone.csv" not in names
     assert "failed.csv" not in names
+
+
+def test_who_holds_a_bounded_sum_is_shown_where_there_is_one():
+    records = [
+        written.record(name, dataset, seed=seed, **sums, jacobian_rank_fraction=rank)
+        for name, far, rank in (("unconstrained", 0.5, 1.0), ("budget_softmax", 0.0, 0.5))
+        for dataset, sums in (
+            ("closure_greensboro", {"sum_violation_rate_1e-4": far, "sum_violation_max": 3 * far}),
+            ("sines", {"sum_violation_rate_1e-4": None, "sum_violation_max": None}),
+        )
+        for seed in range(2)
+    ]
+    found = study.read(written.manifest(["closure_greensboro", "sines"]), records)
+    (table,) = evidence.gather(found).sums.values()
+    assert table.name == "sums-closure_greensboro"
+    rows = {row["strategy"]: row for row in rows_of(table)}
+    shown = ("sum_violation_bottleneck", "sum_farthest_bottleneck", "rank_bottleneck")
+    assert [float(rows["unconstrained"][key]) for key in shown] == [0.5, 1.5, 1]
+    assert [float(rows["budget_softmax"][key]) for key in shown] == [0, 0, 0.5]
