@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+SITTING := $(if $(MINUTES),--minutes $(MINUTES))
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | awk '{printf "  make %-10s", $$1; $$1 = ""; print}'
@@ -9,6 +10,11 @@ setup: $(VENV)/.experiments $(VENV)/.dev  ## make the environment .venv, with al
 
 sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
+
+full: $(VENV)/.experiments  ## go on with the reference run in results/reference/, hours in all (MINUTES=N: a sitting of N)
+	$(RUN) -m experiments.sweep --preset full --out results/reference $(SITTING)
+	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SITTING)
+	$(RUN) -m experiments.archive results/reference
 
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark
@@ -40,4 +46,4 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --group dev
 	touch $@
 
-.PHONY: help setup sweep benchmark test lint
+.PHONY: help setup sweep full benchmark test lint

@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
+import numpy as np
 
-from bounded import constraints
+from bounded import constraints, sets
 from experiments.sweep import run_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -18,16 +19,28 @@ def python_in(path):
     return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 
 
-CODE = python_in(ROOT / "README.md")
+LOSS, SETS, SWEEP, CURVES = python_in(ROOT / "README.md")
 
 
 def test_the_five_lines_of_the_readme_run():
     names: dict = {}
-    exec(CODE[0], names)
+    exec(LOSS, names)
     weights = {"hidden": jnp.ones((3, 4)), "out": jnp.ones((4, 3))}
     loss, gradient = jax.value_and_grad(names["loss"])(weights, jnp.ones((2, 3)), jnp.zeros((2, 3)))
     assert jnp.isfinite(loss)
     assert (gradient["out"] != 0).all()
+
+
+def test_the_readmes_sets_hold():
+    names: dict = {}
+    exec(SETS, names)
+    assert names["shares"].sum() < 2
+    assert (names["shares"] > 0).all()
+    np.testing.assert_allclose(names["nearest"], [1.5, 0.5, 0], atol=1e-6)
+    functions = [name for name in sets.__all__ if callable(getattr(sets, name))]
+    for name in functions:
+        if name.startswith("budget") or name in ("affine_projection", "affine_hardnet"):
+            assert f"`{name}`" in README, name
 
 
 def test_every_constraint_is_in_the_readme():
@@ -40,7 +53,7 @@ def test_every_constraint_is_in_the_readme():
 def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
     """What the README's examples read and write; the second reads the first's records."""
     monkeypatch.chdir(tmp_path)
-    for code, figure in [(CODE[1], "temperature.png"), (CODE[2], "curves.png")]:
+    for code, figure in [(SWEEP, "temperature.png"), (CURVES, "curves.png")]:
         plt.figure()
         exec(code, {"__name__": "__main__"})
         assert (tmp_path / figure).stat().st_size > 0
