@@ -48,7 +48,7 @@ def _matrix(found: Mapping[Place, Spreads], metric: str, measure: str) -> Sketch
     figure, grid = panels(
         len(backbones),
         len(backbones),
-        (width * len(datasets), 0.2 * len(names)),
+        (max(width * len(datasets), 0.9), 0.2 * len(names)),  # wide enough for a backbone's name
         left=NAMES,
         right=0.15,
         bottom=below,
