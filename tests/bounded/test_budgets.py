@@ -197,9 +197,6 @@ def test_derivatives_are_those_of_finite_differences(budget, equality, capped, x
         return weighted(*[x + sign * step * d for x, d in zip(arguments, directions, strict=True)])
 
     np.testing.assert_allclose(found, (moved(1) - moved(-1)) / (2 * step), atol=1e-6)
-    pulled = jax.grad(lambda *x: weighted(*x).sum(), tuple(range(len(arguments))))(*arguments)
-    both = sum((g * d).sum() for g, d in zip(pulled, directions, strict=True))
-    np.testing.assert_allclose(both, found.sum(), rtol=1e-8)
 
 
 def test_the_projections_jacobian_is_dead_along_the_common_shift():
