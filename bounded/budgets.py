@@ -386,8 +386,7 @@ def _sequential(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bo
 def _rescale(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
     wanted = _formulas.clip(raw, jnp.zeros_like(raw), upper)
     over = _sum(wanted) > total
-    # Of raw near the dtype's end neither the sum overflows so, nor does its inverse underflow.
-    shares = wanted / (8 * raw.shape[-1])
+    shares = wanted / _ample(raw)
     all_shares = _sum(shares)
     lessened = total * (shares / jnp.where(over & (all_shares > 0), all_shares, 1))
     kept = jnp.where(over, 0, wanted)
@@ -397,6 +396,13 @@ def _rescale(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool)
 def _fill(output: jax.Array, total: jax.Array, upper: jax.Array) -> jax.Array:
     """The output, its sum raised to the total in proportion to the room below the caps."""
     room = _formulas.at_most(upper, jnp.broadcast_to(total, upper.shape)) - output
-    all_room = _sum(room)
-    share = (total - _sum(output)) / jnp.where(all_room > 0, all_room, 1)
+    all_room = _sum(room / _ample(room))
+    missing = total / _ample(room) - _sum(output / _ample(room))
+    share = missing / jnp.where(all_room > 0, all_room, 1)
     return output + room * _formulas.at_most(share, jnp.ones_like(share))
+
+
+def _ample(x: jax.Array) -> int:
+    """A power of two by which to divide x, so that neither the sum of its entries overflows nor the
+    inverse of that sum underflows."""
+    return int(2 ** (3 + x.shape[-1].bit_length()))
