@@ -13,7 +13,11 @@ from experiments.reproduced.tables import Row
 
 SOURCES = {
     "published": {"color": "black", "marker": "D", "label": "published (± standard deviation)"},
-    "exact": {"color": "#D55E00", "marker": "x", "label": "exact: torch's weights"},
+    "exact": {
+        "color": "#D55E00",
+        "marker": "x",
+        "label": "exact, from torch's weights (95 % interval)",
+    },
     "ours": {"color": "#0072B2", "marker": "o", "label": "ours (95 % interval of the mean)"},
 }
 
@@ -21,6 +25,7 @@ SOURCES = {
 def _by_method(axes: Axes, rows: Sequence[Row], violations: str) -> None:
     """A line a method: error by source; hollow where a bound is violated."""
     names = list(dict.fromkeys(row["method"] for row in rows))
+    rows = [row for row in rows if "mse" in row]  # the others diverged
     of_theirs = {row["method"] for row in rows if row["source"] == "published"}
     for row in rows:
         style = dict(SOURCES[row["source"]])
@@ -37,11 +42,11 @@ def _by_method(axes: Axes, rows: Sequence[Row], violations: str) -> None:
             low, high = row.get("mse_low", row["mse"]), row.get("mse_high", row["mse"])
         low = max(low, row["mse"] / 10)  # an interval that reaches below 0 ends there
         axes.plot([low, high], [y, y], color=style["color"], linewidth=1.2)
-        hollow = "none" if row[violations] else "full"
-        axes.plot(row["mse"], y, linestyle="", markersize=5, fillstyle=hollow, **style)
+        hollow = {"markerfacecolor": "white"} if row[violations] else {}
+        axes.plot(row["mse"], y, linestyle="", markersize=6, **style, **hollow)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 30 else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(names)), names)

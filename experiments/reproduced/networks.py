@@ -252,8 +252,13 @@ def evaluate(
 def measure(output: jax.Array, points: Points, scale: float = 1.0) -> dict[str, np.ndarray]:
     """Errors and violations by seed, of outputs (seeds, N, 1, 1), in units of `scale`.
 
-    `num_violations`, `above` and `below` count points outside by more than 1e-4.
+    `num_violations`, `above` and `below` count points outside by more than 1e-4. All are NaN where
+    an output is.
     """
+
+    def count(distance: jax.Array) -> jax.Array:
+        known = ~jnp.isnan(distance).any()
+        return jnp.where(known, jnp.sum(distance > 1e-4), jnp.nan)
 
     def of_seed(output: jax.Array) -> dict[str, jax.Array]:
         over = scale * metrics.excess(output, None, points.upper)
@@ -262,9 +267,9 @@ def measure(output: jax.Array, points: Points, scale: float = 1.0) -> dict[str, 
             "mse": scale**2 * jnp.mean((output - points.targets) ** 2),
             "max_violation": jnp.max(over + under),
             "mean_violation": jnp.mean(over + under),
-            "num_violations": jnp.sum(over + under > 1e-4),
-            "above": jnp.sum(over > 1e-4),
-            "below": jnp.sum(under > 1e-4),
+            "num_violations": count(over + under),
+            "above": count(over),
+            "below": count(under),
         }
 
     return {name: np.asarray(found) for name, found in jax.vmap(of_seed)(output).items()}
