@@ -6,6 +6,7 @@ from Keras's weights and take the same steps on the same batches.
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -110,14 +111,15 @@ def ours_from_keras(
     """
     features, hidden = weights[0].shape[0], weights[1].shape[0]
     model = LSTMAutoencoder(features, weights[7].shape[0], hidden, constraint, rngs=nnx.Rngs(0))
+    # New parameters, for assigning to the old ones would round to their dtype.
     for layer, (kernel, recurrent, bias) in (
         (model.encoder, weights[0:3]),
         (model.decoder, weights[3:6]),
     ):
-        layer.kernel[...], layer.recurrent[...] = jnp.asarray(kernel.T), jnp.asarray(recurrent.T)
-        layer.bias[...] = jnp.asarray(bias)
-    model.dense.kernel[...], model.dense.bias[...] = map(jnp.asarray, weights[6:8])
-    return model
+        layer.kernel, layer.recurrent = nnx.Param(kernel.T), nnx.Param(recurrent.T)
+        layer.bias = nnx.Param(bias)
+    model.dense.kernel, model.dense.bias = map(nnx.Param, weights[6:8])
+    return jax.tree.map(jnp.asarray, model)
 
 
 def weights_as_keras(parameters: nnx.State) -> list[np.ndarray]:
@@ -142,11 +144,11 @@ def keras_adam(learning_rate: float, epsilon: float = 1e-7) -> optax.GradientTra
 
     def update(gradient: Any, state: Any, parameters: Any = None) -> tuple[Any, Any]:
         _, state = moments.update(gradient, state)
-        first, second = 1 - 0.9**state.count, 1 - 0.999**state.count
 
         def step(mean: jax.Array, square: jax.Array) -> jax.Array:
-            rate = learning_rate * jnp.sqrt(second) / first
-            return -(rate * mean / (jnp.sqrt(square) + epsilon)).astype(mean.dtype)
+            count = state.count.astype(mean.dtype)
+            rate = learning_rate * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+            return -rate * mean / (jnp.sqrt(square) + epsilon)
 
         return jax.tree.map(step, state.mu, state.nu), state
 
@@ -157,11 +159,9 @@ def keras_run(answer: Callable[..., Any], dtype: str) -> dict[str, Any]:
     """The question's model in Keras: its weights, raw and constrained outputs on the first batch
     before any update, the loss of each update, and the weights after them."""
     keras = import_keras()
-    keras.utils.set_random_seed(0)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        inputs = keras.Input((STEPS, FEATURES), dtype=dtype)
+    with _precision(keras, dtype):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((STEPS, FEATURES))
         code = keras.layers.LSTM(HIDDEN)(inputs)
         repeated = keras.layers.RepeatVector(STEPS)(code)
         decoded = keras.layers.LSTM(HIDDEN, return_sequences=True)(repeated)
@@ -172,16 +172,27 @@ def keras_run(answer: Callable[..., Any], dtype: str) -> dict[str, Any]:
         model, free = keras.Model(inputs, answered), keras.Model(inputs, raw)
         # Eagerly: twenty updates take less time than their compilation.
         model.compile(keras.optimizers.Adam(LEARNING_RATE), "mse", run_eagerly=True)
+        windows = batches(dtype)
+        found = {
+            "start": model.get_weights(),
+            "raw": keras.ops.convert_to_numpy(free(windows[0])),
+            "output": keras.ops.convert_to_numpy(model(windows[0])),
+        }
+        found["losses"] = np.array([_first(model.train_on_batch(x, x)) for x in windows])
+        return found | {"weights": model.get_weights()}
+
+
+@contextmanager
+def _precision(keras: Any, dtype: str) -> Iterator[None]:
+    """Of layers, and of losses, which have a setting of their own."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
     finally:
-        keras.config.set_dtype_policy(before)
-    windows = batches(dtype)
-    found = {
-        "start": model.get_weights(),
-        "raw": keras.ops.convert_to_numpy(free(windows[0])),
-        "output": keras.ops.convert_to_numpy(model(windows[0])),
-    }
-    found["losses"] = np.array([_first(model.train_on_batch(x, x)) for x in windows])
-    return found | {"weights": model.get_weights()}
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
 
 
 def _first(loss: Any) -> float:
