@@ -141,13 +141,15 @@ def keras_adam(learning_rate: float, epsilon: float = 1e-7) -> optax.GradientTra
     update, and another default besides.
     """
     moments = optax.scale_by_adam(eps=0)
+    # On TensorFlow Keras rounds the rates of decay before it raises them to powers.
+    first, second = (float(np.float32(rate)) for rate in (0.9, 0.999))
 
     def update(gradient: Any, state: Any, parameters: Any = None) -> tuple[Any, Any]:
         _, state = moments.update(gradient, state)
 
         def step(mean: jax.Array, square: jax.Array) -> jax.Array:
             count = state.count.astype(mean.dtype)
-            rate = learning_rate * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+            rate = learning_rate * jnp.sqrt(1 - second**count) / (1 - first**count)
             return -rate * mean / (jnp.sqrt(square) + epsilon)
 
         return jax.tree.map(step, state.mu, state.nu), state
