@@ -16,7 +16,7 @@ SOURCES = {
     "exact": {
         "color": "#D55E00",
         "marker": "x",
-        "label": "exact, from torch's weights (95 % interval)",
+        "label": "exact",
     },
     "ours": {"color": "#0072B2", "marker": "o", "label": "ours (95 % interval of the mean)"},
 }
@@ -46,7 +46,7 @@ def _by_method(axes: Axes, rows: Sequence[Row], violations: str) -> None:
         axes.plot(row["mse"], y, linestyle="", markersize=6, **style, **hollow)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(names)), names)
@@ -85,10 +85,12 @@ def enforce_figure(rows: Sequence[Row]) -> Figure:
     rows = [row | {"infeasible": sum(row[side] for side in infeasible)} for row in rows]
     count = len({row["method"] for row in rows})
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 0.24 * count + 1.2))
+        figure, axes = plt.subplots(figsize=(6.8, 0.24 * count + 1.2))
         _by_method(axes, rows, "infeasible")
         _legend(figure)
-        axes.set_xlabel("Mean squared error to the noiseless function; hollow: violates a bound")
+        figure.supxlabel(
+            "Mean squared error to the noiseless function; hollow: violates a bound", fontsize=9
+        )
     return figure
 
 
