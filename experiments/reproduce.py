@@ -1,0 +1,68 @@
+"""Published tables, rerun here: `python -m experiments.reproduce hardnet | enforce | keras`.
+
+Each study writes a CSV, a figure and a page of its name.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from experiments import devices, figures
+from experiments.choices import UsageError
+from experiments.reproduced import drawings, enforce, hardnet, networks, pages, question, tables
+from experiments.reproduced.tables import Row
+
+FOLDER = Path("results/reproduced")
+STUDIES: dict[str, tuple[Callable[[], Iterable[Row]], Sequence[str]]] = {
+    "hardnet": (hardnet.rows, hardnet.COLUMNS),
+    "enforce": (enforce.rows, enforce.COLUMNS),
+    "keras": (question.rows, question.COLUMNS),
+}
+"""By name: a function that runs the study and gives its rows, and their columns."""
+
+
+def run(study: str, folder: Path) -> None:
+    """Run a study, saying each row, and write what comes out.
+
+    Raises:
+      UsageError: where a package that it cannot do without is not installed.
+    """
+    rows, columns = STUDIES[study]
+    done = []
+    for row in rows():
+        done.append(row)
+        words = [value for value in row.values() if isinstance(value, str)]
+        numbers = [f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float)]
+        print(f"{', '.join(words)}: {', '.join(numbers[:4])}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables.write_csv(folder / f"{study}.csv", done, columns)
+    write(study, folder)
+
+
+def write(study: str, folder: Path) -> None:
+    """Redo a study's figure and page from its CSV."""
+    rows = tables.read_csv(folder / f"{study}.csv")
+    figures.save(drawings.FIGURES[study](rows), folder / f"{study}.png")
+    (folder / f"{study}.md").write_text(pages.PAGES[study](rows), encoding="utf-8")
+    print(f"{folder}: {study}.csv, {study}.png, {study}.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"default: {FOLDER}")
+    options = parser.parse_args(arguments)
+    try:
+        if options.study != "keras" and not networks.has_torch():
+            print(f"note: {networks.TORCH_MISSING}", file=sys.stderr)
+        run(options.study, options.out)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    devices.prepare()
+    sys.exit(main())

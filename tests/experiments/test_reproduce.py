@@ -1,0 +1,451 @@
+"""Published tables, rerun: the parts by hand, short runs, and claims on the committed CSVs.
+
+A test whose name says `committed` reads `results/reproduced/`, for what takes minutes to train.
+"""
+
+import math
+import sys
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from bounded.autoencoder import LSTMAutoencoder
+from bounded.constraints import clip
+from bounded.metrics import excess
+from experiments import reproduce
+from experiments.figures import plt
+from experiments.reproduced import drawings, enforce, hardnet, networks, pages, question, tables
+from experiments.reproduced.networks import Training
+from experiments.statistics import spread
+from experiments.strategies import TRAINED
+from experiments.work import ROOT
+
+COMMITTED = ROOT / "results" / "reproduced"
+WANTS_TORCH = "their initial weights are torch's random numbers"
+WANTS_KERAS = "the other side of the comparison"
+
+
+def committed(study):
+    rows = tables.read_csv(COMMITTED / f"{study}.csv")
+    keys = ("task", "method", "source") if study != "keras" else ("strategy", "dtype")
+    return {tuple(row[key] for key in keys): row for row in rows}
+
+
+def at(points, x):
+    """(target, lower, upper) at the point nearest to x."""
+    row = int(np.abs(points.inputs[:, 0] - x).argmin())
+    return [float(leaf[row, 0, 0]) for leaf in (points.targets, points.lower, points.upper)]
+
+
+def test_the_tasks_of_hardnet_by_hand():
+    pwc, box = (hardnet.TASKS[name].test() for name in ("pwc", "pwcbox"))
+    root = math.sqrt(0.5)
+    assert at(pwc, -1.5) == pytest.approx([5 * root, 2.5, math.inf])
+    assert at(pwc, -0.5) == [0, -math.inf, 0]
+    assert at(pwc, 0.5) == pytest.approx([3.75, 1.875, math.inf])
+    assert at(pwc, 1.5) == pytest.approx([0.5, -math.inf, 0.75])
+    assert at(box, -1.5) == pytest.approx([5 * root - 2, 0.5, 3 * root])
+    assert at(box, -0.5) == [-2, -2, -2]
+    assert at(box, 0.5) == pytest.approx([1.75, -0.125, 3])
+    assert at(box, 1.5) == pytest.approx([-2 / 3, 3 / 1.5**3 - 2, 2])
+
+
+@pytest.mark.parametrize("task", hardnet.TASKS.values(), ids=lambda task: task.name)
+def test_targets_keep_the_bounds_and_the_points_are_theirs(task):
+    train, test = task.train(), task.test()
+    assert len(train.inputs) == task.points
+    assert np.abs(train.inputs).max() <= task.limit
+    assert test.inputs[[0, 200, 400], 0].tolist() == [-2, 0, 2]
+    for points in (train, test):
+        assert (points.targets <= points.upper + 1e-12).all()
+        assert (points.targets >= points.lower - 1e-12).all()
+    # What numpy's legacy generator draws first from seed 17.
+    assert train.inputs[0, 0] == pytest.approx((2 * 0.294665 - 1) * task.limit, abs=1e-5)
+
+
+def test_the_correction_as_they_have_it_is_dc3_above_and_steps_away_below():
+    hyper = TRAINED["dc3_correction"].hyper({"rate": 0.01, "momentum": 0.5, "weight": 10.0})
+    raw = jnp.array([3.0, 0.5, -3.0])[:, None, None]
+    bounds = -jnp.ones_like(raw), jnp.ones_like(raw)
+    ours = TRAINED["dc3_correction"].evaluate(raw, *bounds, hyper)[:, 0, 0]
+    theirs = hardnet.SAME_SIGN_DC3.evaluate(raw, *bounds, hyper)[:, 0, 0]
+    assert theirs[0] == pytest.approx(ours[0])
+    assert theirs[1] == ours[1] == 0.5
+    assert theirs[2] < -3 < ours[2]
+
+
+def test_our_weights_have_the_distribution_that_is_asked_for():
+    (weights, bias), (second, _) = networks.kaiming_weights(
+        jax.random.key(0), (400, 300, 200), "float32"
+    )
+    assert float(weights.std()) == pytest.approx(math.sqrt(2 / 400), rel=0.02)
+    assert float(second.std()) == pytest.approx(math.sqrt(2 / 300), rel=0.02)
+    assert 0.95 / 20 < float(jnp.abs(bias).max()) <= 1 / 20
+    ((weights, _),) = networks.uniform_weights(jax.random.key(0), (400, 300), "float32")
+    assert 0.99 / 20 < float(jnp.abs(weights).max()) <= 1 / 20
+
+
+SMALL = hardnet.TASKS["pwcbox"]
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_seed_trains_alike_whichever_others_it_trains_with():
+    """Three seeds, which two devices divide as two and one, and in the other order."""
+    setting, strategy, points = Training(3, learning_rate=1e-2), TRAINED["clip"], SMALL.train()
+    keys = jax.random.split(jax.random.key(0), 3)
+    weights = jax.vmap(lambda key: networks.kaiming_weights(key, (1, 8, 1), "float64"))(keys)
+
+    def run(weights):
+        return networks.train(strategy, strategy.hyper({}), points, setting, weights)
+
+    turned = run(jax.tree.map(lambda leaf: leaf[::-1], weights))
+    for one, other, start in zip(
+        *map(jax.tree.leaves, (run(weights), turned, weights)), strict=True
+    ):
+        assert one.shape[0] == 3
+        np.testing.assert_array_equal(one, other[::-1])
+        assert (one != start).any()
+
+
+@pytest.mark.usefixtures("x64")
+def test_batches_take_the_points_in_the_order_given():
+    """Two batches, the second smaller, against optax by hand."""
+    setting = Training(2, learning_rate=1e-2, batch=6)
+    strategy, points = TRAINED["unconstrained"], SMALL.train()
+    weights = networks.kaiming_weights(jax.random.key(0), (1, 4, 1), "float64")
+    orders = np.stack([np.arange(10), np.arange(10)[::-1]])
+    trained = networks.train(
+        strategy,
+        strategy.hyper({}),
+        points,
+        setting,
+        jax.tree.map(lambda leaf: leaf[None], weights),
+        orders[None],
+    )
+
+    @jax.jit
+    def by_hand(weights):
+        adam = optax.adam(1e-2)
+        state = adam.init(weights)
+        for order in orders:
+            for batch in (order[:6], order[6:]):
+
+                def loss(weights, batch=batch):
+                    raw = networks.raw_output(weights, points.inputs[batch])
+                    return jnp.mean((raw - points.targets[batch]) ** 2)
+
+                change, state = adam.update(jax.grad(loss)(weights), state)
+                weights = optax.apply_updates(weights, change)
+        return weights
+
+    for one, other in zip(*map(jax.tree.leaves, (trained, by_hand(weights))), strict=True):
+        np.testing.assert_allclose(one[0], other, rtol=1e-9, atol=1e-12)
+
+
+def test_violations_are_counted_beyond_a_tolerance_and_not_where_training_diverged():
+    points = SMALL.test()
+    output = jnp.asarray(points.upper)[None]
+    found = networks.measure(output + jnp.array([5e-5, 1.0])[:, None, None, None], points)
+    np.testing.assert_array_equal(found["num_violations"], [0, 401])
+    np.testing.assert_array_equal(found["below"], [0, 0])
+    np.testing.assert_allclose(found["mean_violation"], [5e-5, 1.0], rtol=1e-2)
+    diverged = networks.measure(jnp.full_like(output, jnp.nan), points)
+    assert all(np.isnan(values).all() for values in diverged.values())
+
+
+def test_a_short_run_of_ours_lies_where_the_committed_seeds_lie():
+    """Two seeds of thirty: their mean, by what the spread of the thirty allows it."""
+    row = committed("hardnet")["pwcbox", "NN", "ours"]
+    with jax.enable_x64(True):
+        weights = jax.tree.map(lambda leaf: leaf[:2], hardnet.our_weights(hardnet.SEEDS))
+        found = hardnet.run(SMALL, *hardnet.methods(SMALL)["NN"], weights)
+    for metric in hardnet.METRICS:
+        allowed = 4 * row[f"{metric}_std"] / math.sqrt(2)
+        assert found[metric].mean() == pytest.approx(row[metric], abs=allowed)
+    assert found["num_violations"].min() > 0
+
+
+def torch_run(task, soft_weight, epochs):
+    """Their method in torch, from seed 1: weights after so many epochs."""
+    torch = pytest.importorskip("torch", reason=WANTS_TORCH)
+    layers = [
+        [torch.tensor(leaf, requires_grad=True) for leaf in pair]
+        for pair in networks.torch_weights(1, hardnet.SIZES, "float64", kaiming=True)
+    ]
+    x, target, lower, upper = (torch.tensor(np.asarray(leaf).ravel()) for leaf in task.train())
+    adam = torch.optim.Adam([leaf for pair in layers for leaf in pair], lr=1e-4)
+    for _ in range(epochs):
+        hidden = x[:, None]
+        for weights, bias in layers[:-1]:
+            hidden = torch.relu(hidden @ weights.T + bias)
+        output = (hidden @ layers[-1][0].T + layers[-1][1])[:, 0]
+        beyond = torch.relu(output - upper) + torch.relu(lower - output)
+        loss = ((output - target) ** 2 + soft_weight * beyond**2).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return [leaf.detach().numpy() for pair in layers for leaf in pair]
+
+
+@pytest.mark.parametrize(("method", "weight"), [("NN", 0.0), ("Soft", 10.0)])
+def test_training_is_torchs_to_rounding(method, weight):
+    pytest.importorskip("torch", reason=WANTS_TORCH)
+    epochs, task = 20, hardnet.TASKS["pwc"]
+    with jax.enable_x64(True):
+        start = networks.stack([networks.torch_weights(1, hardnet.SIZES, "float64", kaiming=True)])
+        strategy, values = hardnet.methods(task)[method]
+        setting = Training(epochs, learning_rate=1e-4, loss_factor=task.points)
+        trained = networks.train(strategy, strategy.hyper(values), task.train(), setting, start)
+    for ours, theirs in zip(jax.tree.leaves(trained), torch_run(task, weight, epochs), strict=True):
+        np.testing.assert_allclose(ours[0], theirs, rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["NN", "Soft"])
+def test_from_their_weights_their_numbers_come_out(method):
+    pytest.importorskip("torch", reason=WANTS_TORCH)
+    task = hardnet.TASKS["pwc"]
+    with jax.enable_x64(True):
+        found = hardnet.run(task, *hardnet.methods(task)[method], hardnet.their_weights())
+    for metric, printed in zip(hardnet.METRICS, hardnet.PUBLISHED["pwc", method], strict=True):
+        assert pages.as_printed(found[metric].mean(), printed[0])
+        assert pages.as_printed(found[metric].std(), printed[1])
+
+
+@pytest.mark.parametrize("method", ["NN", "Soft", "DC3", "HardNet-Aff"])
+@pytest.mark.parametrize("task", hardnet.TASKS)
+def test_committed_exact_numbers_are_the_published_ones_as_printed(task, method):
+    row = committed("hardnet")[task, method, "exact"]
+    for metric, (mean, deviation) in zip(
+        hardnet.METRICS, hardnet.PUBLISHED[task, method], strict=True
+    ):
+        assert pages.as_printed(row[metric], mean)
+        assert pages.as_printed(row[f"{metric}_std"], deviation)
+
+
+def test_committed_rows_of_hardnet_are_all_there():
+    found = committed("hardnet")
+    expected = [
+        (task, method, source)
+        for task in hardnet.TASKS
+        for method in ("NN", "Soft", "DC3", "HardNet-Aff")
+        for source in ("published", "exact", "ours")
+    ] + [(task, name, "ours") for task in hardnet.TASKS for name in TRAINED]
+    assert set(found) == set(expected)
+    assert list(next(iter(found.values())))[:9] == list(hardnet.COLUMNS[:9])
+
+
+@pytest.mark.parametrize("task", hardnet.TASKS)
+def test_committed_hard_rows_never_violate_and_free_ones_do(task):
+    found = committed("hardnet")
+    for name in ("clip", "straight_through_clip", "smooth_clip", "knee_tanh", "HardNet-Aff"):
+        assert found[task, name, "ours"]["max_violation"] == 0
+    for name in ("NN", "Soft", "unconstrained", "tanh_range"):
+        assert found[task, name, "ours"]["num_violations"] > 0
+
+
+def test_committed_the_projection_helps_where_there_are_no_points_to_learn_from():
+    """On pwc, and not on pwcfull; by the intervals of thirty seeds."""
+    found = committed("hardnet")
+    nn, projected = (found["pwc", method, "ours"] for method in ("NN", "HardNet-Aff"))
+    assert projected["mse_high"] < nn["mse_low"]
+    nn, projected = (found["pwcfull", method, "ours"] for method in ("NN", "HardNet-Aff"))
+    assert projected["mse_high"] > nn["mse_low"]
+
+
+def test_committed_enforce_keeps_the_envelope_and_a_free_network_does_not():
+    found = committed("enforce")
+    for source in ("exact", "ours"):
+        row = found["sin_ineq", "ENFORCE", source]
+        assert row["infeasible_above"] == row["infeasible_below"] == 0
+        assert found["sin_ineq", "unconstrained", source]["infeasible_above"] > 1
+    assert found["sin_ineq", "clip_with_displacement", "ours"]["max_violation"] < 1e-6
+
+
+@pytest.mark.parametrize("method", enforce.PUBLISHED)
+def test_committed_numbers_of_enforce_lie_within_the_spread_of_its_seeds(method):
+    found = committed("enforce")
+    ours, published = (found["sin_ineq", method, source] for source in ("ours", "published"))
+    assert published["mse"] == pytest.approx(ours["mse"], abs=3 * ours["mse_std"])
+    exact = found["sin_ineq", method, "exact"]
+    assert exact["mse"] == pytest.approx(published["mse"], abs=ours["mse_std"])
+    for side in ("above", "below"):
+        assert exact[f"infeasible_{side}"] == pytest.approx(published[f"infeasible_{side}"], abs=1)
+
+
+def test_the_data_of_enforce():
+    data = enforce.data()
+    assert len(data.train.inputs) == 1200
+    assert len(data.test.inputs) == 300
+    assert data.train.targets.dtype == data.test.inputs.dtype == np.float32
+    assert float(data.train.targets.std()) == pytest.approx(1, abs=1e-5)
+    assert (np.abs(excess(*data.test[1:])) < 1e-6).all()
+    assert (excess(*data.train[1:]) > 0).mean() > 0.1  # the noise reaches beyond the envelope
+
+
+def test_their_layer_ends_inside_and_pays_for_what_it_moved():
+    data = enforce.data()
+    layer, bounds = enforce.enforce(data.scale), data.test[2:]
+    raw = jnp.linspace(-5, 5, 300, dtype=np.float32)[:, None, None]
+    output = layer.evaluate(raw, *bounds, None)
+    np.testing.assert_allclose(output, clip(raw, *bounds), atol=1e-3)
+    assert float(excess(output, *bounds).max()) * data.scale < enforce.TOLERANCE
+    hyper = layer.hyper(layer.hyperparameters)
+    inside = 0.9 * data.test.targets
+    assert layer.train(inside, *bounds, 0, None, hyper)[1] < 1e-6
+    assert layer.train(raw, *bounds, 0, None, hyper)[1] > 0.1
+
+
+def test_a_short_run_of_enforce_keeps_the_envelope():
+    training = replace(enforce.TRAINING, epochs=60, batch=400)  # a divisor compiles once
+    key = jax.random.key(0)
+    start = jax.tree.map(
+        lambda leaf: leaf[None], networks.uniform_weights(key, enforce.SIZES, "float32")
+    )
+    orders = jax.vmap(lambda key: jax.random.permutation(key, enforce.TRAIN))(
+        jax.random.split(key, 60)
+    )
+    layer = enforce.enforce(enforce.data().scale)
+    found = enforce.run(layer, {}, start, orders[None], training)
+    assert found["num_violations"].max() == 0
+    assert found["mse"].max() < 1  # it begins at 2
+
+
+def test_statistics_over_seeds_and_their_csv(tmp_path):
+    values = np.array([1.0, 2.0, 4.0])
+    row = {"task": "pwc"} | tables.over_seeds({"mse": values}, ["mse"])
+    assert row["mse_std"] == pytest.approx(values.std())
+    assert (row["mse_low"], row["mse_high"]) == pytest.approx(spread([1.0, 2.0, 4.0]).interval)
+    columns = ("task", "mse", "mse_std", "mse_low", "mse_high", "other")
+    tables.write_csv(tmp_path / "a.csv", [row], columns)
+    (again,) = tables.read_csv(tmp_path / "a.csv")
+    assert again.pop("task") == row.pop("task")
+    assert again == pytest.approx(row, rel=1e-5)
+    one = tables.over_seeds({"mse": np.array([2.0])}, ["mse"])
+    tables.write_csv(tmp_path / "a.csv", [one], ("mse", "mse_std", "mse_low", "mse_high"))
+    assert (tmp_path / "a.csv").read_text() == "mse,mse_std,mse_low,mse_high\n2,0,,\n"
+
+
+def test_a_disagreement_is_more_than_rounding_and_more_than_the_spread():
+    theirs = {"mse": 1.0, "mse_std": 0.1, "seeds": 5.0}
+    assert pages.same_mean(theirs | {"mse": 1.004, "seeds": 30.0}, theirs, "mse") == 1
+    assert pages.same_mean(theirs | {"mse": 1.1, "seeds": 30.0}, theirs, "mse") > pages.LEVEL
+    wide = {"mse": 1.5, "mse_std": 0.5, "seeds": 30.0}  # of which five may well look narrow
+    assert pages.same_mean(wide, theirs, "mse") > pages.LEVEL
+    assert pages.same_mean(theirs | {"mse": 1.3, "seeds": 30.0}, theirs, "mse") < pages.LEVEL
+    zero = {"mse": 0.0, "mse_std": 0.0, "seeds": 5.0}
+    assert pages.same_mean(zero, zero, "mse") == 1
+    assert pages.same_mean(zero | {"mse": 0.1}, zero, "mse") == 0
+    assert pages.as_printed(0.1049, 0.10)
+    assert not pages.as_printed(0.1051, 0.10)
+
+
+@pytest.mark.parametrize("study", reproduce.STUDIES)
+def test_committed_pages_follow_from_the_committed_numbers(study):
+    rows = tables.read_csv(COMMITTED / f"{study}.csv")
+    assert (COMMITTED / f"{study}.md").read_text() == pages.PAGES[study](rows)
+    assert (COMMITTED / f"{study}.png").is_file()
+    plt.close(drawings.FIGURES[study](rows))
+
+
+def test_every_disagreement_of_the_committed_page_is_explained():
+    marked = {mark[:2] for mark in pages.disagreements(committed("hardnet"))}
+    assert marked <= pages.EXPLANATIONS.keys()
+
+
+def test_a_command_writes_its_three_files(monkeypatch, tmp_path, capsys):
+    rows = tables.read_csv(COMMITTED / "keras.csv")
+    monkeypatch.setitem(reproduce.STUDIES, "keras", (lambda: rows, question.COLUMNS))
+    assert reproduce.main(["keras", "--out", str(tmp_path / "new")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "keras.csv",
+        "keras.md",
+        "keras.png",
+    ]
+    assert "half_tanh" in capsys.readouterr().out
+    assert (tmp_path / "new" / "keras.csv").read_text() == (COMMITTED / "keras.csv").read_text()
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert reproduce.main(["keras", "--out", str(tmp_path)]) == 2
+    assert "'.[bench]'" in capsys.readouterr().err
+    monkeypatch.setattr(networks, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"torch is not installed.*\[bench\]"):
+        networks.torch_weights(1, (1, 1), "float32", kaiming=True)
+
+
+def test_without_torch_the_other_rows_are_made(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(networks, "find_spec", lambda name: None)
+    monkeypatch.setattr(hardnet, "run", lambda *_: dict.fromkeys(hardnet.METRICS, np.ones(2)))
+    found = list(hardnet.rows(catalogue=["clip"]))
+    assert {row["source"] for row in found} == {"published", "ours"}
+    assert len(found) == len(hardnet.TASKS) * (2 * 4 + 1)
+    monkeypatch.setattr(reproduce, "run", lambda *_: None)
+    assert reproduce.main(["hardnet", "--out", str(tmp_path)]) == 0
+    assert "'.[bench]'" in capsys.readouterr().err
+
+
+def test_the_first_step_of_adam_as_keras_has_it():
+    gradient = jnp.array([1e-6, -1.0])
+    adam = question.keras_adam(1e-3)
+    change, _ = adam.update(gradient, adam.init(gradient))
+    # m = g / 10 and v = g² / 1000, so that epsilon is beside |g| √(1 / 1000).
+    root = math.sqrt(1e-3)
+    np.testing.assert_allclose(
+        change, -1e-3 * gradient * root / (jnp.abs(gradient) * root + 1e-7), rtol=1e-5
+    )
+    usual, _ = optax.adam(1e-3).update(gradient, optax.adam(1e-3).init(gradient))
+    assert abs(change[0] / usual[0]) < 0.3  # a small gradient moves a weight less
+    assert float(change[1]) == pytest.approx(float(usual[1]), rel=1e-5)
+
+
+def test_weights_go_to_keras_and_back():
+    model = LSTMAutoencoder(2, 3, 4, rngs=nnx.Rngs(0))
+    weights = question.weights_as_keras(nnx.split(model)[1])
+    assert [w.shape for w in weights] == [
+        *((2, 16), (4, 16), (16,)),
+        *((4, 16), (4, 16), (16,)),
+        *((4, 3), (3,)),
+    ]
+    again = nnx.split(question.ours_from_keras(weights, clip))[1]
+    for one, other in zip(*map(jax.tree.leaves, (again, nnx.split(model)[1])), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_committed_keras_and_ours_agree():
+    found = committed("keras")
+    assert set(found) == {(s, d) for s in question.STRATEGIES for d in question.DTYPES}
+    for (_, dtype), row in found.items():
+        limit = question.TOLERANCE if dtype == "float32" else 1e-12
+        for key in ("raw", "output", "losses", "weights"):
+            assert row[key] < limit
+        assert row["weights_moved"] > 10 * question.TOLERANCE
+
+
+@pytest.mark.filterwarnings("ignore")  # of the other stacks
+@pytest.mark.parametrize("name", ["half-linear half-tanh"])
+def test_keras_and_ours_take_the_same_steps(monkeypatch, name):
+    pytest.importorskip("keras", reason=WANTS_KERAS)
+    pytest.importorskip("tensorflow", reason=WANTS_KERAS)
+    for constant, value in {"HIDDEN": 8, "STEPS": 6, "UPDATES": 3}.items():
+        monkeypatch.setattr(question, constant, value)
+    answer, constraint, _ = question.STRATEGIES[name]
+    theirs = question.keras_run(answer, "float32")
+    assert 0.1 < (theirs["raw"] < 0).mean() < 0.9  # both branches
+    ours = question.our_run(constraint, theirs["start"], "float32")
+    for key in ("raw", "output", "losses", "weights"):
+        assert question._distance(ours[key], theirs[key]) < 1e-5
+    keras = question.import_keras()
+    assert keras.optimizers.Adam().epsilon == 1e-7
+    assert float(keras.optimizers.Adam().learning_rate) == pytest.approx(1e-3)
+    layer = keras.layers.LSTM(2).get_config()
+    assert layer["unit_forget_bias"]
+    assert layer["recurrent_activation"] == "sigmoid"
+    assert layer["kernel_initializer"]["class_name"] == "GlorotUniform"
+    assert layer["recurrent_initializer"]["class_name"] == "Orthogonal"
