@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-import matplotlib.pyplot as plt
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.figures import STYLE, look
+from experiments.drawing import STYLE, look
 from experiments.reproduced import hardnet, question
 from experiments.reproduced.tables import Row
 
@@ -57,19 +58,16 @@ def _by_method(axes: Axes, rows: Sequence[Row], violations: str) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    handles = [
-        plt.Line2D([], [], linestyle="-", markersize=5, **style) for style in SOURCES.values()
-    ]
+    handles = [Line2D([], [], linestyle="-", markersize=5, **style) for style in SOURCES.values()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8)
 
 
 def hardnet_figure(rows: Sequence[Row]) -> Figure:
     """Mean squared error of every method, a panel a task."""
     count = len({row["method"] for row in rows})
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            1, len(hardnet.TASKS), figsize=(10, 0.24 * count + 1.2), sharey=True
-        )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((10, 0.24 * count + 1.2), layout="constrained")
+        grid = figure.subplots(1, len(hardnet.TASKS), sharey=True)
         for axes, task in zip(grid, hardnet.TASKS, strict=True):
             here = [row for row in rows if row["task"] == task]
             _by_method(axes, here, "num_violations")
@@ -84,8 +82,9 @@ def enforce_figure(rows: Sequence[Row]) -> Figure:
     infeasible = ("infeasible_above", "infeasible_below")
     rows = [row | {"infeasible": sum(row[side] for side in infeasible)} for row in rows]
     count = len({row["method"] for row in rows})
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.8, 0.24 * count + 1.2))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((6.8, 0.24 * count + 1.2), layout="constrained")
+        axes = figure.subplots()
         _by_method(axes, rows, "infeasible")
         _legend(figure)
         figure.supxlabel(
@@ -98,10 +97,9 @@ def keras_figure(rows: Sequence[Row]) -> Figure:
     """Largest difference of each quantity, a panel a dtype."""
     keys = ("raw", "output", "losses", "weights")
     names = list(dict.fromkeys(row["strategy"] for row in rows))
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            1, len(question.DTYPES), figsize=(8, 0.3 * len(names) + 1.4), sharey=True, squeeze=False
-        )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((8, 0.3 * len(names) + 1.4), layout="constrained")
+        grid = figure.subplots(1, len(question.DTYPES), sharey=True, squeeze=False)
         for axes, dtype in zip(grid[0], question.DTYPES, strict=True):
             for key, color, marker in zip(
                 keys, ("#0072B2", "#009E73", "#E69F00", "#D55E00"), "os^D", strict=True

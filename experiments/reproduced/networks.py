@@ -184,7 +184,7 @@ def _train_one(
 
     def update(progress: jax.Array, state: jax.Array, carry: tuple, part: Points) -> tuple:
         parameters, optimizer = carry
-        bounds = select_bounds(strategy, part.lower, part.upper, constants)
+        bounds = select_bounds(strategy, part._asdict(), constants)
 
         def loss(parameters: Parameters) -> tuple[jax.Array, jax.Array]:
             raw = raw_output(parameters, part.inputs)
@@ -241,7 +241,7 @@ def evaluate(
     constants: dict[str, jax.Array],
 ) -> jax.Array:
     """The output of every seed, (seeds, N, 1, 1)."""
-    bounds = select_bounds(strategy, points.lower, points.upper, constants)
+    bounds = select_bounds(strategy, points._asdict(), constants)
 
     def output(parameters: Parameters) -> jax.Array:
         return strategy.evaluate(raw_output(parameters, points.inputs), *bounds, hyper)
