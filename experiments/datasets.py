@@ -136,8 +136,8 @@ def _refuse(name: str, arrays: dict[str, np.ndarray], broken: dict[str, np.ndarr
         value = arrays["targets"][first[:2] if summed else first].sum()
         raise UsageError(
             f"{name}: {where.sum()} {what} break their {key} bound, first at window {window}, "
-            f"step {step}{at}: {value} beside {arrays[key][first]}. Mend them, or keep them with "
-            "--allow-infeasible."
+            f"step {step}{at}: {'sum' if summed else 'target'} {value}, {key} "
+            f"{arrays[key][first]}. Mend them, or keep them with --allow-infeasible."
         )
 
 

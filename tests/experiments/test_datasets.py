@@ -179,6 +179,37 @@ def test_the_first_broken_bound_is_named(tmp_path):
         load(write(tmp_path, targets=targets))
 
 
+def test_the_first_broken_sum_is_named(tmp_path):
+    whole = user_arrays()["inputs"]
+    targets = np.concatenate([whole / 4, whole / 4], axis=-1)
+    given = {"targets": targets, "upper": np.broadcast_to(whole, targets.shape)}
+    dataset = load(write(tmp_path, **given, sum_upper=whole))
+    assert dataset.sides() == ("upper", "sum_upper")
+    np.testing.assert_allclose(dataset.sum_upper, dataset.inputs)
+    targets[7, 2] = 3 * whole[7, 2]
+    message = (
+        r"1 sums of targets break their sum_upper bound, first at window 7, step 2: sum .*, sum_"
+    )
+    with pytest.raises(UsageError, match=message):
+        load(write(tmp_path, **given | {"upper": 4 * given["upper"]}, sum_upper=whole))
+    with pytest.raises(UsageError, match=r"sum_upper must have shape \(20, 4, 1\)"):
+        load(write(tmp_path, **given, sum_upper=targets))
+
+
+def test_the_parts_of_irradiance_make_the_whole():
+    dataset = load("closure_greensboro")
+    assert dataset.role == "coupled"
+    assert dataset.targets.shape[2] == 2
+    np.testing.assert_array_equal(dataset.sum_lower, dataset.sum_upper)
+    np.testing.assert_array_equal(dataset.sum_upper, dataset.inputs)
+    total = dataset.targets.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(total, dataset.sum_upper, atol=1e-6)
+    assert (dataset.targets >= 0).all()
+    diffuse = load("diffuse_greensboro")
+    scale = dataset.scale / diffuse.scale
+    np.testing.assert_allclose(dataset.targets[..., :1] * scale, diffuse.targets, rtol=1e-5)
+
+
 def test_broken_bounds_are_kept_where_that_is_allowed_and_their_share_is_told(tmp_path):
     targets = user_arrays()["inputs"] / 2
     targets[7, 2, 0] = targets[8, 0, 0] = 9

@@ -13,6 +13,7 @@ from experiments.datasets import load
 from experiments.plan import (
     METRIC_VERSION,
     SPLIT_OF_PHASE,
+    by_dataset,
     cells,
     check_compatible,
     compilations,
@@ -26,7 +27,7 @@ from experiments.plan import (
     stale_reasons,
 )
 from experiments.store import identity
-from experiments.strategies import TRAINED
+from experiments.strategies import COUPLED, TRAINED
 from experiments.training import BACKBONES
 from experiments.tuning import Choice, grid, select
 from experiments.work import make_record, source_hash
@@ -49,7 +50,13 @@ def changed(record, **config):
 def test_the_presets_cover_the_study():
     plan = make_plan("full")
     assert set(plan.strategies) == {*TRAINED, *BASELINES}
-    assert set(DATASETS) - set(plan.datasets) == {"household", "irradiance", "dew_point"}
+    assert set(DATASETS) - set(plan.datasets) == {
+        "household",
+        "irradiance",
+        "dew_point",
+        "closure_greensboro",  # is of the preset budgets
+    }
+    assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
     assert plan.backbones == BACKBONES
     plan = make_plan("default")
     assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
@@ -256,3 +263,20 @@ def test_an_estimate_goes_by_the_dataset_then_by_any(layout):
     trained = [c for c in cells if c["backbone"] != "none"]
     assert estimate(trained, irradiance, 2) == pytest.approx(3.0 * len(trained))
     assert estimate(trained, irradiance, 1) == pytest.approx(6.0 * len(trained))
+
+
+def test_a_strategy_for_sums_needs_a_bounded_sum():
+    with pytest.raises(UsageError, match=r"budget_softmax .* but sines has none \(sum_upper\)"):
+        lay_out(make_plan("smoke", datasets=("sines",), strategies=("budget_softmax",)))
+
+
+def test_tuned_datasets_are_finished_one_after_the_other():
+    together = lay_out(replace(TUNED, tuning_seeds=0))
+    assert by_dataset(together) == [together]
+    layout = lay_out(replace(TUNED, datasets=("irradiance", "sines")))
+    first, second = by_dataset(layout)
+    assert list(first.datasets) == list(first.given) == ["irradiance"]
+    assert first.cells.keys() | second.cells.keys() == layout.cells.keys()
+    assert not first.cells.keys() & second.cells.keys()
+    assert {cell["dataset"]["name"] for cell in second.later} == {"sines"}
+    assert len(first.later) + len(second.later) == len(layout.later)

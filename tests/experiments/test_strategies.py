@@ -14,6 +14,7 @@ from experiments.choices import UsageError
 from experiments.datasets import load
 from experiments.strategies import (
     BOTH,
+    COUPLED,
     GUARANTEES,
     HYPER_LENGTH,
     TRAINED,
@@ -90,7 +91,33 @@ def test_where_u_is_negative_the_conditional_guarantees_end(name):
     assert (run(TRAINED[name], ["upper"], raw, upper=-1.0)[2] > -1).all()
 
 
-@pytest.mark.parametrize("row", TRAINED.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("name", COUPLED)
+@pytest.mark.parametrize("sides", [("upper",), BOTH], ids=["at most", "equal"])
+def test_coupled_rows_are_given_the_sums_bounds_and_keep_their_guarantee(name, sides):
+    row = COUPLED[name]
+    raw = jnp.linspace(-1, 3, 24).reshape(2, 4, 3)
+    total = jnp.linspace(0, 4, 8).reshape(2, 4, 1)
+    part = {f"sum_{side}": total if side in sides else None for side in BOTH}
+    bounds = select_bounds(row, part, CONSTANTS)
+    assert [bound is not None for bound in bounds] == [side in sides for side in BOTH]
+    sources = bound_sources(row, {f"sum_{side}" for side in sides})
+    assert sources == {side: "dataset" if side in sides else None for side in BOTH}
+    hyper = row.hyper(row.hyperparameters)
+    trained, penalty = row.train(raw, *bounds, 0.5, jnp.zeros((4, 3)), hyper)
+    output = row.evaluate(raw, *bounds, hyper)
+    np.testing.assert_array_equal(trained, output)
+    spent = output.sum(axis=-1, keepdims=True)
+    if row.guarantee == "always":
+        assert penalty == 0
+        assert (output >= 0).all()
+        assert (spent <= total * (1 + 1e-6)).all()
+        np.testing.assert_allclose(spent, total if len(sides) == 2 else spent, rtol=1e-5)
+    else:
+        outside = np.maximum(spent - total, 0) + np.maximum(total - spent, 0) * (len(sides) == 2)
+        np.testing.assert_allclose(penalty, np.mean(outside**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("row", (TRAINED | COUPLED).values(), ids=lambda row: row.name)
 def test_every_row_is_documented(row):
     assert row.guarantee in GUARANTEES
     assert row.summary
