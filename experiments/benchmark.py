@@ -162,7 +162,7 @@ def throughput_table(rows: Sequence[Row], shape: Shape) -> Table:
             f"{row['build_seconds']:.1f} s",
             f"{row['peak_mb']:,.0f} MB",
         )
-    if "sgemm" in found:
+    if "sgemm" in found and "error" not in found.get("bounded", {"error": ""}):
         peak = 1e9 * found["sgemm"]["sequences_per_second"]
         share = found["bounded"]["sequences_per_second"] * operations(shape) / peak
         table.caption = (

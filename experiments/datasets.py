@@ -28,13 +28,13 @@ class Dataset:
     targets: np.ndarray
     lower: np.ndarray | None  # of the targets' shape; None where the dataset has no such side
     upper: np.ndarray | None
-    sum_lower: np.ndarray | None  # of the features' sum, (windows, T, 1); None: no such bound
-    sum_upper: np.ndarray | None
     split: np.ndarray  # (windows,), an index into SPLITS
     scale: float  # what one scaled unit is, in `unit`
     unit: str
     hash: str  # of the arrays above
     infeasible: float = 0.0  # share of targets outside their bounds
+    sum_lower: np.ndarray | None = None  # of the features' sum, (windows, T, 1)
+    sum_upper: np.ndarray | None = None
 
     def part(self, split: str) -> dict[str, np.ndarray | None]:
         """inputs, targets and bounds of one split."""

@@ -158,7 +158,8 @@ def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray]) -> None
     cells = folder / "cells"
     content = write_arrays(cells / f"{record['id']}.npz", arrays)
     metrics = {
-        name: value if np.isfinite(value) else None for name, value in record["metrics"].items()
+        name: None if value is None or not np.isfinite(value) else value
+        for name, value in record["metrics"].items()
     }
     record = {**record, "metrics": metrics, "arrays_sha256": _sha256(content)}
     record |= {"sha256": _sha256(canonical(record).encode())}

@@ -293,7 +293,8 @@ def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, 
 
     @settings(deadline=None, max_examples=30)
     @given(
-        floats(-limit, limit, (BATCH, SIZE)),
+        # Where products underflow nothing is promised.
+        floats(-limit, limit, (BATCH, SIZE)).map(lambda x: np.where(abs(x) < 1e-12, 0, x)),
         floats(-2, 2, (BATCH, rows, SIZE)).map(lambda x: np.where(abs(x) < 1e-3, 0, x)),
         floats(0, 10, (BATCH, rows)).map(lambda x: np.where(x < 1e-3, 0, x)),
     )

@@ -440,7 +440,7 @@ def test_from_python_the_summary_comes_back_as_rows(tmp_path):
         "smoke", out=tmp_path, strategies=["half_tanh"], datasets=["sines"], seeds=1
     )
     assert [{**row, "value": str(row["value"])} for row in rows_of(tmp_path)] == [
-        {key: str(value) for key, value in row.items()} for row in rows
+        {key: "" if value is None else str(value) for key, value in row.items()} for row in rows
     ]
     assert {row["strategy"] for row in rows} == {"unconstrained", "clip", "half_tanh"}
     with pytest.raises(TypeError, match="unknown_option"):
