@@ -228,7 +228,7 @@ def test_records_of_other_code_are_not_mixed_unless_told_to(copy, capsys):
     assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "rerun"]) == 0
     assert len({record["sources"] for record in store.load(copy)}) == 1
     assert len(list((copy / "cells").glob("*.json.stale"))) == 13
-    assert len(rows_of(copy)) == 2 * (4 * 14 + 3 * 8)
+    assert len(rows_of(copy)) == 2 * (4 * 18 + 3 * 11)
 
 
 def contents(folder):
