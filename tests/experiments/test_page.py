@@ -60,6 +60,8 @@ def folder(tmp_path_factory):
         del written.DATASETS[EVIL]
     records = written.sweep(datasets)
     records.append(written.record("exp_offset", "wind", error="<b>diverged</b>"))
+    sums = {"sum_violation_rate_1e-4": 0.1, "sum_violation_max": 0.2, "jacobian_rank_fraction": 0.5}
+    records.append(written.record("budget_softmax", "closure_greensboro", **sums))
     found = written.save(tmp_path_factory.mktemp("results") / "full <1>", records, described)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report.figures, "draw_all", draw)
