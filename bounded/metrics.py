@@ -105,7 +105,7 @@ def sum_violation(
     total = reduce(jnp.add, jnp.split(output, output.shape[-1], axis=-1))
     found = violation(total, lower, upper)
     names = ("violation_rate", "violation_rate_1e-4", "violation_max")
-    exists = jnp.where(lower is None and upper is None, jnp.nan, 1)
+    exists = jnp.nan if lower is None and upper is None else 1.0
     return {f"sum_{name}": found[name] * exists for name in names}
 
 

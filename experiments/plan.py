@@ -47,6 +47,15 @@ class Plan:
         return Settings(hidden=self.hidden, dtype=self.dtype, epochs=self.epochs)
 
 
+REFERENCE: dict[str, Any] = {
+    "backbones": BACKBONES,
+    "seeds": 10,
+    "hidden": 64,
+    "epochs": 60,
+    "tuning_seeds": 1,
+}
+"""What the presets of the reference run have in common: their records lie in one folder."""
+
 PRESETS = {
     "smoke": Plan(
         strategies=(*ALWAYS, "relu_offset", "squared_hinge", *BASELINES),
@@ -91,11 +100,7 @@ PRESETS = {
             for name, entry in DATASETS.items()
             if name not in ("irradiance", "dew_point", "household") and entry.role != "coupled"
         ),
-        backbones=BACKBONES,
-        seeds=10,
-        hidden=64,
-        epochs=60,
-        tuning_seeds=1,
+        **REFERENCE,
     ),
     "budgets": Plan(
         strategies=(
@@ -108,11 +113,7 @@ PRESETS = {
             *BASELINES,
         ),
         datasets=("household_hourly", "closure_greensboro"),
-        backbones=BACKBONES,
-        seeds=10,
-        hidden=64,
-        epochs=60,
-        tuning_seeds=1,
+        **REFERENCE,
     ),
 }
 

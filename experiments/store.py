@@ -12,13 +12,13 @@ import io
 import json
 import os
 import platform
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -100,7 +100,8 @@ def pack(folder: Path) -> list[Path]:
                 arrays = {}
             checksums = ("sha256", "arrays_sha256")
             found.append(({k: v for k, v in record.items() if k not in checksums}, arrays))
-        paths.append(folder / "packed" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', dataset)}.npz")
+        # Quoted, names that differ stay different: none is written over another.
+        paths.append(folder / "packed" / f"{quote(dataset, safe='')}.npz")
         write_arrays(paths[-1], packed_arrays(found))
     return paths
 

@@ -167,7 +167,7 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
     layout = lay_out(plan, options.allow_infeasible)
     with store.opened(folder):
         records = store.load(folder)
-        _, stale = _settled(layout, records, options)
+        stale = _stale(layout, records, options)
         sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
         store.write_json(folder / "manifest.json", sitting)
         for record in stale:
@@ -264,10 +264,8 @@ def _counted(layout: Layout, before: Mapping[str, str]) -> str:
     return f"{phase}{len(layout.cells)} cells, {statuses.count('done')} of them done{again}"
 
 
-def _settled(
-    layout: Layout, records: list[Record], options: Options
-) -> tuple[dict[str, str], list[Record]]:
-    """The cells that need not run, by id, and the stale records that are to be set aside.
+def _stale(layout: Layout, records: list[Record], options: Options) -> list[Record]:
+    """The stale records that are to be set aside.
 
     Raises:
       UsageError: if the records do not go with the plan.
@@ -289,7 +287,8 @@ def _settled(
         stale = []
     aside = {record["id"] for record in stale}
     fresh = [record for record in records if record["id"] not in aside]
-    return _before(layout, fresh, options), stale
+    check_compatible(layout, fresh)
+    return stale
 
 
 def _train(
@@ -395,7 +394,7 @@ def dry_run(plan: Plan, options: Options) -> str:
     exists = store.holds_sweep(options.out)
     records = store.load(options.out, set_aside=False) if exists else []
 
-    _, stale = _settled(layout, records, options)
+    stale = _stale(layout, records, options)
     aside = {record["id"] for record in stale}
     records = [record for record in records if record["id"] not in aside]
     parts = []
