@@ -22,7 +22,7 @@ from bounded import metrics
 from experiments.choices import UsageError
 from experiments.strategies import Strategy, select_bounds
 
-Parameters = list[tuple[jax.Array, jax.Array]]
+Parameters = list[tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]]
 
 
 class Points(NamedTuple):
@@ -138,7 +138,7 @@ def train(
     initial: Parameters,
     orders: jax.Array | None = None,
 ) -> Parameters:
-    """The parameters after training, of every seed; the seeds are divided over the devices.
+    """The parameters after training, of every seed, on the host; devices share the seeds.
 
     Args:
       strategy: the row of the table that is trained.
@@ -153,7 +153,9 @@ def train(
     padded = np.arange(-(-seeds // devices) * devices) % seeds
     each = jax.tree.map(lambda leaf: jnp.asarray(leaf)[padded], (initial, orders))
     trained = _train(strategy, training, jnp.asarray(hyper), points, each)
-    return jax.tree.map(lambda leaf: leaf[:seeds], trained)
+    # On the host, for what follows would gather them from the devices, and on CPU devices that
+    # share their threads with other work may then wait for each other until XLA aborts.
+    return jax.tree.map(lambda leaf: leaf[:seeds], jax.device_get(trained))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

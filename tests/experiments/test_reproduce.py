@@ -112,6 +112,19 @@ def test_a_seed_trains_alike_whichever_others_it_trains_with():
 
 
 @pytest.mark.usefixtures("x64")
+def test_what_follows_training_needs_no_collective():
+    """Devices that gather from each other while the threads are taken can wait for ever."""
+    strategy, points = TRAINED["clip"], SMALL.train()
+    weights = networks.kaiming_weights(jax.random.key(0), (1, 8, 1), "float64")
+    start = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), weights)
+    hyper, setting = strategy.hyper({}), Training(3, learning_rate=1e-2)
+    trained = networks.train(strategy, hyper, points, setting, start)
+    output = networks.evaluate(strategy, hyper, trained, points, networks.target_range(points))
+    assert output.shape == (2, *points.targets.shape)
+    assert len(output.devices()) == 1
+
+
+@pytest.mark.usefixtures("x64")
 def test_batches_take_the_points_in_the_order_given():
     """Two batches, the second smaller, against optax by hand."""
     setting = Training(2, learning_rate=1e-2, batch=6)
