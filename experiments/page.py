@@ -1,17 +1,19 @@
 """`report.html`: a study as one page that is opened from disk, with no network."""
 
 import base64
+import io
 import json
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from experiments.baselines import BASELINES
 from experiments.caveats import caveats, grave
@@ -23,7 +25,7 @@ from experiments.study import Study, finals
 from experiments.tables import Column, Entry, is_numeric, sort_key, text_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_BYTES = 6_000_000  # of figures within the page; those after are linked
+MOST_BYTES = 1_900_000  # of the page; figures that do not fit are linked
 MARKS = re.compile(r"`([^`]*)`|\[([^\]\[]*(?:\[[^\]]*\])?)\]\(#([^)\s]*)\)")
 SECTIONS = {
     "answer": "Answer",
@@ -83,20 +85,26 @@ def pictures(folder: Path) -> list[Picture]:
     with suppress(OSError, ValueError):
         captions = json.loads((folder / "figures" / "captions.json").read_bytes())
     there = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
-    spent, found = 0, []
+    found = []
     for name in in_order(there, captions):
-        content = there[name].read_bytes()
         stem = there[name].stem.replace("_", " ")
         words = captions.get(name) or {"title": stem, "caption": "", "alt": stem}
-        if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
-            continue
-        spent += len(content)
-        if spent > MOST_BYTES:
-            found.append(Picture(name, **words))
-            continue
-        width, height = struct.unpack(">II", content[16:24])
-        source = "data:image/png;base64," + base64.b64encode(content).decode()
-        found.append(Picture(name, **words, source=source, width=width, height=height))
+        with suppress(OSError, SyntaxError), Image.open(there[name]) as image:
+            kept = io.BytesIO()
+            image.convert("RGB").save(kept, "WEBP", lossless=True)  # two thirds of the PNG
+            source = "data:image/webp;base64," + base64.b64encode(kept.getvalue()).decode()
+            found.append(
+                Picture(name, **words, source=source, width=image.width, height=image.height)
+            )
+    return found
+
+
+def _fitting(pictures: Iterable[Picture], room: int) -> list[Picture]:
+    """The pictures, from the first that has no room on without their sources."""
+    found = []
+    for picture in pictures:
+        room -= len(picture.source)
+        found.append(picture if room >= 0 else replace(picture, source=""))
     return found
 
 
@@ -127,9 +135,10 @@ def render(
     environment.filters |= {"marked": marked, "shown": _shown, "sort_key": sort_key}
     environment.tests |= {"numeric": is_numeric}
     manifest = study.manifest
-    return environment.get_template("page.html").render(
+    write = partial(
+        environment.get_template("page.html").render,
         name=name,
-        counted=_counted(study),
+        counted=counted(study),
         finished=(manifest.get("finished") or "")[:10],
         sections=[(key, title) for key, title in SECTIONS.items() if there.get(key, True)],
         style=_part("page.css"),
@@ -139,12 +148,13 @@ def render(
         recommendations=needs,
         evidence=evidence,
         roles=study.roles,
-        pictures=shown,
         caveats=caveats(study, notes),
         commands=_commands(manifest),
         revision=manifest.get("revision"),
         hours=_hours(manifest),
     )
+    linked = write(pictures=_fitting(shown, 0))
+    return write(pictures=_fitting(shown, MOST_BYTES - len(linked.encode())))
 
 
 def marked(text: str) -> Markup:
@@ -175,7 +185,7 @@ def _part(name: str) -> Markup:
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
-def _counted(study: Study) -> str:
+def counted(study: Study) -> str:
     """What was compared, in numbers."""
     trained = [name for name in study.strategies if name not in BASELINES]
     groups = {name for r in study.rankings.values() for name in r.scores.groups}

@@ -103,7 +103,8 @@ def sort_key(entry: Entry) -> str:
     """What a column is sorted by; empty where there is nothing."""
     if is_missing(entry):
         return ""
-    return repr(entry.value) if isinstance(entry, Estimate) else str(entry)
+    value = entry.value if isinstance(entry, Estimate) else entry
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def is_numeric(table: Table, place: int) -> bool:
