@@ -1,12 +1,9 @@
 """What a reader must know before believing a study's numbers."""
 
-from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
-from experiments.choices import in_order
 from experiments.evidence import is_powered
 from experiments.findings import FEWEST_SEEDS, PENALTIES, hard, listed
 from experiments.statistics import FLOOR, PLANNED, REFERENCE
@@ -39,7 +36,7 @@ def grave(study: Study) -> list[str]:
             f"One backbone alone was run, {study.backbones[0]}: nothing here tells what is the "
             "constraint's doing from what is the network's."
         )
-    missing = _missing(study)
+    missing = study.missing
     if missing:
         found.append(
             f"Incomplete: {sum(missing.values())} planned final cells have no record, of "
@@ -92,17 +89,6 @@ def _absent(study: Study) -> list[str]:
         if absent:
             found.append(f"Not in this sweep, of the {kind} that there are: {listed(absent, 30)}.")
     return found
-
-
-def _missing(study: Study) -> dict[str, int]:
-    """Planned final cells without a record, by dataset."""
-    plan = study.manifest.get("plan", {})
-    trained = [name for name in plan.get("strategies", ()) if name not in BASELINES]
-    runs = len(trained) * len(plan.get("backbones", ())) * plan.get("seeds", 0)
-    planned = runs + len(plan.get("strategies", ())) - len(trained)
-    there = Counter(record["config"]["dataset"]["name"] for record in finals(study))
-    names = in_order({Path(name).name for name in plan.get("datasets", ())}, DATASETS)
-    return {name: planned - there[name] for name in names if there[name] < planned}
 
 
 def _always(study: Study) -> list[str]:

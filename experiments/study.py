@@ -6,9 +6,10 @@ are shown apart; roles are never pooled.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ class Study:
     roles: Mapping[str, str]  # of each dataset
     rankings: Mapping[str, Ranking]  # by backbone; none where nothing can be ranked
     left_out: tuple[str, ...]  # of the rankings, each with its reason
+    missing: Mapping[str, int]  # planned final cells without a record, by dataset
 
     @cached_property
     def backbones(self) -> list[str]:
@@ -127,15 +129,35 @@ def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
         role = described.get("role") or (entry.role if entry else "study")
         roles[name] = role if role in ROLES else "study"
         groups[name] = described.get("group") or (entry.group if entry else name)
+    missing = _missing(manifest, records)
     ranked = {name: groups[name] for name in names if roles[name] == "study"}
+    complete = {name: group for name, group in ranked.items() if name not in missing}
     backbones = {r["config"]["backbone"] for r in records if r["config"]["phase"] == "final"}
     rankings, left_out = {}, []
+    if complete:  # else something is ranked of what there is
+        left_out = [f"{name}: incomplete" for name in in_order(ranked.keys() - complete, DATASETS)]
     for backbone in in_order(backbones - {"none"}, BACKBONES):
-        ranking, reasons = _rank(records, backbone, ranked, spreads)
+        ranking, reasons = _rank(records, backbone, complete or ranked, spreads)
         left_out += [f"{reason} ({backbone})" for reason in reasons]
         if ranking:
             rankings[backbone] = ranking
-    return Study(manifest, records, rows, spreads, roles, rankings, tuple(left_out))
+    return Study(manifest, records, rows, spreads, roles, rankings, tuple(left_out), missing)
+
+
+def _missing(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, int]:
+    """Planned final cells without a record, by dataset."""
+    plan = manifest.get("plan", {})
+    trained = [name for name in plan.get("strategies", ()) if name not in BASELINES]
+    runs = len(trained) * len(plan.get("backbones", ())) * plan.get("seeds", 0)
+    planned = runs + len(plan.get("strategies", ())) - len(trained)
+    there = Counter(
+        record["config"]["dataset"]["name"]
+        for record in records
+        if record["config"]["phase"] == "final"
+        and record["config"]["strategy"]["name"] in plan.get("strategies", ())
+    )
+    names = in_order({Path(name).name for name in plan.get("datasets", ())}, DATASETS)
+    return {name: planned - there[name] for name in names if there[name] < planned}
 
 
 def _rank(

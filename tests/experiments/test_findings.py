@@ -193,7 +193,7 @@ def test_what_is_missing_or_failed_is_a_caveat():
     said = "\n".join(caveats.caveats(found, ["the records are of 2 versions of the code."]))
     assert said.startswith("Nothing was tuned")
     assert "Mind: the records are of 2 versions of the code." in said
-    assert "Incomplete: 13 planned final cells have no record, of `wind`." in said
+    assert "Incomplete: 14 planned final cells have no record, of `wind`." in said
     assert "One final cell failed" in said
     assert "Not in this sweep, of the strategies that there are: `leaky_clip`" in said
     assert "of the backbones" not in said

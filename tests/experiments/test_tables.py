@@ -232,6 +232,23 @@ def test_a_dataset_without_every_seed_is_left_out_and_said():
     )
 
 
+def test_a_dataset_that_the_plan_has_not_finished_takes_no_strategy_out_of_the_ranking():
+    datasets = ["wind", "flights"]
+    records = written.sweep(datasets)
+    lost = [
+        written.record("smooth_clip", "flights", of, seed)["id"]
+        for of in written.BACKBONES
+        for seed in range(5)
+    ]
+    rest = [record for record in records if record["id"] not in lost]
+    found = study.read(written.manifest(datasets), rest)
+    assert found.missing == {"flights": 10}
+    assert found.left_out == ("flights: incomplete",)
+    for ranking in found.rankings.values():
+        assert ranking.scores.groups == ("wind",)
+        assert "smooth_clip" in ranking.rank
+
+
 def test_a_strategy_without_every_seed_is_left_out_and_said():
     records = written.sweep(["wind"], seeds=3)
     lost = written.record("smooth_clip", "wind", seed=2)["id"]
