@@ -39,7 +39,7 @@ def begin(before: Manifest, plan: Plan, layout: Layout, where: str) -> Manifest:
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "sources": source_hash(),
         "revision": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--", ".", ":(exclude)results")),
         "host": platform.node(),
         "processor": platform.processor() or platform.machine(),
         "devices": None,

@@ -6,9 +6,10 @@ are shown apart; roles are never pooled.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -145,19 +146,28 @@ def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
 
 
 def _missing(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, int]:
-    """Planned final cells without a record, by dataset."""
-    plan = manifest.get("plan", {})
-    trained = [name for name in plan.get("strategies", ()) if name not in BASELINES]
-    runs = len(trained) * len(plan.get("backbones", ())) * plan.get("seeds", 0)
-    planned = runs + len(plan.get("strategies", ())) - len(trained)
-    there = Counter(
-        record["config"]["dataset"]["name"]
-        for record in records
-        if record["config"]["phase"] == "final"
-        and record["config"]["strategy"]["name"] in plan.get("strategies", ())
-    )
-    names = in_order({Path(name).name for name in plan.get("datasets", ())}, DATASETS)
-    return {name: planned - there[name] for name in names if there[name] < planned}
+    """Final cells of every sitting's plan that have no record, by dataset."""
+    plans = [sitting["plan"] for sitting in manifest.get("sittings", ()) if "plan" in sitting]
+    planned = {cell for plan in plans or [manifest.get("plan", {})] for cell in _planned(plan)}
+    there = {
+        (config["dataset"]["name"], config["strategy"]["name"], config["backbone"], config["seed"])
+        for config in (record["config"] for record in records)
+        if config["phase"] == "final"
+    }
+    found = Counter(dataset for dataset, *_ in planned - there)
+    return {name: found[name] for name in in_order(found, DATASETS)}
+
+
+def _planned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:
+    """Dataset, strategy, backbone and seed of a plan's final cells."""
+    datasets = [Path(name).name for name in plan.get("datasets", ())]
+    strategies, backbones = plan.get("strategies", ()), plan.get("backbones", ())
+    for dataset, strategy in product(datasets, strategies):
+        if strategy in BASELINES:
+            yield dataset, strategy, "none", 0
+            continue
+        for backbone, seed in product(backbones, range(plan.get("seeds", 0))):
+            yield dataset, strategy, backbone, seed
 
 
 def _rank(

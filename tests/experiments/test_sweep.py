@@ -12,11 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import report, store, sweep
+from experiments import manifest, report, store, sweep
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.drawing import look
-from experiments.plan import PRESETS
+from experiments.plan import PRESETS, Layout
 from experiments.statistics import COLUMNS, over_seeds, spread, summary
 from experiments.store import identity
 from experiments.strategies import EVERY_STRATEGY
@@ -278,6 +278,22 @@ def test_failed_cells_are_a_warning_from_python(tmp_path, monkeypatch):
             "smoke", seeds=1, datasets=["irradiance"], strategies=["bound"], out=tmp_path
         )
     assert {row["strategy"] for row in rows} == {"bound"}
+
+
+def test_results_leave_a_checkout_clean_and_other_files_do_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+
+    def is_dirty():
+        return manifest.begin({}, PRESETS["smoke"], Layout({}, {}, (), "final", {}, ()), "here")[
+            "dirty"
+        ]
+
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "results" / "mine").mkdir(parents=True)
+    (tmp_path / "results" / "mine" / "summary.csv").write_text("")
+    assert not is_dirty()
+    (tmp_path / "strategy.py").write_text("")
+    assert is_dirty()
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"plan": {}}', '{"sittings": 1}', "{"])

@@ -249,6 +249,22 @@ def test_a_dataset_that_the_plan_has_not_finished_takes_no_strategy_out_of_the_r
         assert "smooth_clip" in ranking.rank
 
 
+def test_what_is_missing_is_missing_of_a_sittings_plan():
+    """Two sittings, each with strategies and datasets that the other has not."""
+    plan = written.manifest([])["plan"] | {"seeds": 1, "backbones": ["bottleneck"]}
+    sittings = [
+        {"plan": {**plan, "strategies": ["clip", "bound"], "datasets": ["wind"]}},
+        {"plan": {**plan, "strategies": ["clip", "smooth_clip"], "datasets": ["flights"]}},
+    ]
+    records = [
+        written.record("clip", "wind"),
+        written.record("bound", "wind"),
+        written.record("clip", "flights"),
+    ]
+    found = study.read(written.manifest([], sittings=sittings), records)
+    assert found.missing == {"flights": 1}
+
+
 def test_a_strategy_without_every_seed_is_left_out_and_said():
     records = written.sweep(["wind"], seeds=3)
     lost = written.record("smooth_clip", "wind", seed=2)["id"]
