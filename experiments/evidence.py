@@ -372,6 +372,9 @@ def sums(study: Study) -> dict[str, Table]:
                 "Sum outside: share of steps at which the features' sum is outside its bound by "
                 "more than 0.0001; farthest: by how much at most; both in scaled units. Rank: of "
                 "the derivative of a step's outputs to its raw, as a share of full rank.",
+                "Where the sum is fixed, one raw of a step is redundant: dead and blocked, which "
+                "are of entries, count it (the last one of `budget_sequential` always), and the "
+                "rank is short of full by it.",
                 SEEDS_ALONE,
             ),
         )
