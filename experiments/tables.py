@@ -1,11 +1,11 @@
-"""A table, and how it is written: CSV, LaTeX (booktabs) and, by `page`, HTML."""
+"""A table, and how it is written: CSV, LaTeX (booktabs), Markdown and, by `page`, HTML."""
 
 import csv
 import hashlib
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -209,6 +209,12 @@ def escape(text: str) -> str:
 
 def escape_label(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]", "-", name)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Texts as a table of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def write(folder: Path, tables: Sequence[Table]) -> None:

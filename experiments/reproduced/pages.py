@@ -7,8 +7,9 @@ from pathlib import Path
 from scipy import stats
 
 from experiments.reproduced import enforce, hardnet, question
-from experiments.reproduced.tables import Row, markdown
+from experiments.reproduced.tables import Row
 from experiments.strategies import BOTH, TRAINED, bound_sources
+from experiments.tables import markdown
 from experiments.training import Settings
 from experiments.tuning import LEARNING_RATES
 
