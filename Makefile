@@ -15,6 +15,7 @@ full: $(VENV)/.experiments  ## go on with the reference run in results/reference
 	$(RUN) -m experiments.sweep --preset full --out results/reference $(SITTING)
 	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SITTING)
 	$(RUN) -m experiments.archive results/reference
+	$(RUN) -m experiments.headline results/reference
 
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark

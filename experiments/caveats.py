@@ -17,7 +17,7 @@ def caveats(study: Study, notes: Iterable[str]) -> list[str]:
     return [
         *grave(study),
         *(f"Mind: {note}" for note in notes),
-        *_power(study),
+        *power(study),
         *_absent(study),
         *_always(study),
     ]
@@ -45,7 +45,7 @@ def grave(study: Study) -> list[str]:
     return found
 
 
-def _power(study: Study) -> list[str]:
+def power(study: Study) -> list[str]:
     """What the numbers are too few for."""
     found: dict[str, list[str]] = {}
     for backbone, ranking in study.rankings.items():

@@ -200,7 +200,7 @@ def counted(study: Study) -> str:
         if (names := study.datasets(role))
     ]
     seeds = len({r["config"]["seed"] for r in finals(study)})
-    ranked = f" (ranked in {len(groups)} groups)" if groups else ""
+    ranked = f" (ranked in {len(groups)} group{'s' * (len(groups) != 1)})" if groups else ""
     return (
         f"{len(trained)} trained strategies and {len(study.strategies) - len(trained)} untrained "
         f"baselines on {', '.join(roles)}{ranked}, backbones {' and '.join(study.backbones)}, "
