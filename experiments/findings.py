@@ -131,6 +131,7 @@ def recommend(study: Study, evidence: Evidence) -> list[Recommendation]:
         ),
         _take_for_code(case),
         *(_take_for_wrong_bound(case, dataset) for dataset in evidence.wrong_bound),
+        *(_take_for_sum(case, dataset) for dataset in evidence.sums),
     ]
     return [recommendation for recommendation in found if recommendation]
 
@@ -290,6 +291,31 @@ def _take_for_wrong_bound(case: Case, dataset: str) -> Recommendation | None:
     return Recommendation("The bound may be wrong now and then", code(best), reason)
 
 
+def _take_for_sum(case: Case, dataset: str) -> Recommendation | None:
+    """Of those that never break a sum that `unconstrained` breaks, the one with the best r2."""
+    study, table = case.study, case.evidence.sums[dataset]
+
+    def outside(name: str) -> float:
+        return _over_backbones(study, dataset, name, "sum_violation_rate_1e-4")
+
+    trained = [name for name in study.strategies if guarantee(name) != "untrained"]
+    names = [name for name in trained if outside(name) == 0]
+    if not names or not outside("unconstrained") > 0:
+        return None
+    best = max(names, key=lambda name: _over_backbones(study, dataset, name, "r2"))
+
+    def linked(name: str, column: str) -> str:
+        return " and ".join(link(table, name, f"{column}_{of}") for of in study.backbones)
+
+    return Recommendation(
+        "The features' sum must hold as well",
+        code(best),
+        f"The best r2 on {code(dataset)} of those that never break the sum: {linked(best, 'r2')}; "
+        f"`unconstrained` has {linked('unconstrained', 'r2')} and breaks it at "
+        f"{linked('unconstrained', 'sum_violation')} of the steps ({names_of(study.backbones)}).",
+    )
+
+
 def hard(names: Iterable[str]) -> list[str]:
     """Those that promise the dataset's bounds whatever the network's output."""
     return [name for name in names if guarantee(name) == "always"]
@@ -341,5 +367,10 @@ def _reliance(case: Case, name: str, over: Callable[[list[float]], float]) -> fl
 
 def _error(case: Case, dataset: str, name: str) -> float:
     """A strategy's mean mse over backbones; NaN if not known on each."""
-    found = [case.study.mean(dataset, of, name, "mse") for of in case.study.backbones]
+    return _over_backbones(case.study, dataset, name, "mse")
+
+
+def _over_backbones(study: Study, dataset: str, name: str, metric: str) -> float:
+    """A strategy's mean over backbones; NaN if not known on each."""
+    found = [study.mean(dataset, of, name, metric) for of in study.backbones]
     return sum(found) / len(found) if found else math.nan

@@ -201,3 +201,33 @@ def test_what_is_missing_or_failed_is_a_caveat():
 
 def test_penalties_promise_nothing():
     assert {TRAINED[name].guarantee for name in PENALTIES} == {"never"}
+
+
+def test_who_holds_a_sum_is_recommended_where_others_break_it():
+    r2 = {"unconstrained": 0.9, "clip": 0.7, "budget_softmax": 0.8, "budget_rescale": 0.6}
+    outside = {"unconstrained": 0.5, "clip": 0.1}
+
+    def needs(share):
+        records = [
+            written.record(
+                name,
+                "closure_greensboro",
+                backbone,
+                r2=r2[name],
+                sum_violation_max=1.0,
+                **{"sum_violation_rate_1e-4": share * outside.get(name, 0.0)},
+            )
+            for name in r2
+            for backbone in written.BACKBONES
+        ]
+        found = study.read(written.manifest(["closure_greensboro"]), records)
+        return {one.need: one for one in recommend(found, evidence.gather(found))}
+
+    found = needs(1)["The features' sum must hold as well"]
+    assert found.take == "`budget_softmax`"
+    assert plain(found.reason) == (
+        "The best r2 on `closure_greensboro` of those that never break the sum: 0.800 and 0.800; "
+        "`unconstrained` has 0.900 and 0.900 and breaks it at 50.0 % and 50.0 % of the steps "
+        "(bottleneck and conditioned)."
+    )
+    assert "The features' sum must hold as well" not in needs(0)
