@@ -21,8 +21,8 @@ from experiments import (
     figures_training,
     statistics,
     store,
+    study,
 )
-from experiments.catalogue import DATASETS
 from experiments.drawing import (
     STYLE,
     Place,
@@ -64,7 +64,8 @@ def draw_all(folder: Path, records: Sequence[Record]) -> list[Drawing]:
         return []
     target = folder / "figures"
     target.mkdir(exist_ok=True)
-    roles, groups = _about(folder, done)
+    manifest = store.read_manifest(folder)
+    roles, groups = study.described(manifest, records)[0], study.ranked(manifest, records)
     arrays = {record["id"]: _arrays(folder, record["id"]) for record in done}
     drawings: list[Drawing] = []
     taken: set[str] = set()
@@ -95,18 +96,6 @@ def _arrays(folder: Path, identity: str) -> Mapping[str, np.ndarray]:
         return {}
 
 
-def _about(folder: Path, records: Iterable[Record]) -> tuple[dict[str, str], dict[str, str]]:
-    """Role and group of each dataset, by the manifest, else by the table."""
-    described = store.read_manifest(folder).get("datasets", {})
-    roles, groups = {}, {}
-    for name in dict.fromkeys(record["config"]["dataset"]["name"] for record in records):
-        entry = DATASETS.get(name)
-        found = described.get(name, {})
-        roles[name] = found.get("role", entry.role if entry else "study")
-        groups[name] = found.get("group", entry.group if entry else name)
-    return roles, groups
-
-
 def sketches(
     records: Sequence[Record],
     arrays: Arrays,
@@ -119,18 +108,18 @@ def sketches(
       records: of final cells.
       arrays: of the finished ones, by id; `history_*` and `example_*` where there are any.
       roles: of each dataset.
-      groups: of each dataset.
+      groups: of each dataset that is ranked.
     """
     done = [record for record in records if record["status"] == "done"]
     found = places(statistics.over_seeds(statistics.summary(done)))
     histories = figures_training.histories(done, arrays)
-    study = {name: groups[name] for name in groups if roles[name] == "study"}
-    yield from _of_study(records, found, study)
+    ranked = {name: groups[name] for name in groups if roles[name] == "study"}
+    yield from _of_study(records, found, ranked)
     codes = {place: found[place] for place in found if roles[place[0]] == "autoencoder"}
     yield from _there(figures_gradients.collapse(codes))
     yield from figures_gradients.gradient_health(found)
-    over_groups = figures_training.mean_over_groups(histories, study)
-    count = len({study[name] for name, _ in histories if name in study})
+    over_groups = figures_training.mean_over_groups(histories, ranked)
+    count = len({ranked[name] for name, _ in histories if name in ranked})
     groups = f"{count} group{'s' * (count != 1)} of datasets"
     yield from _there(figures_training.gradient_training(over_groups, groups=groups))
     for dataset in dict.fromkeys(name for name, _ in found if roles[name] == "wrong_bound"):
@@ -147,16 +136,16 @@ def _there(sketch: Sketch | None) -> list[Sketch]:
 
 
 def _of_study(
-    records: Sequence[Record], found: Mapping[Place, Spreads], study: Mapping[str, str]
+    records: Sequence[Record], found: Mapping[Place, Spreads], ranked: Mapping[str, str]
 ) -> Iterator[Sketch]:
     backbones = sorted({backbone for _, backbone in found})
-    scores = {backbone: statistics.skills(records, backbone, study) for backbone in backbones}
+    scores = {backbone: statistics.skills(records, backbone, ranked) for backbone in backbones}
     scores = {backbone: those for backbone, those in scores.items() if len(those.strategies)}
     if not scores:
         return
     counted = figures_study.counted(scores)
     middle = figures_study.estimates(scores, statistics.interquartile_mean)
-    rates = {backbone: _rates(found, backbone, study) for backbone in scores}
+    rates = {backbone: _rates(found, backbone, ranked) for backbone in scores}
     yield figures_tradeoff.skill_violation(middle, rates, counted)
     yield figures_study.interquartile_mean(middle, counted)
     comparisons = {
@@ -171,10 +160,10 @@ def _of_study(
     yield figures_study.performance_profile(scores)
 
 
-def _rates(found: Mapping[Place, Spreads], backbone: str, study: Mapping[str, str]) -> Rates:
+def _rates(found: Mapping[Place, Spreads], backbone: str, ranked: Mapping[str, str]) -> Rates:
     """Violation rate of each strategy: the mean over a group's datasets, then over groups."""
     rates: dict[str, dict[str, list[float]]] = {}
-    for dataset, group in study.items():
+    for dataset, group in ranked.items():
         for name, metrics in found.get((dataset, backbone), {}).items():
             rate = metrics["violation_rate"].mean
             rates.setdefault(name, {}).setdefault(group, []).append(rate)

@@ -5,11 +5,9 @@ to take for which need and the ranking. A number is linked to its line of `table
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from experiments import evidence, store, study
@@ -17,7 +15,7 @@ from experiments.caveats import grave, power
 from experiments.choices import UsageError
 from experiments.evidence import Evidence
 from experiments.findings import answer, recommend
-from experiments.page import counted
+from experiments.page import captions, counted
 from experiments.tables import Table, markdown, text_of
 
 README = Path("README.md")
@@ -40,8 +38,7 @@ def _parts(folder: Path, found: study.Study, shown: Evidence) -> Iterator[str]:
     yield f"{counted(found)}."
     yield from (f"**{caveat}**" for caveat in (*grave(found), *power(found)))
     yield "\n".join(f"{place}. {said}" for place, said in enumerate(answer(found, shown), 1))
-    with suppress(OSError, KeyError):
-        words = json.loads((folder / "figures" / "captions.json").read_bytes())[FIGURE]
+    if words := captions(folder).get(FIGURE):
         yield f"![{words['alt']}]({(folder / 'figures' / FIGURE).as_posix()})"
         yield f"*{words['caption']}*"
     needs = [(one.need, one.take, one.reason) for one in recommend(found, shown)]
@@ -93,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     try:
         README.write_text(put(README.read_text(encoding="utf-8"), text(folder)), "utf-8")
-    except (UsageError, OSError) as error:
+    except (UsageError, store.StorageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -70,25 +70,30 @@ class Picture:
 def keep_captions(folder: Path, drawings: Iterable[Drawing]) -> None:
     """Keep what is said of figures beside them, for a page that is made again without drawing
     them."""
-    captions = {}
+    kept = {}
     for drawing in drawings:
         words = ("title", "caption", "alt", "dataset")
-        captions[drawing.path.name] = {word: getattr(drawing, word) for word in words}
-    if captions:
-        (folder / "figures" / "captions.json").write_text(json.dumps(captions, indent=1))
+        kept[drawing.path.name] = {word: getattr(drawing, word) for word in words}
+    if kept:
+        (folder / "figures" / "captions.json").write_text(json.dumps(kept, indent=1))
+
+
+def captions(folder: Path) -> dict[str, dict[str, str]]:
+    """What was kept of figures, by file; nothing where it cannot be read."""
+    with suppress(OSError, ValueError):
+        return json.loads((folder / "figures" / "captions.json").read_bytes())
+    return {}
 
 
 def pictures(folder: Path) -> list[Picture]:
     """The figures of a folder, in the order in which they were drawn; one without words has its
     file's name."""
-    captions: dict[str, dict[str, str]] = {}
-    with suppress(OSError, ValueError):
-        captions = json.loads((folder / "figures" / "captions.json").read_bytes())
+    words_of = captions(folder)
     there = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
     found = []
-    for name in in_order(there, captions):
+    for name in in_order(there, words_of):
         stem = there[name].stem.replace("_", " ")
-        words = captions.get(name) or {"title": stem, "caption": "", "alt": stem}
+        words = words_of.get(name) or {"title": stem, "caption": "", "alt": stem}
         with suppress(OSError, SyntaxError), Image.open(there[name]) as image:
             kept = io.BytesIO()
             image.convert("RGB").save(kept, "WEBP", lossless=True)  # two thirds of the PNG

@@ -123,26 +123,39 @@ def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
     """
     rows = statistics.summary(records)
     spreads = statistics.over_seeds(rows)
-    names = {record["config"]["dataset"]["name"] for record in records}
-    roles, groups = {}, {}
-    for name in names:
-        described, entry = manifest.get("datasets", {}).get(name, {}), DATASETS.get(name)
-        role = described.get("role") or (entry.role if entry else "study")
-        roles[name] = role if role in ROLES else "study"
-        groups[name] = described.get("group") or (entry.group if entry else name)
-    missing = _missing(manifest, records)
-    ranked = {name: groups[name] for name in names if roles[name] == "study"}
-    complete = {name: group for name, group in ranked.items() if name not in missing}
+    roles, groups = described(manifest, records)
+    ranks = ranked(manifest, records)
     backbones = {r["config"]["backbone"] for r in records if r["config"]["phase"] == "final"}
-    rankings, left_out = {}, []
-    if complete:  # else something is ranked of what there is
-        left_out = [f"{name}: incomplete" for name in in_order(ranked.keys() - complete, DATASETS)]
+    unfinished = {name for name in groups if roles[name] == "study"} - ranks.keys()
+    rankings, left_out = {}, [f"{name}: incomplete" for name in in_order(unfinished, DATASETS)]
     for backbone in in_order(backbones - {"none"}, BACKBONES):
-        ranking, reasons = _rank(records, backbone, complete or ranked, spreads)
+        ranking, reasons = _rank(records, backbone, ranks, spreads)
         left_out += [f"{reason} ({backbone})" for reason in reasons]
         if ranking:
             rankings[backbone] = ranking
+    missing = _missing(manifest, records)
     return Study(manifest, records, rows, spreads, roles, rankings, tuple(left_out), missing)
+
+
+def described(
+    manifest: Mapping[str, Any], records: Iterable[Record]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Role and group of each dataset that a record is of: the manifest's, else the catalogue's."""
+    roles, groups = {}, {}
+    for name in dict.fromkeys(record["config"]["dataset"]["name"] for record in records):
+        found, entry = manifest.get("datasets", {}).get(name, {}), DATASETS.get(name)
+        role = found.get("role") or (entry.role if entry else "study")
+        roles[name] = role if role in ROLES else "study"
+        groups[name] = found.get("group") or (entry.group if entry else name)
+    return roles, groups
+
+
+def ranked(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
+    """The group of each study dataset that the plan has finished; of every one if it has none."""
+    roles, groups = described(manifest, records)
+    found = {name: group for name, group in groups.items() if roles[name] == "study"}
+    missing = _missing(manifest, records)
+    return {name: group for name, group in found.items() if name not in missing} or found
 
 
 def _missing(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, int]:

@@ -19,10 +19,12 @@ from experiments import (
     figures_training,
     statistics,
     store,
+    study,
 )
 from experiments.drawing import FAMILIES, STYLE, apart, family_of, listed, look, number, short
 from experiments.figures_tradeoff import pareto
 from experiments.strategies import EVERY_STRATEGY, TRAINED
+from tests.experiments import written
 
 STEPS = 3
 STRATEGIES = ("unconstrained", "clip", "smooth_clip", "relu_offset")
@@ -449,6 +451,23 @@ def test_nothing_breaks_over_missing_infinite_and_failed_numbers():
     axes = sketch.figure.axes[0]
     assert "exp_offset" not in labelled(axes)
     assert labelled(axes)["hinge"].get_xdata()[0] == pytest.approx(axes.get_xlim()[1])
+
+
+def test_figures_rank_the_datasets_that_the_tables_rank(tmp_path, monkeypatch):
+    """A dataset under way is in neither."""
+    datasets, given = ["wind", "flights"], []
+    records = [
+        one
+        for one in written.sweep(datasets)
+        if one["config"]["dataset"]["name"] == "wind"
+        or one["config"]["strategy"]["name"] != "smooth_clip"
+    ]
+    folder = written.save(tmp_path / "half", records, written.manifest(datasets))
+    monkeypatch.setattr(figures, "sketches", lambda *found: given.append(found[3]) or [])
+    figures.draw_all(folder, records)
+    found = study.read(store.read_manifest(folder), records)
+    assert given == [{"wind": "wind"}]
+    assert {ranking.scores.groups for ranking in found.rankings.values()} == {("wind",)}
 
 
 def test_names_are_literal_in_figures_and_whole_in_files(tmp_path):
