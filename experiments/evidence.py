@@ -18,7 +18,7 @@ from experiments.protocol import (
 )
 from experiments.statistics import PLANNED, REFERENCE, Estimate, Spread
 from experiments.store import Record
-from experiments.study import Ranking, Study, finals, guarantee
+from experiments.study import Ranking, Study, finals, holds
 from experiments.tables import Column, Entry, Table, slug, text_of
 
 SEEDS_ALONE = (
@@ -102,7 +102,7 @@ def headline(study: Study) -> Table:
     failed = _failures(study)
 
     def row(name: str) -> tuple[Entry, ...]:
-        cells: list[Entry] = [name, guarantee(name)]
+        cells: list[Entry] = [name, holds(name)]
         cells += [ranking.skill.get(name) for ranking in rankings.values()]
         cells += [_beaten(ranking, name) for ranking in rankings.values()]
         cells += [ranking.rank.get(name) for ranking in rankings.values()]
@@ -187,7 +187,7 @@ def against_clip(study: Study) -> Table:
         tuple(
             (
                 name,
-                guarantee(name),
+                holds(name),
                 *(
                     ranking.difference(name, "clip") if name in ranking.skill else None
                     for ranking in rankings.values()
@@ -263,7 +263,7 @@ def _metrics_rows(study: Study, dataset: str, backbone: str) -> Iterable[tuple[E
         if any(found):
             seeds = max(spread.count for spread in found if spread)
             values = [_estimate(s, column.key) for s, column in zip(found, METRICS, strict=True)]
-            yield (name, guarantee(name), *values, seeds)
+            yield (name, holds(name), *values, seeds)
 
 
 def constant_bounds(records: Iterable[Record]) -> dict[tuple[str, str], str]:
@@ -293,7 +293,7 @@ def collapse(study: Study) -> dict[str, Table]:
             tuple(
                 (
                     name,
-                    guarantee(name),
+                    holds(name),
                     *_on_backbones(study, dataset, name, "r2"),
                     *_on_backbones(study, dataset, name, "code_reliance"),
                 )
@@ -326,7 +326,7 @@ def wrong_bound(study: Study) -> dict[str, Table]:
             tuple(
                 (
                     name,
-                    guarantee(name),
+                    holds(name),
                     *_on_backbones(study, dataset, name, "mse"),
                     *(_ratio(study, dataset, backbone, name) for backbone in study.backbones),
                     *_on_backbones(study, dataset, name, "violation_rate"),

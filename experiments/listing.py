@@ -9,6 +9,7 @@ from experiments.catalogue import DATASETS
 from experiments.datasets import load
 from experiments.plan import PRESETS
 from experiments.strategies import COUPLED, TRAINED
+from experiments.study import holds
 
 
 def list_choices() -> list[Table]:
@@ -26,9 +27,8 @@ def list_choices() -> list[Table]:
         "source",
     )
     for row in (TRAINED | COUPLED).values():
-        holds = row.guarantee + " (one side)" * row.one_side
         values = "; ".join(f"{name}: {_listed(grid)}" for name, grid in row.grid.items())
-        strategies.add_row(row.name, row.summary, holds, values, row.source)
+        strategies.add_row(row.name, row.summary, holds(row.name), values, row.source)
     for name, (_, text) in BASELINES.items():
         strategies.add_row(name, f"baseline, untrained: {text}", "", "", "")
     datasets = Table("dataset", "role", "what it is", "windows", "bounds", "unit")

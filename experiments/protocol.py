@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
 from experiments.strategies import TRAINED
-from experiments.study import Study, finals, guarantee
+from experiments.study import Study, finals, holds
 from experiments.tables import Column, Entry, Table
 from experiments.tuning import LEARNING_RATES, Place, place_of, tuned_of
 
@@ -123,16 +123,15 @@ def strategies(study: Study) -> Table:
 
     def row(name: str) -> tuple[Entry, ...]:
         if name in BASELINES:
-            return name, BASELINES[name][1], guarantee(name), "", ""
+            return name, BASELINES[name][1], holds(name), "", ""
         if name not in TRAINED:
-            return name, "a function of the user's own", guarantee(name), "", ""
+            return name, "a function of the user's own", holds(name), "", ""
         found = TRAINED[name]
         grid = "; ".join(
             f"{key} {', '.join(f'{value:g}' for value in values)}"
             for key, values in found.grid.items()
         )
-        side = " (one side)" if found.one_side else ""
-        return name, found.summary, found.guarantee + side, grid, found.source
+        return name, found.summary, holds(name), grid, found.source
 
     return Table(
         "strategies",

@@ -110,6 +110,13 @@ def guarantee(strategy: str) -> str:
     return rows[strategy].guarantee if strategy in rows else "not stated"
 
 
+def holds(strategy: str) -> str:
+    """The same for a reader, who must know when it is of one side alone."""
+    said, row = guarantee(strategy), (TRAINED | COUPLED).get(strategy)
+    partly = row is not None and said != "never" and (row.one_side or len(row.sides) == 1)
+    return said + " (one side)" * partly
+
+
 def finals(study: Study) -> list[Record]:
     """Records of the final phase, failed ones too."""
     return [record for record in study.records if record["config"]["phase"] == "final"]

@@ -128,6 +128,8 @@ def test_the_headline_is_by_skill_and_shows_what_loses_to_a_baseline(whole):
     assert float(found["clip"]["dead_bottleneck"]) == pytest.approx(0.3)
     assert float(found["climatology_clipped"]["skill_bottleneck"]) == 0
     assert {name for name, row in found.items() if row["guarantee"] == "untrained"} == {*BASELINES}
+    assert found["clip"]["guarantee"] == "always"
+    assert found["relu_offset"]["guarantee"] == "always (one side)"
 
 
 def test_skill_is_that_of_the_study_datasets_alone(whole):
