@@ -17,6 +17,10 @@ ROLES = {
     "wrong_bound": "the bound fails for some targets, which shows what relying on it costs",
     "coupled": "the targets' sum is known, which shows what holding a sum costs or gives",
 }
+SAME_SOURCE = {  # groups that share more than their kind
+    "three New York airports in one year": ("dew_point", "flights", "wind")
+}
+SYNTHETIC = ("spectrum",)  # groups that are drawn
 SPLIT_SEED = 0
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
 Arrays = dict[str, np.ndarray]

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 
 from experiments.baselines import BASELINES
-from experiments.catalogue import DATASETS
+from experiments.catalogue import DATASETS, SAME_SOURCE, SYNTHETIC
 from experiments.evidence import is_powered
-from experiments.findings import FEWEST_SEEDS, PENALTIES, hard, listed
+from experiments.findings import FEWEST_SEEDS, PENALTIES, SIGNIFICANT, hard, listed
 from experiments.statistics import FLOOR, PLANNED, REFERENCE
-from experiments.strategies import TRAINED
+from experiments.strategies import COUPLED, TRAINED
 from experiments.study import Study, finals
 from experiments.training import BACKBONES
+from experiments.tuning import LEARNING_RATES, place_of, tuned_of
 
 
 def caveats(study: Study, notes: Iterable[str]) -> list[str]:
@@ -58,9 +59,11 @@ def power(study: Study) -> list[str]:
                 "significant, and no conclusion is drawn from them"
             )
         elif planned:
+            alone = 2.0 ** (2 - groups) * len(planned) > SIGNIFICANT  # one that dissents, the least
+            agree = "every group agrees" if alone else "nearly every group agrees"
             said.append(
-                f"Over {there}, a comparison is significant only if nearly every group agrees: "
-                "that one is not significant does not show that nothing is there"
+                f"Over {there}, the first comparison is significant only if {agree}: that one is "
+                "not significant does not show that nothing is there"
             )
         if ranking.seeds < FEWEST_SEEDS:
             said.append(
@@ -75,6 +78,10 @@ def power(study: Study) -> list[str]:
 def _absent(study: Study) -> list[str]:
     """What is not ranked, failed, or was not planned."""
     found = [f"Not ranked: {reason}." for reason in study.left_out]
+    if coupled := [name for name in study.strategies if name in COUPLED]:
+        found.append(
+            f"Not ranked, for they are for a known sum of the features: {listed(coupled, 30)}."
+        )
     failed = sum(record["status"] == "failed" for record in finals(study))
     if failed:
         cells = "One final cell" if failed == 1 else f"{failed} final cells"
@@ -116,6 +123,8 @@ def _always(study: Study) -> list[str]:
         )
     return [
         *found,
+        *_tuned(study),
+        *_alike(study),
         "Every interval is over seeds alone: it leaves out the sampling of the data, of which "
         "there is one split, and which datasets were chosen.",
         "The most accurate of many strategies is flattered by having been picked. The comparisons "
@@ -125,3 +134,39 @@ def _always(study: Study) -> list[str]:
         "All strategies had the same number of updates of one small recurrent network. Other "
         "architectures, budgets and data may order them otherwise.",
     ]
+
+
+def _tuned(study: Study) -> list[str]:
+    """How far the tuning went."""
+    tuning = [r["config"] for r in study.records if r["config"]["phase"] == "tune"]
+    seeds = len({config["seed"] for config in tuning})
+    places = set(map(place_of, tuning))
+    chosen = {
+        place_of(config): tuned_of(config)["learning_rate"]
+        for config in (record["config"] for record in finals(study))
+        if config["backbone"] != "none" and place_of(config) in places
+    }
+    if not chosen:
+        return []
+    ends = [min(LEARNING_RATES), max(LEARNING_RATES)]
+    edge = sum(rate in ends for rate in chosen.values())
+    return [
+        f"Tuning moved one value at a time from the default, with {seeds} "
+        f"seed{'s' * (seeds != 1)}: a better pair of values, or a choice by luck, is not found "
+        f"out. {edge} of {len(chosen)} choices are the least or the largest learning rate tried."
+    ]
+
+
+def _alike(study: Study) -> list[str]:
+    """Groups that are not what a test over groups takes them for."""
+    groups = sorted({name for r in study.rankings.values() for name in r.scores.groups})
+    found = []
+    for source, alike in SAME_SOURCE.items():
+        if len(there := [name for name in groups if name in alike]) > 1:
+            found.append(
+                f"The groups {listed(there)} are of {source}: they are less independent than the "
+                "tests take groups to be."
+            )
+    if made := [name for name in groups if name in SYNTHETIC]:
+        found.append(f"Of the {len(groups)} groups, {listed(made)} is made, not measured.")
+    return found

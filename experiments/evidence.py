@@ -16,8 +16,9 @@ from experiments.protocol import (
     sittings,
     strategies,
 )
-from experiments.statistics import PLANNED, REFERENCE, Estimate, Spread
+from experiments.statistics import FLOOR, PLANNED, REFERENCE, Estimate, Spread
 from experiments.store import Record
+from experiments.strategies import COUPLED
 from experiments.study import Ranking, Study, finals, holds
 from experiments.tables import Column, Entry, Table, slug, text_of
 
@@ -32,6 +33,7 @@ METRICS = (
     Column("mse", "mse"),
     Column("r2", "r2"),
     Column("violation_rate", "violation", percent=True),
+    Column("violation_mean", "mean excess"),
     Column("gradient_dead_fraction", "dead", percent=True),
     Column("blocked_fraction", "blocked", percent=True),
     Column("gradient_vanishing_fraction", "vanishing", percent=True),
@@ -104,15 +106,15 @@ def headline(study: Study) -> Table:
     def row(name: str) -> tuple[Entry, ...]:
         cells: list[Entry] = [name, holds(name)]
         cells += [ranking.skill.get(name) for ranking in rankings.values()]
+        cells += [ranking.failing.get(name) for ranking in rankings.values()]
         cells += [_beaten(ranking, name) for ranking in rankings.values()]
         cells += [ranking.rank.get(name) for ranking in rankings.values()]
-        for metric in ("violation_rate", "gradient_dead_fraction", "blocked_fraction"):
+        for metric in ("violation_rate", "blocked_fraction"):
             cells += [r.shares.get(name, {}).get(metric) for r in rankings.values()]
         return (*cells, failed.get(name, 0)) if failed else tuple(cells)
 
     def order(name: str) -> float:
-        found = [r.skill[name].value if name in r.skill else -2.0 for r in rankings.values()]
-        return -sum(found)
+        return -sum(r.skill[name].value if name in r.skill else -2.0 for r in rankings.values())
 
     groups: dict[tuple[str, ...], list[str]] = {}
     for of, ranking in rankings.items():
@@ -123,7 +125,7 @@ def headline(study: Study) -> Table:
     ]
     p_value = Column("", "")
     notes += [
-        f"Friedman's test that the {len(r.rank)} rows of {of} do not differ, over "
+        f"Friedman's test that the trained strategies of {of} do not differ, over "
         f"{len(r.scores.groups)} groups: p {text_of(r.friedman, p_value)}."
         for of, r in rankings.items()
         if not math.isnan(r.friedman) and is_powered(r)
@@ -135,21 +137,27 @@ def headline(study: Study) -> Table:
             STRATEGY,
             GUARANTEE,
             *_by_backbone("skill", "skill", rankings),
+            *_by_backbone("failing", "runs without skill", rankings, percent=True),
             *_by_backbone("baselines_above", "baselines above", rankings),
             *_by_backbone("rank", "rank", rankings, digits=2),
             *_by_backbone("violation_rate", "violation", rankings, percent=True),
-            *_by_backbone("dead", "dead", rankings, percent=True),
             *_by_backbone("blocked", "blocked", rankings, percent=True),
             *([Column("failed", "failed cells")] if failed else []),
         ),
-        tuple(row(name) for name in sorted(study.strategies, key=order) if rankings),
+        tuple(row(name) for name in sorted(_ranked(study), key=order)),
         notes=(
-            f"Skill: interquartile mean over runs of 1 − mse / mse of `{REFERENCE}`. {BOOTSTRAP}",
-            "Rank: by mean skill within each group (1 is best), averaged. Violation, dead and "
-            "blocked: share of outputs, mean over groups.",
+            f"Skill: mean over runs of 1 − mse / mse of `{REFERENCE}`, each at least {FLOOR:g}; a "
+            f"run without skill has 0 or less. {BOOTSTRAP}",
+            "Rank: by mean skill within each group (1 is best), averaged. Violation and blocked: "
+            "share of outputs, mean over groups.",
             *notes,
         ),
     )
+
+
+def _ranked(study: Study) -> list[str]:
+    """Those that the ranking is of, if there is one."""
+    return [name for name in study.strategies if name not in COUPLED and study.rankings]
 
 
 def loses_to(ranking: Ranking, strategy: str) -> list[str]:
@@ -183,24 +191,28 @@ def against_clip(study: Study) -> Table:
             GUARANTEE,
             *_by_backbone("gain", "difference of skill", rankings, signed=True),
             *_by_backbone("improvement", "probability of improvement", rankings),
+            *_by_backbone("middle", "interquartile mean skill", rankings),
         ),
         tuple(
             (
                 name,
                 holds(name),
                 *(
-                    ranking.difference(name, "clip") if name in ranking.skill else None
+                    ranking.difference(name, "clip")
+                    if name in ranking.skill and name != "clip"
+                    else None
                     for ranking in rankings.values()
                 ),
                 *(ranking.improvement.get(name) for ranking in rankings.values()),
+                *(ranking.middle.get(name) for ranking in rankings.values()),
             )
-            for name in study.strategies
-            if name != "clip" and rankings
+            for name in _ranked(study)
         ),
         notes=(
-            f"Difference of interquartile mean skills. {BOOTSTRAP}",
+            f"Difference of mean skills. {BOOTSTRAP}",
             "Probability of improvement: that a run scores higher than one of `clip` on the same "
-            "group; a tie counts half.",
+            "group; a tie counts half. Interquartile mean: of the middle half of all runs, which "
+            "leaves out those that fail, and those that shine.",
         ),
     )
 
@@ -212,7 +224,7 @@ def comparisons(study: Study) -> Table:
         for backbone, ranking in study.rankings.items():
             if name in ranking.comparisons:
                 found = ranking.comparisons[name]
-                gain = Estimate(found.difference, *found.interval)
+                gain = ranking.difference(name, "clip")
                 p_value: Entry = "underpowered" if found.underpowered else found.p_value
                 rows.append((name, backbone, question, gain, p_value, len(ranking.scores.groups)))
     return Table(
@@ -230,8 +242,8 @@ def comparisons(study: Study) -> Table:
         keys=2,
         notes=(
             "p: Wilcoxon's signed-rank test over groups, adjusted by Holm for the comparisons on "
-            "a backbone. Underpowered: with so few groups no outcome could reach 0.05, and no "
-            "conclusion is drawn.",
+            "a backbone, not for there being two. Underpowered: with so few groups no outcome "
+            "could reach 0.05, and no conclusion is drawn.",
             BOOTSTRAP,
         ),
     )
@@ -356,7 +368,7 @@ def sums(study: Study) -> dict[str, Table]:
                     "sum_violation", "sum outside by 0.0001", study.backbones, percent=True
                 ),
                 *_by_backbone("sum_farthest", "farthest", study.backbones),
-                *_by_backbone("rank", "rank", study.backbones),
+                *_by_backbone("jacobian_rank", "Jacobian rank", study.backbones),
             ),
             tuple(
                 (
@@ -370,8 +382,9 @@ def sums(study: Study) -> dict[str, Table]:
             ),
             notes=(
                 "Sum outside: share of steps at which the features' sum is outside its bound by "
-                "more than 0.0001; farthest: by how much at most; both in scaled units. Rank: of "
-                "the derivative of a step's outputs to its raw, as a share of full rank.",
+                "more than 0.0001; farthest: by how much at most; both in scaled units. "
+                "Jacobian rank: of the derivative of a step's outputs to its raw, as a share of "
+                "full rank.",
                 "Where the sum is fixed, one raw of a step is redundant: dead and blocked, which "
                 "are of entries, count it (the last one of `budget_sequential` always), and the "
                 "rank is short of full by it.",

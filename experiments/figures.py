@@ -139,21 +139,19 @@ def _of_study(
     records: Sequence[Record], found: Mapping[Place, Spreads], ranked: Mapping[str, str]
 ) -> Iterator[Sketch]:
     backbones = sorted({backbone for _, backbone in found})
-    scores = {backbone: statistics.skills(records, backbone, ranked) for backbone in backbones}
+    scores = {backbone: study.skills(records, backbone, ranked) for backbone in backbones}
     scores = {backbone: those for backbone, those in scores.items() if len(those.strategies)}
     if not scores:
         return
     counted = figures_study.counted(scores)
-    middle = figures_study.estimates(scores, statistics.interquartile_mean)
+    skills, middle = (
+        figures_study.estimates(scores, statistic)
+        for statistic in (statistics.mean, statistics.interquartile_mean)
+    )
     rates = {backbone: _rates(found, backbone, ranked) for backbone in scores}
-    yield figures_tradeoff.skill_violation(middle, rates, counted)
+    yield figures_tradeoff.skill_violation(skills, rates, counted)
     yield figures_study.interquartile_mean(middle, counted)
-    comparisons = {
-        backbone: statistics.planned_comparisons(those, figures_study.seeded())
-        for backbone, those in scores.items()
-        if "clip" in those.strategies
-    }
-    yield from _there(figures_study.planned(comparisons, counted))
+    yield from _there(figures_study.planned(scores, counted))
     yield from _there(figures_study.backbones(scores))
     yield figures_study.ranks(scores, counted)
     yield from _there(figures_study.improvement(scores))

@@ -1,6 +1,6 @@
 """What holds across the study's datasets: skills, ranks, profiles, comparisons; with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,13 +81,7 @@ def interquartile_mean(found: Estimates, groups: str) -> Sketch:
 
 
 def ranks(scores: Mapping[str, Scores], groups: str) -> Sketch:
-    """Average rank by strategy, with Friedman's test."""
-    tests = [
-        f"{backbone} p = {number(statistics.friedman(those.values))}"
-        for backbone, those in scores.items()
-        if len(those.strategies) > 2 and len(those.groups) > 1
-    ]
-    test = f" Friedman's test that all are alike: {', '.join(tests)}." if tests else ""
+    """Average rank by strategy."""
     return _rows(
         estimates(scores, statistics.average_rank),
         name="ranks",
@@ -95,7 +89,7 @@ def ranks(scores: Mapping[str, Scores], groups: str) -> Sketch:
         label="Average rank over groups of datasets (1: best)",
         caption=(
             f"Rank by mean skill within a group of datasets, averaged over {groups}; left is "
-            f"better. {OVER_SEEDS}{test}"
+            f"better. {OVER_SEEDS}"
         ),
         less_is_better=True,
     )
@@ -206,11 +200,7 @@ def backbones(scores: Mapping[str, Scores]) -> Sketch | None:
     if len(scores) < 2 or any("clip" not in those.strategies for those in scores.values()):
         return None
     scores = dict(list(scores.items())[:2])
-    skill = estimates(scores, _mean)
-    gain = {
-        backbone: estimates({backbone: those}, _against_clip(those))[backbone]
-        for backbone, those in scores.items()
-    }
+    skill, gain = estimates(scores, statistics.mean), _gains(scores)
     one, other = scores
     names = [name for name in scores[one].strategies if name in skill[other]]
     names.sort(key=lambda name: -(skill[one][name][0] + skill[other][name][0]))
@@ -254,13 +244,17 @@ def backbones(scores: Mapping[str, Scores]) -> Sketch | None:
     )
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=(-2, -1))
-
-
 def _against_clip(scores: Scores) -> Callable[[np.ndarray], np.ndarray]:
     clip = scores.strategies.index("clip")
-    return lambda values: _mean(values) - _mean(values)[..., [clip]]
+    return lambda values: statistics.mean(values) - statistics.mean(values)[..., [clip]]
+
+
+def _gains(scores: Mapping[str, Scores]) -> dict[str, dict[str, Estimate]]:
+    """Mean skill less that of `clip`, by backbone."""
+    return {
+        backbone: estimates({backbone: those}, _against_clip(those))[backbone]
+        for backbone, those in scores.items()
+    }
 
 
 def _backbone_handles(scores: Mapping[str, Scores]) -> list[Line2D]:
@@ -275,8 +269,7 @@ def performance_profile(scores: Mapping[str, Scores]) -> Sketch:
     thresholds = np.linspace(-1.0, 1.0, 401)[:-1]
     best = {}
     for backbone, those in scores.items():
-        middle = statistics.interquartile_mean(those.values)
-        best[backbone] = those.strategies[int(middle.argmax())]
+        best[backbone] = those.strategies[int(statistics.mean(those.values).argmax())]
     every = {name for those in scores.values() for name in those.strategies}
     colored = highlighted(every, best.values())
     figure, grid = panels(
@@ -339,8 +332,11 @@ def performance_profile(scores: Mapping[str, Scores]) -> Sketch:
     )
 
 
-def planned(comparisons: Mapping[str, Sequence[Comparison]], groups: str) -> Sketch | None:
+def planned(scores: Mapping[str, Scores], groups: str) -> Sketch | None:
     """The comparisons with `clip` that were fixed in advance, with the question of each."""
+    scores = {of: those for of, those in scores.items() if "clip" in those.strategies}
+    comparisons = {of: statistics.planned_comparisons(those) for of, those in scores.items()}
+    gains = _gains(scores)
     names = [
         name
         for name in PLANNED
@@ -363,8 +359,8 @@ def planned(comparisons: Mapping[str, Sequence[Comparison]], groups: str) -> Ske
         axes.text(edge, 1.02, backbone, transform=axes.transAxes, fontsize=8, va="bottom")
         for found in those:
             row = names.index(found.strategy)
-            estimate = (found.difference, *found.interval)
-            _dots(axes, {row + 0.12 + shift: (found.strategy, estimate)}, filled=column == 0)
+            gain = gains[backbone][found.strategy]
+            _dots(axes, {row + 0.12 + shift: (found.strategy, gain)}, filled=column == 0)
             axes.text(
                 edge,
                 row + 0.12,
@@ -373,10 +369,7 @@ def planned(comparisons: Mapping[str, Sequence[Comparison]], groups: str) -> Ske
                 fontsize=8,
                 va="center",
             )
-            parts.append(
-                f"{short(found.strategy)} on {backbone}: {number(found.difference)} "
-                f"({number(found.interval[0])} to {number(found.interval[1])}), {verdict(found)}."
-            )
+            parts.append(f"{_told(found.strategy, gain)} on {backbone}, {verdict(found)}.")
     axes.axvline(0, color="#888888", linewidth=0.8, zorder=0.6)
     row_labels(axes, names)
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -99,7 +99,7 @@ def skill_violation(
     """Skill across groups against mean violation rate.
 
     Args:
-      skills: by backbone and strategy, the interquartile mean with its interval.
+      skills: by backbone and strategy, the mean with its interval.
       rates: by backbone and strategy, averaged as the skills are.
       counted: how many groups there are, in words.
     """
@@ -119,13 +119,13 @@ def skill_violation(
         axes.axvline(0, color="#888888", linewidth=0.8, zorder=0.6)
 
     figure, fronts = _draw(marks, scale, less_is_better=False)
-    foot(figure, "Skill: interquartile mean (1: perfect; 0: clipped climatology)")
+    foot(figure, "Mean skill (1: perfect; 0: clipped climatology)")
     return Sketch(
         name="skill_violation",
         figure=figure,
         title="Skill against violation, across the study",
         caption=(
-            f"Interquartile mean of the skill over {counted} (right is better; left of the line at "
+            f"Mean skill over {counted} (right is better; left of the line at "
             "0 a strategy loses to the clipped mean of the training data) against the mean share "
             "of outputs outside the bounds; bars: 95 % bootstrap over seeds. Those that never "
             "violate stand below, best first; ringed, and joined by the dark line, is the Pareto "

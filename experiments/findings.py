@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from experiments.evidence import Evidence, is_powered, loses_to
 from experiments.statistics import PLANNED
+from experiments.strategies import COUPLED
 from experiments.study import Study, guarantee
 from experiments.tables import DASH, Table
 
 PENALTIES = ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian")
 IGNORED = 0.1  # code reliance below which the code is said to be ignored
-LEARNING = 0.01  # share of dead outputs below which all are said to keep learning
+LEARNING = 0.01  # share of blocked outputs below which all are said to keep learning
 SIGNIFICANT = 0.05
 FEWEST_SEEDS = 5  # with which two strategies are told apart by an interval
 
@@ -114,13 +115,13 @@ def recommend(study: Study, evidence: Evidence) -> list[Recommendation]:
     """What to take for which need, as far as numbers carry it."""
     case = Case(study, evidence)
     unbroken = case.unbroken
-    learning = [n for n in unbroken if case.most(n, "gradient_dead_fraction") < LEARNING]
+    learning = [n for n in unbroken if case.most(n, "blocked_fraction") < LEARNING]
     soft = [name for name in case.ranked if name in PENALTIES]
     useful = [n for n in soft if all(r.skill[n].value > 0 for r in study.rankings.values())]
     fewest = sorted(useful, key=lambda name: case.most(name, "violation_rate"))[:1]
     found = [
         _take(case, "The bound must never break", unbroken, "violation_rate"),
-        _take(case, "… and every output must keep learning", learning, "dead"),
+        _take(case, "… and every output must keep learning", learning, "blocked"),
         _take(case, "Accuracy first, bound or no bound", case.ranked, "violation_rate"),
         _take(case, "A penalty alone, with the fewest violations", fewest, "violation_rate"),
         _take(
@@ -169,19 +170,24 @@ def _most_accurate(case: Case) -> str | None:
 
 
 def _cost_of_holding(case: Case) -> str | None:
-    free = [name for name in ("unconstrained", "squared_hinge") if name in _planned(case)]
-    if not free:
+    kinds = {
+        "unconstrained": "",
+        "clip_at_evaluation": ", the same network clipped after training,",
+        "squared_hinge": "",
+    }
+    shown = [name for name in kinds if name in _planned(case)]
+    if "unconstrained" not in shown:
         return None
     scores = [
-        f"{code(name)} scores {case.compared(name)} and leaves "
+        f"{code(name)}{kinds[name]} scores {case.compared(name)} and leaves "
         f"{case.standing(name, 'violation_rate')} of its outputs outside"
-        for name in free
+        for name in shown
     ]
     verdict = case.verdict(
-        free[0],
-        better="Holding the bound by `clip` costs accuracy",
-        worse="Holding the bound by `clip` gains accuracy",
-        same="Holding the bound by `clip` makes no significant difference to accuracy",
+        "unconstrained",
+        better="Training through `clip` costs accuracy",
+        worse="Training through `clip` gains accuracy",
+        same="Training through `clip` makes no significant difference to accuracy",
     )
     start = f"{verdict}: against its skill" if verdict else "Against the skill of `clip`"
     return f"{start}, {'; '.join(scores)} ({case.where})."
@@ -199,8 +205,9 @@ def _dead_gradients(case: Case) -> str | None:
     )
     return (
         f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "
-        f"outputs, which are wrong and get no gradient, and {code(name)}, the same outputs with a "
-        f"gradient everywhere, scores {case.compared(name)} against its skill ({case.where})."
+        f"outputs, which are wrong and would get no gradient, and {code(name)}, the same function "
+        f"with a gradient everywhere, scores {case.compared(name)} against its skill "
+        f"({case.where})."
     )
 
 
@@ -235,8 +242,13 @@ def _wrong_bound(case: Case) -> str | None:
             continue
         share = link(case.evidence.datasets, dataset, "infeasible")
         where = f"{code(dataset)}, {share} of the targets" if share != DASH else code(dataset)
-        cost = " and ".join(link(table, "clip", f"ratio_{of}") for of in case.study.backbones)
-        told.append(f"({where}), `clip` has {cost} times the error of `unconstrained`")
+        costs = [
+            f"{code(name)} has "
+            + " and ".join(link(table, name, f"ratio_{of}") for of in case.study.backbones)
+            for name in ("clip_at_evaluation", "clip")
+            if name in names
+        ]
+        told.append(f"({where}), {', and '.join(costs)} times the error of `unconstrained`")
     return (
         f"Where the bound is wrong {'; '.join(told)} ({names_of(case.study.backbones)})."
         if told
@@ -250,10 +262,16 @@ def _take(case: Case, need: str, names: Sequence[str], share: str) -> Recommenda
         return None
     best = max(names, key=case.skill)
     level = [name for name in names if name != best and case.level(name, best)]
+    better = [
+        f"; on {of} {code(lead)} has {link(case.evidence.headline, lead, f'skill_{of}')}"
+        for of, ranking in case.study.rankings.items()
+        if (lead := max(names, key=lambda name, skill=ranking.skill: skill[name].value)) != best
+        and ranking.difference(lead, best).low > 0
+    ]
     also = f"; no interval tells {listed(level)} from it" if level else ""
     kind = share.removesuffix("_rate")
     numbers = f"Skill {case.standing(best, 'skill')}; {kind} {case.standing(best, share)}"
-    reason = f"{numbers} ({case.where}){also}."
+    reason = f"{numbers} ({case.where}){''.join(better)}{also}."
     return Recommendation(need, code(best), reason)
 
 
@@ -261,18 +279,28 @@ def _take_for_code(case: Case) -> Recommendation | None:
     names = [name for name in hard(case.study.strategies) if _reliance(case, name, min) is not None]
     if not names:
         return None
-    best = max(names, key=lambda name: _reliance(case, name, min))
-    column = f"code_reliance_{_code_alone(case)}"
+    place = _code_alone(case)
+
+    def carried(name: str) -> float:
+        """The part of r2 that hangs on the code, where it is least."""
+        found = [
+            min(case.study.mean(of, place, name, metric) for metric in ("r2", "code_reliance"))
+            for of in case.evidence.collapse
+        ]
+        return min(found)
+
+    best = max(names, key=carried)
     numbers = " and ".join(
-        f"{link(table, best, column)} on {code(dataset)}"
+        f"{link(table, best, f'code_reliance_{place}')} of an r2 of "
+        f"{link(table, best, f'r2_{place}')} on {code(dataset)}"
         for dataset, table in case.evidence.collapse.items()
     )
-    useful = _reliance(case, best, min) >= IGNORED
+    useful = carried(best) >= IGNORED
     return Recommendation(
         "The target may be the bound, and the code must carry it",
         code(best) if useful else "none that has a guarantee",
         f"Highest code reliance of those with a guarantee: {'' if useful else code(best) + ', '}"
-        f"{numbers} ({_code_alone(case)}).",
+        f"{numbers} ({place}).",
     )
 
 
@@ -292,14 +320,14 @@ def _take_for_wrong_bound(case: Case, dataset: str) -> Recommendation | None:
 
 
 def _take_for_sum(case: Case, dataset: str) -> Recommendation | None:
-    """Of those that never break a sum that `unconstrained` breaks, the one with the best r2."""
+    """Of those that promise a sum that `unconstrained` breaks, the one with the best r2."""
     study, table = case.study, case.evidence.sums[dataset]
+    fixed = "sum_lower" in study.manifest.get("datasets", {}).get(dataset, {}).get("bounds", ())
 
     def outside(name: str) -> float:
         return _over_backbones(study, dataset, name, "sum_violation_rate_1e-4")
 
-    trained = [name for name in study.strategies if guarantee(name) != "untrained"]
-    names = [name for name in trained if outside(name) == 0]
+    names = [n for n in hard(study.strategies) if n in COUPLED and outside(n) == 0]
     if not names or not outside("unconstrained") > 0:
         return None
     best = max(names, key=lambda name: _over_backbones(study, dataset, name, "r2"))
@@ -308,9 +336,9 @@ def _take_for_sum(case: Case, dataset: str) -> Recommendation | None:
         return " and ".join(link(table, name, f"{column}_{of}") for of in study.backbones)
 
     return Recommendation(
-        "The features' sum must hold as well",
+        f"The features' sum must {'equal' if fixed else 'not exceed'} a total as well",
         code(best),
-        f"The best r2 on {code(dataset)} of those that never break the sum: {linked(best, 'r2')}; "
+        f"The best r2 on {code(dataset)} of those that promise it: {linked(best, 'r2')}; "
         f"`unconstrained` has {linked('unconstrained', 'r2')} and breaks it at "
         f"{linked('unconstrained', 'sum_violation')} of the steps ({names_of(study.backbones)}).",
     )

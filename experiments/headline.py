@@ -21,7 +21,8 @@ from experiments.tables import Table, markdown, text_of
 README = Path("README.md")
 MARKS = "<!-- headline -->", "<!-- end of the headline -->"
 FIGURE = "skill_violation.png"
-SHOWN = ("strategy", "guarantee", "skill", "violation_rate", "blocked")  # columns of the ranking
+# Columns of the ranking.
+SHOWN = ("strategy", "guarantee", "skill", "failing", "violation_rate", "blocked")
 LINK = re.compile(r"\]\(#([^)\s]*)\)")
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from experiments.baselines import BASELINES
-from experiments.caveats import caveats, grave
+from experiments.caveats import caveats, grave, power
 from experiments.choices import in_order
 from experiments.evidence import Evidence
 from experiments.findings import answer, recommend
@@ -148,7 +148,7 @@ def render(
         sections=[(key, title) for key, title in SECTIONS.items() if there.get(key, True)],
         style=_part("page.css"),
         script=_part("page.js"),
-        grave=grave(study),
+        grave=[*grave(study), *power(study)],
         answer=sentences,
         recommendations=needs,
         evidence=evidence,
@@ -156,6 +156,7 @@ def render(
         caveats=caveats(study, notes),
         commands=_commands(manifest),
         revision=manifest.get("revision"),
+        sources={record.get("sources") for record in study.records},
         hours=_hours(manifest),
     )
     linked = write(pictures=_fitting(shown, 0))

@@ -33,7 +33,7 @@ REFERENCE = "climatology_clipped"
 FLOOR = -1.0
 LEVEL = 0.95
 PLANNED = {
-    "straight_through_clip": "the same outputs with no dead gradient: what does deadness cost?",
+    "straight_through_clip": "the same function with no dead gradient: what does deadness cost?",
     "smooth_clip": "a true derivative that does not vanish at the bound: is it better still?",
     "clip_at_evaluation": "trained free, clipped afterwards: must training know of the bound?",
     "relu_offset": "the modified ReLU of the question's answers: does the parametrisation matter?",
@@ -93,7 +93,6 @@ class Comparison:
 
     strategy: str
     difference: float  # of mean scores, positive where the strategy is better
-    interval: tuple[float, float]
     p_value: float  # Wilcoxon's, by Holm for the number of comparisons
     underpowered: bool  # so few groups that no outcome could be significant
 
@@ -186,6 +185,11 @@ def skills(records: Iterable[Record], backbone: str, groups: Mapping[str, str]) 
     return Scores(tuple(complete), tuple(kinds), np.array(by_group).reshape(shape))
 
 
+def mean(values: np.ndarray) -> np.ndarray:
+    """Over all runs: (..., seeds, groups) -> (...)."""
+    return values.mean(axis=(-2, -1))
+
+
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
     """Mean of the middle half of all runs (Agarwal et al., 2021): (..., seeds, groups) -> (...)."""
     return stats.trim_mean(values.reshape(*values.shape[:-2], -1), 0.25, axis=-1)
@@ -264,27 +268,15 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def planned_comparisons(scores: Scores, generator: np.random.Generator) -> list[Comparison]:
+def planned_comparisons(scores: Scores) -> list[Comparison]:
     """Those of PLANNED that the scores have, against `clip`, by Wilcoxon's signed-rank test over
     groups; all else is descriptive."""
     reference = scores.of("clip")
     names = [name for name in PLANNED if name in scores.strategies]
     differences = [scores.of(name).mean(axis=0) - reference.mean(axis=0) for name in names]
     p_values = [stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in differences]
-
-    def gain(values: np.ndarray) -> np.ndarray:
-        one, other = np.moveaxis(values.mean(axis=(-2, -1)), -1, 0)
-        return one - other
-
-    intervals = [
-        bootstrap(np.stack([scores.of(name), reference]), gain, generator) for name in names
-    ]
     least = 2.0 ** (1 - len(scores.groups))
     return [
-        Comparison(
-            name, float(d.mean()), (float(low), float(high)), float(p), least * len(names) > 0.05
-        )
-        for name, d, (low, high), p in zip(
-            names, differences, intervals, holm(p_values), strict=True
-        )
+        Comparison(name, float(d.mean()), float(p), least * len(names) > 0.05)
+        for name, d, p in zip(names, differences, holm(p_values), strict=True)
     ]

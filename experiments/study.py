@@ -6,7 +6,7 @@ are shown apart; roles are never pooled.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -39,20 +39,22 @@ class Ranking:
     """Of strategies over groups of study datasets, on one backbone."""
 
     scores: Scores
-    draws: np.ndarray  # of the interquartile means, by bootstrap: (resamples, strategies)
-    skill: dict[str, Estimate]  # interquartile mean over runs
+    draws: np.ndarray  # of the mean skills, by bootstrap: (resamples, strategies)
+    skill: dict[str, Estimate]  # mean over runs
+    middle: dict[str, Estimate]  # interquartile mean of the same
+    failing: dict[str, float]  # share of runs with no skill; of those trained
     improvement: dict[str, float]  # probability of, against `clip`
     rank: dict[str, float]  # averaged over groups
     shares: dict[str, dict[str, float]]  # each of SHARES, mean over groups
     comparisons: dict[str, Comparison]  # those planned
-    friedman: float  # NaN for fewer than three strategies, or one group
+    friedman: float  # p that those trained do not differ; NaN for fewer than three, or one group
 
     @property
     def seeds(self) -> int:
         return self.scores.values.shape[1]
 
     def difference(self, one: str, other: str) -> Estimate:
-        """Of two interquartile means."""
+        """Of two mean skills."""
         first, second = (self.scores.strategies.index(name) for name in (one, other))
         low, high = statistics.interval(self.draws[:, first] - self.draws[:, second])
         return Estimate(self.skill[one].value - self.skill[other].value, float(low), float(high))
@@ -190,6 +192,28 @@ def _planned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:
             yield dataset, strategy, backbone, seed
 
 
+def skills(records: Iterable[Record], backbone: str, groups: Mapping[str, str]) -> Scores:
+    """Scores on a backbone of those that are ranked: of all but the strategies for a sum, which
+    few datasets bound."""
+    ranked = (r for r in records if r["config"]["strategy"]["name"] not in COUPLED)
+    return statistics.skills(ranked, backbone, groups)
+
+
+def _estimates(
+    scores: Scores, statistic: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, dict[str, Estimate]]:
+    """A statistic's bootstrap draws, and its value by strategy with its interval, which untrained
+    baselines have none of."""
+    draws = statistics.resampled(scores.values, statistic, np.random.default_rng(SEED))
+    found = zip(
+        scores.strategies, statistic(scores.values), *statistics.interval(draws), strict=True
+    )
+    return draws, {
+        name: Estimate(*map(float, numbers[: 1 if name in BASELINES else 3]))
+        for name, *numbers in found
+    }
+
+
 def _rank(
     records: Sequence[Record],
     backbone: str,
@@ -199,32 +223,30 @@ def _rank(
     """The ranking on a backbone, if any, and what is not in it."""
     counts = _count(records, backbone)
     whole, reasons = _whole(counts, backbone, groups, spreads)
-    scores = statistics.skills(records, backbone, whole)
-    trained = {name for name, of in counts if of in groups}
+    scores = skills(records, backbone, whole)
+    trained = {name for name, of in counts if of in groups} - COUPLED.keys()
     for name in in_order(trained - set(scores.strategies), EVERY_STRATEGY) if whole else []:
         reasons.append(f"{name}: not every seed on every dataset")
     if not set(ANCHORS) <= set(scores.strategies):
         return None, reasons
-    draws = statistics.resampled(
-        scores.values, statistics.interquartile_mean, np.random.default_rng(SEED)
-    )
-    low, high = statistics.interval(draws)
-    middle = statistics.interquartile_mean(scores.values)
+    draws, skill = _estimates(scores, statistics.mean)
+    _, middle = _estimates(scores, statistics.interquartile_mean)
+    positive = statistics.performance_profile(scores.values, np.zeros(1))[:, 0]
     names, clip = scores.strategies, scores.of("clip")
     ranking = Ranking(
         scores,
         draws,
+        skill,
+        middle,
         {
-            name: Estimate(*map(float, found[: 1 if name in BASELINES else 3]))
-            for name, *found in zip(names, middle, low, high, strict=True)
+            name: 1 - float(share)
+            for name, share in zip(names, positive, strict=True)
+            if name not in BASELINES
         },
         {name: statistics.probability_of_improvement(scores.of(name), clip) for name in names},
         dict(zip(names, statistics.average_rank(scores.values).tolist(), strict=True)),
         {name: _shares(name, backbone, whole, spreads) for name in names},
-        {
-            found.strategy: found
-            for found in statistics.planned_comparisons(scores, np.random.default_rng(SEED))
-        },
+        {found.strategy: found for found in statistics.planned_comparisons(scores)},
         _friedman(scores),
     )
     return ranking, reasons
@@ -282,7 +304,8 @@ def _shares(
 
 
 def _friedman(scores: Scores) -> float:
-    if len(scores.strategies) < 3 or len(scores.groups) < 2:
+    trained = [name not in BASELINES for name in scores.strategies]
+    if sum(trained) < 3 or len(scores.groups) < 2:
         return np.nan
     with np.errstate(invalid="ignore"):  # every strategy the same
-        return statistics.friedman(scores.values)
+        return statistics.friedman(scores.values[trained])

@@ -260,7 +260,7 @@ def test_too_few_groups_are_called_underpowered(drawn):
     (axes,) = drawn["planned_comparisons"].figure.axes
     assert texts(axes).count("underpowered") == 6
     assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
-    assert "smooth_clip on bottleneck: -0.1 (" in drawn["planned_comparisons"].alt
+    assert "smooth_clip -0.1 (-0.11 to -0.09) on bottleneck" in drawn["planned_comparisons"].alt
 
 
 def test_rows_are_sorted_best_first_and_intervals_are_drawn(drawn):

@@ -160,10 +160,9 @@ def scores_of(values):
 def test_five_groups_are_underpowered_whatever_comes_out():
     clip = np.zeros((3, 5))
     values = np.stack([clip, clip + np.arange(1, 6), clip])
-    better, same = statistics.planned_comparisons(scores_of(values), np.random.default_rng(0))
+    better, same = statistics.planned_comparisons(scores_of(values))
     assert (better.strategy, same.strategy) == ("smooth_clip", "relu_offset")
     assert better.difference == 3
-    assert better.interval == (3, 3)
     assert better.p_value == 2 * 2 / 2**5
     assert better.underpowered
     assert same.difference == 0
@@ -173,7 +172,7 @@ def test_five_groups_are_underpowered_whatever_comes_out():
 def test_seven_groups_are_enough_for_two_comparisons():
     clip = np.zeros((3, 7))
     values = np.stack([clip, clip + np.arange(1, 8), clip - np.arange(1, 8)])
-    for found in statistics.planned_comparisons(scores_of(values), np.random.default_rng(0)):
+    for found in statistics.planned_comparisons(scores_of(values)):
         assert found.p_value == 2 * 2 / 2**7
         assert not found.underpowered
 
@@ -201,7 +200,7 @@ def test_the_same_as_scikit_posthocs():
     expected = np.array(posthocs.posthoc_wilcoxon(list(block.T)))[0, 1]
     values = np.stack([block[:, :1].T, block[:, 1:].T])
     scores = Scores(("clip", "smooth_clip"), tuple("abcdefgh"), values)
-    (found,) = statistics.planned_comparisons(scores, np.random.default_rng(0))
+    (found,) = statistics.planned_comparisons(scores)
     np.testing.assert_allclose(found.p_value, expected)
     p_values = [0.01, 0.02, 0.03, 0.2]
     multitest = pytest.importorskip("statsmodels.stats.multitest")

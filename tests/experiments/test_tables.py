@@ -125,7 +125,7 @@ def test_the_headline_is_by_skill_and_shows_what_loses_to_a_baseline(whole):
     assert found["relu_offset"]["baselines_above_bottleneck"] == "2"
     assert found["clip"]["baselines_above_bottleneck"] == "0"
     assert found["bound"]["baselines_above_bottleneck"] == ""
-    assert float(found["clip"]["dead_bottleneck"]) == pytest.approx(0.3)
+    assert float(found["clip"]["blocked_bottleneck"]) == pytest.approx(0.05)
     assert float(found["climatology_clipped"]["skill_bottleneck"]) == 0
     assert {name for name, row in found.items() if row["guarantee"] == "untrained"} == {*BASELINES}
     assert found["clip"]["guarantee"] == "always"
@@ -136,11 +136,51 @@ def test_skill_is_that_of_the_study_datasets_alone(whole):
     groups = {name: written.DATASETS[name].group for name in written.STUDY}
     expected = statistics.skills(whole.records, "bottleneck", groups)
     assert whole.rankings["bottleneck"].scores.groups == expected.groups
-    assert (
-        statistics.interquartile_mean(expected.of("clip"))
-        == whole.rankings["bottleneck"].skill["clip"].value
-    )
+    assert statistics.mean(expected.of("clip")) == whole.rankings["bottleneck"].skill["clip"].value
     assert len(expected.groups) == 8
+
+
+def test_one_difference_from_clip_stands_in_every_table(whole):
+    rows = {row["strategy"]: row for row in rows_of(evidence.against_clip(whole))}
+    skills = {row["strategy"]: row for row in rows_of(evidence.headline(whole))}
+    planned = rows_of(evidence.comparisons(whole))
+    assert len(planned) == 2 * len(statistics.PLANNED)
+    for row in planned:
+        of, name = row["backbone"], row["strategy"]
+        for end in ("", "_low", "_high"):
+            assert row[f"difference{end}"] == rows[name][f"gain_{of}{end}"]
+        less = float(skills[name][f"skill_{of}"]) - float(skills["clip"][f"skill_{of}"])
+        assert float(row["difference"]) == pytest.approx(less)
+    middle = statistics.interquartile_mean(whole.rankings["bottleneck"].scores.of("clip"))
+    assert float(rows["clip"]["middle_bottleneck"]) == middle
+    assert rows["clip"]["gain_bottleneck"] == ""
+
+
+def test_runs_without_skill_are_counted_and_untrained_rows_have_none():
+    records = written.sweep(["wind", "flights"], seeds=4)
+    (lost,) = [
+        one
+        for one in records
+        if one["id"] == written.record("clip", "wind", "conditioned", 3)["id"]
+    ]
+    lost["metrics"]["mse"] = 0.5  # that of the reference
+    rows = rows_of(evidence.headline(study.read({}, records)))
+    found = {row["strategy"]: row for row in rows}
+    assert found["clip"]["failing_conditioned"] == "0.125"
+    assert found["clip"]["failing_bottleneck"] == "0.0"
+    assert found["relu_offset"]["failing_bottleneck"] == "1.0"
+    assert found["climatology_clipped"]["failing_bottleneck"] == ""
+
+
+def test_strategies_for_a_sum_are_not_ranked():
+    records = written.sweep(["household_hourly"])
+    records += written.sweep(["household_hourly"], ("budget_softmax",))
+    found = study.read({}, records)
+    assert all("budget_softmax" not in ranking.rank for ranking in found.rankings.values())
+    shown = evidence.gather(found)
+    assert "budget_softmax" not in {row[0] for row in shown.headline.rows + shown.against_clip.rows}
+    assert "budget_softmax" in {row[0] for row in shown.metrics["household_hourly"][0].rows}
+    assert found.left_out == ()
 
 
 def test_a_share_counts_each_group_once():
@@ -307,6 +347,6 @@ def test_who_holds_a_bounded_sum_is_shown_where_there_is_one():
     (table,) = evidence.gather(found).sums.values()
     assert table.name == "sums-closure_greensboro"
     rows = {row["strategy"]: row for row in rows_of(table)}
-    shown = ("sum_violation_bottleneck", "sum_farthest_bottleneck", "rank_bottleneck")
+    shown = ("sum_violation_bottleneck", "sum_farthest_bottleneck", "jacobian_rank_bottleneck")
     assert [float(rows["unconstrained"][key]) for key in shown] == [0.5, 1.5, 1]
     assert [float(rows["budget_softmax"][key]) for key in shown] == [0, 0, 0.5]
