@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -104,12 +105,19 @@ def pictures(folder: Path) -> list[Picture]:
     return found
 
 
-def _fitting(pictures: Iterable[Picture], room: int) -> list[Picture]:
-    """The pictures, from the first that has no room on without their sources."""
-    found = []
-    for picture in pictures:
-        room -= len(picture.source)
-        found.append(picture if room >= 0 else replace(picture, source=""))
+def _fitting(pictures: Sequence[Picture], room: int) -> list[Picture]:
+    """The pictures, with sources as far as there is room: first those of the whole sweep, then
+    every dataset's first, every dataset's second, and so on."""
+    turns: Counter[str] = Counter()
+    order = []
+    for place, picture in enumerate(pictures):
+        turns[picture.dataset] += bool(picture.dataset)
+        order.append((turns[picture.dataset], place))
+    found = list(pictures)
+    for _, place in sorted(order):
+        room -= len(pictures[place].source)
+        if room < 0:
+            found[place] = replace(pictures[place], source="")
     return found
 
 

@@ -256,6 +256,16 @@ def test_without_the_reference_or_clip_what_needs_them_is_left_out():
     assert "ranks" in names
 
 
+@pytest.mark.parametrize("name", ["constraint_shapes", "skill_violation"])
+def test_with_few_colours_each_is_still_told_from_the_others(drawn, name, tmp_path):
+    figure = drawn[name].figure
+    figures.save(figure, tmp_path / "few.png")
+    with Image.open(tmp_path / "few.png") as few:
+        found = np.asarray(few.convert("RGB"), int)
+    whole = np.asarray(figure.canvas.buffer_rgba(), int)[..., :3]
+    assert np.abs(found - whole).max() <= 24
+
+
 def test_too_few_groups_are_called_underpowered(drawn):
     (axes,) = drawn["planned_comparisons"].figure.axes
     assert texts(axes).count("underpowered") == 6

@@ -142,6 +142,19 @@ def test_a_page_has_a_size_and_figures_beyond_it_are_linked(folder, text, monkey
     assert 'Of wind.: <a href="figures/a.png">' in linked
 
 
+def test_where_room_is_short_every_dataset_keeps_its_first_figure():
+    names = ["wind 1", "wind 2", "flights 1", "flights 2", ""]
+    shown = [page.Picture(name, "", "", "", name.partition(" ")[0], "x") for name in names]
+
+    def kept(room):
+        return [one.name for one in page._fitting(shown, room) if one.source]
+
+    assert kept(1) == [""]
+    assert kept(3) == ["wind 1", "flights 1", ""]
+    assert kept(4) == ["wind 1", "wind 2", "flights 1", ""]
+    assert kept(5) == names
+
+
 def test_a_folder_without_manifest_has_a_page(tmp_path):
     found = written.save(tmp_path / "old", written.sweep(["wind"], seeds=1))
     report.build(found, with_figures=False)
