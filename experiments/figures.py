@@ -211,13 +211,13 @@ def _lost(records: Iterable[Record], dataset: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As a PNG of at most 64 colours, each near its own: a quarter of the size, and a page holds a
+    """As a PNG of at most 96 colours, each near its own: a quarter of the size, and a page holds a
     hundred."""
     canvas = FigureCanvasAgg(figure)
     figure.dpi = RESOLUTION
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    few = image.quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = image.quantize(96, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 
