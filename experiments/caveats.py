@@ -1,5 +1,6 @@
 """What a reader must know before believing a study's numbers."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from experiments.baselines import BASELINES
@@ -123,6 +124,7 @@ def _always(study: Study) -> list[str]:
         )
     return [
         *found,
+        *_never_started(study),
         *_tuned(study),
         *_alike(study),
         "Every interval is over seeds alone: it leaves out the sampling of the data, of which "
@@ -133,6 +135,23 @@ def _always(study: Study) -> list[str]:
         "how badly a failure fails does not count.",
         "All strategies had the same number of updates of one small recurrent network. Other "
         "architectures, budgets and data may order them otherwise.",
+    ]
+
+
+def _never_started(study: Study) -> list[str]:
+    """Runs without any gradient."""
+    dead = Counter(
+        record["config"]["strategy"]["name"]
+        for record in finals(study)
+        if record["metrics"].get("gradient_dead_fraction") == 1
+    )
+    if not dead:
+        return []
+    runs = ", ".join(f"{count} of {listed([name])}" for name, count in dead.most_common())
+    return [
+        f"Runs that end with no gradient at any output: {runs}. Every network begins with outputs "
+        "near 0; where that is outside the bounds, a strategy without a gradient there never "
+        "starts. A first bias inside the bounds spares it (`docs/choosing.md`)."
     ]
 
 

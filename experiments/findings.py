@@ -205,8 +205,9 @@ def _dead_gradients(case: Case) -> str | None:
     )
     return (
         f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "
-        f"outputs, which are wrong and would get no gradient, and {code(name)}, the same function "
-        f"with a gradient everywhere, scores {case.compared(name)} against its skill "
+        f"outputs, which are wrong and would get no gradient, and "
+        f"{case.standing('clip', 'failing')} of its runs have no skill; {code(name)}, the same "
+        f"function with a gradient everywhere, scores {case.compared(name)} against its skill "
         f"({case.where})."
     )
 

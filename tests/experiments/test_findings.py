@@ -61,6 +61,7 @@ def test_there_are_five_sentences_with_what_they_say(whole):
         "leaves 12.0 % and 12.0 % of its outputs outside; `clip_at_evaluation`, the same " in cost
     )
     assert dead.startswith("Dead gradients cost accuracy on both backbones: `clip` blocks 5.0 %")
+    assert "gradient, and 0 % and 0 % of its runs have no skill; `straight_through_clip`" in dead
     assert "5 of the 5 strategies with a guarantee ignore the code on bottleneck" in collapse
     assert "(`irradiance_soiled`, 4.4 % of the targets), `clip_at_evaluation` has " in wrong
     assert re.search(r", and `clip` has \S+ and \S+ times the error of `unconstrained` \(", wrong)
@@ -267,6 +268,19 @@ def test_how_far_tuning_went_is_a_caveat():
     (text,) = [one for one in said if one.startswith("Tuning moved one value at a time")]
     assert "with 1 seed:" in text
     assert text.endswith("1 of 2 choices are the least or the largest learning rate tried.")
+
+
+def test_runs_that_never_started_are_a_caveat():
+    records = written.sweep(["wind"])
+    assert not any(
+        "no gradient at" in text for text in caveats.caveats(study.read({}, records), [])
+    )
+    for record in records:
+        if record["config"]["strategy"]["name"] == "clip" and record["config"]["seed"] > 2:
+            record["metrics"]["gradient_dead_fraction"] = 1.0
+    said = caveats.caveats(study.read({}, records), [])
+    (text,) = [one for one in said if "no gradient at any output" in one]
+    assert text.startswith("Runs that end with no gradient at any output: 4 of `clip`. Every")
 
 
 def test_groups_that_are_alike_or_made_are_a_caveat():
