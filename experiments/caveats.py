@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS, SAME_SOURCE, SYNTHETIC
 from experiments.evidence import is_powered
-from experiments.findings import FEWEST_SEEDS, PENALTIES, SIGNIFICANT, hard, listed
-from experiments.statistics import FLOOR, PLANNED, REFERENCE
+from experiments.findings import FEWEST_SEEDS, PENALTIES, hard, listed
+from experiments.statistics import FLOOR, PLANNED, REFERENCE, SIGNIFICANT
 from experiments.strategies import COUPLED, TRAINED
 from experiments.study import Study, finals
 from experiments.training import BACKBONES

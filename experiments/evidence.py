@@ -19,7 +19,7 @@ from experiments.protocol import (
 from experiments.statistics import FLOOR, PLANNED, REFERENCE, Estimate, Spread
 from experiments.store import Record
 from experiments.strategies import COUPLED
-from experiments.study import Ranking, Study, finals, holds
+from experiments.study import SHARES, Ranking, Study, finals, holds
 from experiments.tables import Column, Entry, Table, slug, text_of
 
 SEEDS_ALONE = (
@@ -109,7 +109,7 @@ def headline(study: Study) -> Table:
         cells += [ranking.failing.get(name) for ranking in rankings.values()]
         cells += [_beaten(ranking, name) for ranking in rankings.values()]
         cells += [ranking.rank.get(name) for ranking in rankings.values()]
-        for metric in ("violation_rate", "blocked_fraction"):
+        for metric in SHARES:
             cells += [r.shares.get(name, {}).get(metric) for r in rankings.values()]
         return (*cells, failed.get(name, 0)) if failed else tuple(cells)
 

@@ -211,8 +211,7 @@ def _lost(records: Iterable[Record], dataset: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As a PNG of at most 96 colours, each near its own: a quarter of the size, and a page holds a
-    hundred."""
+    """As a PNG of at most 96 colours, each near its own, so that a page holds many."""
     canvas = FigureCanvasAgg(figure)
     figure.dpi = RESOLUTION
     canvas.draw()

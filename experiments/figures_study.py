@@ -26,6 +26,7 @@ from experiments.drawing import (
     side,
 )
 from experiments.statistics import LEVEL, PLANNED, Comparison, Scores
+from experiments.study import SEED
 
 OVER_SEEDS = (
     f"Bars: {100 * LEVEL:.0f} % by a stratified bootstrap over seeds; the sampling of the data is "
@@ -37,7 +38,7 @@ Estimates = Mapping[str, Mapping[str, Estimate]]  # by backbone and strategy
 
 def seeded() -> np.random.Generator:
     """Afresh for every statistic, so that none depends on what was drawn before it."""
-    return np.random.default_rng(0)
+    return np.random.default_rng(SEED)
 
 
 def estimates(

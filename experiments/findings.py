@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from experiments.evidence import Evidence, is_powered, loses_to
-from experiments.statistics import PLANNED
+from experiments.statistics import PLANNED, SIGNIFICANT
 from experiments.strategies import COUPLED
 from experiments.study import Study, guarantee
 from experiments.tables import DASH, Table
@@ -17,7 +17,6 @@ from experiments.tables import DASH, Table
 PENALTIES = ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian")
 IGNORED = 0.1  # code reliance below which the code is said to be ignored
 LEARNING = 0.01  # share of blocked outputs below which all are said to keep learning
-SIGNIFICANT = 0.05
 FEWEST_SEEDS = 5  # with which two strategies are told apart by an interval
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS
-from experiments.strategies import TRAINED
+from experiments.strategies import COUPLED, TRAINED
 from experiments.study import Study, finals, holds
 from experiments.tables import Column, Entry, Table
 from experiments.tuning import LEARNING_RATES, Place, place_of, tuned_of
@@ -120,13 +120,14 @@ def _shared(study: Study) -> dict[str, str]:
 
 def strategies(study: Study) -> Table:
     """What was compared, with each grid."""
+    known = TRAINED | COUPLED
 
     def row(name: str) -> tuple[Entry, ...]:
         if name in BASELINES:
             return name, BASELINES[name][1], holds(name), "", ""
-        if name not in TRAINED:
+        if name not in known:
             return name, "a function of the user's own", holds(name), "", ""
-        found = TRAINED[name]
+        found = known[name]
         grid = "; ".join(
             f"{key} {', '.join(f'{value:g}' for value in values)}"
             for key, values in found.grid.items()

@@ -32,6 +32,7 @@ COLUMNS = (
 REFERENCE = "climatology_clipped"
 FLOOR = -1.0
 LEVEL = 0.95
+SIGNIFICANT = 0.05
 PLANNED = {
     "straight_through_clip": "the same function with no dead gradient: what does deadness cost?",
     "smooth_clip": "a true derivative that does not vanish at the bound: is it better still?",
@@ -277,6 +278,6 @@ def planned_comparisons(scores: Scores) -> list[Comparison]:
     p_values = [stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in differences]
     least = 2.0 ** (1 - len(scores.groups))
     return [
-        Comparison(name, float(d.mean()), float(p), least * len(names) > 0.05)
+        Comparison(name, float(d.mean()), float(p), least * len(names) > SIGNIFICANT)
         for name, d, p in zip(names, differences, holm(p_values), strict=True)
     ]

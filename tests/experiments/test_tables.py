@@ -172,6 +172,14 @@ def test_runs_without_skill_are_counted_and_untrained_rows_have_none():
     assert found["climatology_clipped"]["failing_bottleneck"] == ""
 
 
+def test_only_a_function_of_the_users_own_is_called_one():
+    names = ("clip", "budget_softmax", "mine:clip")
+    found = study.read({}, [written.record(name, "household_hourly") for name in names])
+    rows = {row["strategy"]: row["summary"] for row in rows_of(protocol.strategies(found))}
+    own = [name for name, summary in rows.items() if summary == "a function of the user's own"]
+    assert own == ["mine:clip"]
+
+
 def test_strategies_for_a_sum_are_not_ranked():
     records = written.sweep(["household_hourly"])
     records += written.sweep(["household_hourly"], ("budget_softmax",))
