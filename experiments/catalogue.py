@@ -151,6 +151,12 @@ def _flights() -> Arrays:
     return {**arrays, "lower": np.zeros_like(data["late"])}
 
 
+def _bikeshare() -> Arrays:
+    data = _read("bikeshare")
+    arrays = _below_input(data["riders"], data["casual"], deal(data["day"]))
+    return {**arrays, "lower": np.zeros_like(data["casual"])}
+
+
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
     arrays = _cut(np.stack([discharge, baseflow(discharge)], axis=-1), block=104)
@@ -306,6 +312,13 @@ DATASETS = {
         group="flights",
         unit="departures per hour",
         summary="late departures among those scheduled, three airports (BTS)",
+    ),
+    "bikeshare": Entry(
+        _bikeshare,
+        role="study",
+        group="bikeshare",
+        unit="riders per hour",
+        summary="riders without a subscription among all of a bicycle hire, Washington (UCI)",
     ),
     "streamflow": Entry(
         _streamflow,

