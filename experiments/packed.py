@@ -5,6 +5,7 @@ the final phase, HISTORY in half precision; of its examples, if it is of seed 0,
 """
 
 import json
+import lzma
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ HISTORY = (
 def pack(found: Sequence[tuple[dict[str, Any], Arrays]]) -> dict[str, np.ndarray]:
     """Records of one dataset and training, each with its arrays, as arrays."""
     text = json.dumps([record for record, _ in found], separators=(",", ":"), allow_nan=False)
-    held = {"records": np.frombuffer(text.encode(), np.uint8)}
+    held = {"records": np.frombuffer(lzma.compress(text.encode(), preset=9), np.uint8)}
     final = [index for index, (r, _) in enumerate(found) if r["config"]["phase"] == "final"]
     curves = [index for index in final if "history_epoch" in found[index][1]]
     shown = [
@@ -52,7 +53,7 @@ def pack(found: Sequence[tuple[dict[str, Any], Arrays]]) -> dict[str, np.ndarray
 
 def unpack(held: Arrays) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """The records of `pack`, each with the arrays that were kept."""
-    records = json.loads(held["records"].tobytes())
+    records = json.loads(lzma.decompress(held["records"].tobytes()))
     arrays: list[dict[str, np.ndarray]] = [{} for _ in records]
     for kind in ("history", "example"):
         names = [key for key in held if key.startswith(f"{kind}_") and key != f"{kind}_of"]

@@ -120,7 +120,7 @@ def _unpacked(path: Path, changed: int) -> dict[str, tuple[Record, dict[str, np.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             found = unpack({key: file[key] for key in file.files})
         return {identity(record["config"]): (record, arrays) for record, arrays in found}
-    except Exception as error:  # whatever zipfile, zlib, numpy and json make of a damaged file
+    except Exception as error:  # whatever zipfile, lzma, numpy and json make of a damaged file
         warnings.warn(f"{path} is not whole ({error}): its cells count as missing.", stacklevel=2)
         return {}
 

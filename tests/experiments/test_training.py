@@ -120,6 +120,7 @@ def test_training_agrees_with_a_plain_loop():
     train = dataset.part("train")
     order = jax.random.permutation(jax.random.fold_in(shuffling, 0), len(train["inputs"]))
 
+    @jax.jit
     def loss(parameters, part):
         output = nnx.merge(graph, parameters)(part["inputs"], part["lower"], part["upper"])
         return jnp.mean((output - part["targets"]) ** 2)
