@@ -309,7 +309,7 @@ def collapse(study: Study) -> dict[str, Table]:
                     *_on_backbones(study, dataset, name, "r2"),
                     *_on_backbones(study, dataset, name, "code_reliance"),
                 )
-                for name in study.strategies
+                for name in _on(study, dataset)
             ),
             notes=(
                 "Code reliance: the r2 that is lost when windows are decoded from each other's "
@@ -343,7 +343,7 @@ def wrong_bound(study: Study) -> dict[str, Table]:
                     *(_ratio(study, dataset, backbone, name) for backbone in study.backbones),
                     *_on_backbones(study, dataset, name, "violation_rate"),
                 )
-                for name in study.strategies
+                for name in _on(study, dataset)
             ),
             notes=(
                 "Violation is of the bound as it is given: where that is wrong, breaking it may be "
@@ -378,7 +378,7 @@ def sums(study: Study) -> dict[str, Table]:
                     *_on_backbones(study, dataset, name, "sum_violation_max"),
                     *_on_backbones(study, dataset, name, "jacobian_rank_fraction"),
                 )
-                for name in study.strategies
+                for name in _on(study, dataset)
             ),
             notes=(
                 "Sum outside: share of steps at which the features' sum is outside its bound by "
@@ -403,6 +403,12 @@ def _bounds_sum(study: Study, dataset: str) -> bool:
         if of == dataset and "sum_violation_max" in spreads
     )
     return any(math.isfinite(value) for value in found)
+
+
+def _on(study: Study, dataset: str) -> list[str]:
+    """The strategies with numbers on a dataset."""
+    there = {strategy for of, _, strategy in study.spreads if of == dataset}
+    return [name for name in study.strategies if name in there]
 
 
 def _on_backbones(study: Study, dataset: str, strategy: str, metric: str) -> list[Entry]:

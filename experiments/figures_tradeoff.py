@@ -267,7 +267,7 @@ def _rates(axes: Axes, height: Callable[[float], float], decades: int) -> None:
     at = axes.get_yaxis_transform()
     places = {"none": 0.0}
     for exponent in range(decades, 1):
-        text = "1" if exponent == 0 else f"{10.0**exponent:g}".removeprefix("0")
+        text = f"{10.0**exponent:g}"
         places["≤" + text if exponent == -3 else text] = height(10.0**exponent)
     for text, place in places.items():
         axes.text(1.02, place, text, transform=at, fontsize=8, va="center")

@@ -241,19 +241,18 @@ def _wrong_bound(case: Case) -> str | None:
         if not {"clip", "unconstrained"} <= set(names):
             continue
         share = link(case.evidence.datasets, dataset, "infeasible")
-        where = f"{code(dataset)}, {share} of the targets" if share != DASH else code(dataset)
+        of_targets = f" for {share} of the targets" * (share != DASH)
         costs = [
             f"{code(name)} has "
             + " and ".join(link(table, name, f"ratio_{of}") for of in case.study.backbones)
             for name in ("clip_at_evaluation", "clip")
             if name in names
         ]
-        told.append(f"({where}), {', and '.join(costs)} times the error of `unconstrained`")
-    return (
-        f"Where the bound is wrong {'; '.join(told)} ({names_of(case.study.backbones)})."
-        if told
-        else None
-    )
+        told.append(
+            f"On {code(dataset)}, whose bound is wrong{of_targets}, {', and '.join(costs)} times "
+            f"the error of `unconstrained` over all targets ({names_of(case.study.backbones)})."
+        )
+    return " ".join(told) or None
 
 
 def _take(case: Case, need: str, names: Sequence[str], share: str) -> Recommendation | None:

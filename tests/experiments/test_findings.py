@@ -63,8 +63,9 @@ def test_there_are_five_sentences_with_what_they_say(whole):
     assert dead.startswith("Dead gradients cost accuracy on both backbones: `clip` blocks 5.0 %")
     assert "gradient, and 0 % and 0 % of its runs have no skill; `straight_through_clip`" in dead
     assert "5 of the 5 strategies with a guarantee ignore the code on bottleneck" in collapse
-    assert "(`irradiance_soiled`, 4.4 % of the targets), `clip_at_evaluation` has " in wrong
-    assert re.search(r", and `clip` has \S+ and \S+ times the error of `unconstrained` \(", wrong)
+    start = "On `irradiance_soiled`, whose bound is wrong for 4.4 % of the targets, `clip_at_"
+    assert wrong.startswith(start)
+    assert re.search(r", and `clip` has \S+ and \S+ times the error of `unconstrained` over", wrong)
 
 
 def test_recommendations_are_by_need(whole):
@@ -291,12 +292,19 @@ def test_groups_that_are_alike_or_made_are_a_caveat():
     assert not any("of three New" in text or "not measured" in text for text in said)
 
 
-def test_how_many_groups_must_agree_is_said():
-    (text,) = caveats.power(read(written.STUDY)[0])
+@pytest.mark.parametrize(
+    ("datasets", "groups", "agree"),
+    [
+        ([name for name in written.STUDY if name != "bikeshare"], 8, "every group"),
+        (written.STUDY, 9, "nearly every group"),
+    ],
+)
+def test_how_many_groups_must_agree_is_said(datasets, groups, agree):
+    (text,) = caveats.power(read(datasets)[0])
     assert text.startswith(
-        "Over 8 groups of datasets, the first comparison is significant only if "
+        f"Over {groups} groups of datasets, the first comparison is significant only if {agree} "
+        "agrees:"
     )
-    assert "only if every group agrees:" in text
 
 
 def test_who_holds_a_sum_is_recommended_where_others_break_it():

@@ -137,7 +137,7 @@ def test_skill_is_that_of_the_study_datasets_alone(whole):
     expected = statistics.skills(whole.records, "bottleneck", groups)
     assert whole.rankings["bottleneck"].scores.groups == expected.groups
     assert statistics.mean(expected.of("clip")) == whole.rankings["bottleneck"].skill["clip"].value
-    assert len(expected.groups) == 8
+    assert len(expected.groups) == 9
 
 
 def test_one_difference_from_clip_stands_in_every_table(whole):
@@ -225,6 +225,16 @@ def test_datasets_of_other_roles_have_tables_of_their_own(whole):
         for name in ("clip", "unconstrained")
     )
     assert float(row["ratio_bottleneck"]) == one / other
+
+
+def test_a_strategy_has_no_row_on_a_dataset_that_it_did_not_run_on():
+    kinds = {"irradiance_autoencoder": "collapse", "irradiance_soiled": "wrong_bound"}
+    records = written.sweep(list(kinds), seeds=1) + written.sweep(["wind"], ["budget_softmax"])
+    found = evidence.gather(study.read({}, records))
+    assert "budget_softmax" in study.read({}, records).strategies
+    for dataset, kind in kinds.items():
+        there = [row["strategy"] for row in rows_of(getattr(found, kind)[dataset])]
+        assert sorted(there) == sorted(written.STRATEGIES)
 
 
 def test_metrics_are_means_with_intervals_over_seeds(whole):
