@@ -361,10 +361,12 @@ def test_who_holds_a_bounded_sum_is_shown_where_there_is_one():
         )
         for seed in range(2)
     ]
+    records.append(written.record("clip", "sines"))
     found = study.read(written.manifest(["closure_greensboro", "sines"]), records)
     (table,) = evidence.gather(found).sums.values()
     assert table.name == "sums-closure_greensboro"
     rows = {row["strategy"]: row for row in rows_of(table)}
+    assert rows.keys() == {"unconstrained", "budget_softmax"}
     shown = ("sum_violation_bottleneck", "sum_farthest_bottleneck", "jacobian_rank_bottleneck")
     assert [float(rows["unconstrained"][key]) for key in shown] == [0.5, 1.5, 1]
     assert [float(rows["budget_softmax"][key]) for key in shown] == [0, 0, 0.5]
