@@ -67,7 +67,7 @@ def _stacked(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]
     shared = set.intersection(*(set(run) for run in same))
     names = ("mse", *HEALTH)
     stacked = {
-        name: np.stack([run[f"history_{name}"] for run in same])
+        name: np.stack([run[f"history_{name}"] for run in same], dtype=float)
         for name in names
         if f"history_{name}" in shared
     }
@@ -79,13 +79,13 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
     curves = _holding(backbones, {"mse"})
     if not curves:
         return None
-    means = {
-        backbone: {name: _loss(run).mean(axis=0) for name, run in found.items()}
+    medians = {
+        backbone: {name: np.median(_loss(run), axis=0) for name, run in found.items()}
         for backbone, found in curves.items()
     }
     best = {
         backbone: min(found, key=lambda name: np.nanmin(np.append(found[name], np.inf)))
-        for backbone, found in means.items()
+        for backbone, found in medians.items()
     }
     names = {name for found in curves.values() for name in found}
     colored = highlighted(names, best.values())
@@ -97,20 +97,24 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
         right=1.75,
         gap=(2.35, 0.6),
     )
-    every = [mean for found in means.values() for mean in found.values()]
+    every = [median for found in medians.values() for median in found.values()]
     ends = loss_ends(whole(np.concatenate(every)))
     for axes, (backbone, found) in zip(grid, curves.items(), strict=True):
         pale = [name for name in found if name not in colored]
-        lines = [np.column_stack([found[n]["epoch"], means[backbone][n]]) for n in pale]
+        lines = [np.column_stack([found[n]["epoch"], medians[backbone][n]]) for n in pale]
         draw_lines(axes, lines, [look(name)["color"] for name in pale], 0.7, alpha=0.35)
         shown = {name: found[name] for name in colored if name in found}
         for name, run in shown.items():
-            _curve(axes, name, run["epoch"], _loss(run), band=True)
+            low, median, high = np.quantile(_loss(run), [0.25, 0.5, 0.75], axis=0)
+            if len(run["mse"]) > 1:
+                color = look(name)["color"]
+                axes.fill_between(run["epoch"], low, high, color=color, alpha=0.13, linewidth=0)
+            _curve(axes, name, run["epoch"], median)
         axes.set_yscale("log")
         axes.set_ylim(ends)
         log_axis(axes.yaxis, *ends)
         axes.set_title(backbone)
-        name_beside(axes, {n: (run["epoch"][-1], _last(run)) for n, run in shown.items()})
+        name_beside(axes, {n: (found[n]["epoch"][-1], medians[backbone][n][-1]) for n in shown})
     side(figure, "Validation mean squared error")
     foot(figure, "Epoch")
     which = (
@@ -120,7 +124,7 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
         else "all are named"
     )
     lowest = (
-        f"On {backbone} the lowest is {short(name)}, {number(np.nanmin(means[backbone][name]))}."
+        f"On {backbone} the lowest is {short(name)}, {number(np.nanmin(medians[backbone][name]))}."
         for backbone, name in best.items()
     )
     return Sketch(
@@ -128,8 +132,8 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
         figure=figure,
         title=f"Training curves: {short(dataset)}",
         caption=(
-            "Mean squared error on validation by epoch, penalties left out: mean over seeds, "
-            f"shaded from the lowest to the highest seed; {which}. {_flattened(means)}".strip()
+            "Mean squared error on validation by epoch, penalties left out: median over seeds, "
+            f"shaded from the first to the third quartile; {which}. {_flattened(medians)}".strip()
         ),
         alt=f"Validation error by epoch on {short(dataset)}. {' '.join(lowest)}",
         dataset=dataset,
@@ -151,20 +155,11 @@ def _loss(run: History) -> np.ndarray:
     return np.maximum(run["mse"], LEAST_LOSS)
 
 
-def _last(run: History) -> float:
-    return float(_loss(run).mean(axis=0)[-1])
-
-
-def _curve(axes: Axes, name: str, epochs: np.ndarray, values: np.ndarray, band: bool) -> None:
-    """A strategy's mean over seeds, (seeds, epochs), and the seeds' range."""
-    style = look(name)
-    if band and len(values) > 1:
-        low, high = values.min(axis=0), values.max(axis=0)
-        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.13, linewidth=0)
+def _curve(axes: Axes, name: str, epochs: np.ndarray, values: np.ndarray) -> None:
     axes.plot(
         epochs,
-        values.mean(axis=0),
-        **style,
+        values,
+        **look(name),
         linestyle=dashes(name),
         linewidth=1.4,
         markersize=4,
@@ -173,10 +168,10 @@ def _curve(axes: Axes, name: str, epochs: np.ndarray, values: np.ndarray, band: 
     )
 
 
-def _flattened(means: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+def _flattened(medians: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     """How much the lowest error so far still fell in the last quarter of training."""
     falls = {}
-    for backbone, found in means.items():
+    for backbone, found in medians.items():
         for name, losses in found.items():
             lowest = np.fmin.accumulate(losses)
             earlier = lowest[math.ceil(0.75 * len(lowest)) - 1]
@@ -251,7 +246,7 @@ def _health(axes: Axes, found: Mapping[str, History], metric: str) -> None:
     lines = [np.column_stack([found[name]["epoch"], means[name]]) for name in pale]
     draw_lines(axes, lines, [PALE] * len(lines), 0.7)
     for name in named:
-        _curve(axes, name, found[name]["epoch"], found[name][metric], band=False)
+        _curve(axes, name, found[name]["epoch"], means[name])
     if not named:
         epochs = next(iter(found.values()))["epoch"]
         axes.set_xlim(epochs[0] - 1, epochs[-1] + 1)

@@ -326,18 +326,21 @@ def test_the_matrix_has_a_number_for_each_strategy_and_dataset(drawn):
     assert texts(axes) == ["25", "–", "–", "0"]
 
 
-def test_a_training_curve_is_the_mean_with_the_range_of_the_seeds():
-    records = [record("clip", "diffuse", seed=seed) for seed in range(2)]
-    low, high = arrays(), arrays()
-    high["history_mse"] = 3 * high["history_mse"]
-    runs = histories_of(records, {records[0]["id"]: low, records[1]["id"]: high})
-    sketch = figures_training.training_curves("diffuse", runs)
+def test_a_training_curve_is_the_median_with_the_quartiles_of_the_seeds():
+    factors = (1, 1.5, 2, 3, 1000)
+    records = [record("clip", "diffuse", seed=seed) for seed in range(len(factors))]
+    base = arrays()["history_mse"]
+    of = {
+        r["id"]: {**arrays(), "history_mse": factor * base}
+        for r, factor in zip(records, factors, strict=True)
+    }
+    sketch = figures_training.training_curves("diffuse", histories_of(records, of))
     (axes,) = sketch.figure.axes
-    np.testing.assert_allclose(labelled(axes)["clip"].get_ydata(), 2 * low["history_mse"])
+    np.testing.assert_allclose(labelled(axes)["clip"].get_ydata(), 2 * base)
     (band,) = (one for one in axes.collections if isinstance(one, PolyCollection))
     heights = band.get_paths()[0].vertices[:, 1]
-    assert heights.min() == pytest.approx(1 / 20)
-    assert heights.max() == pytest.approx(3 / 5)
+    assert heights.min() == pytest.approx(1.5 * base.min())
+    assert heights.max() == pytest.approx(3 * base.max())
     assert "fell by 25 % for the median" in sketch.caption
     assert "clip" in texts(axes)
 
