@@ -17,6 +17,10 @@ full: $(VENV)/.experiments  ## go on with the reference run in results/reference
 	$(RUN) -m experiments.archive results/reference
 	$(RUN) -m experiments.headline results/reference
 
+supplement: $(VENV)/.experiments  ## go on with the runs of 144 steps in results/supplement/ (MINUTES=N: a sitting of N)
+	$(RUN) -m experiments.sweep --preset supplement --out results/supplement $(SITTING)
+	$(RUN) -m experiments.archive results/supplement
+
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark
 
@@ -47,4 +51,4 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --group dev
 	touch $@
 
-.PHONY: help setup sweep full benchmark test lint
+.PHONY: help setup sweep full supplement benchmark test lint

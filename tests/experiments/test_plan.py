@@ -51,11 +51,15 @@ def test_the_presets_cover_the_study():
     plan = make_plan("full")
     assert set(plan.strategies) == {*TRAINED, *BASELINES}
     assert set(DATASETS) - set(plan.datasets) == {
-        "household",
+        "household",  # is of the preset supplement
         "irradiance",
         "dew_point",
         "closure_greensboro",  # is of the preset budgets
     }
+    supplement = make_plan("supplement")
+    assert supplement.datasets == ("household",)
+    assert set(supplement.strategies) < set(plan.strategies)
+    assert (supplement.settings, supplement.backbones) == (plan.settings, plan.backbones)
     assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
     assert plan.backbones == BACKBONES
     plan = make_plan("default")
