@@ -105,11 +105,11 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
         draw_lines(axes, lines, [look(name)["color"] for name in pale], 0.7, alpha=0.35)
         shown = {name: found[name] for name in colored if name in found}
         for name, run in shown.items():
-            low, median, high = np.quantile(_loss(run), [0.25, 0.5, 0.75], axis=0)
             if len(run["mse"]) > 1:
+                low, high = np.quantile(_loss(run), [0.25, 0.75], axis=0)
                 color = look(name)["color"]
                 axes.fill_between(run["epoch"], low, high, color=color, alpha=0.13, linewidth=0)
-            _curve(axes, name, run["epoch"], median)
+            _curve(axes, name, run["epoch"], medians[backbone][name])
         axes.set_yscale("log")
         axes.set_ylim(ends)
         log_axis(axes.yaxis, *ends)
