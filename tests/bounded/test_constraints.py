@@ -62,16 +62,15 @@ def finite_floats(dtype: np.dtype) -> st.SearchStrategy:
     info = ml_dtypes.finfo(dtype)
     corners = [0, 1, -1, info.max, info.tiny, info.smallest_subnormal, info.eps, 100, 1e3]
     corners = np.array(corners + [-corner for corner in corners], dtype)
-    unsigned = np.dtype(f"u{dtype.itemsize}")
-    corner_bits = [int(bits) for bits in corners.view(unsigned)]
-    bits = st.one_of(st.sampled_from(corner_bits), st.integers(0, int(np.iinfo(unsigned).max)))
 
-    def to_floats(drawn: np.ndarray) -> np.ndarray:
-        values = drawn.view(dtype)
+    def to_floats(drawn: bytes) -> np.ndarray:
+        which, values = np.frombuffer(drawn[:SIZE], np.uint8), np.frombuffer(drawn[SIZE:], dtype)
+        values = np.where(which < 128, corners[which % len(corners)], values)
         with np.errstate(invalid="ignore"):
             return np.where(np.isfinite(values), values, info.max).astype(dtype)
 
-    return arrays(unsigned, SIZE, elements=bits).map(to_floats)
+    size = SIZE * (1 + dtype.itemsize)
+    return st.binary(min_size=size, max_size=size).map(to_floats)
 
 
 @cache

@@ -1,5 +1,7 @@
 """Values and derivatives against the formulas in extended precision, tails included."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,6 +124,22 @@ def test_the_algebraic_tail_outlives_the_exponential_one():
     np.testing.assert_allclose(slope(constraints.squareplus_offset), [-1e-6, -1e-18], rtol=1e-5)
 
 
+@cache
+def first_and_second_derivatives(name, parameter):
+    """To raw and the hyperparameter, and along a direction of both; compiled for all values."""
+
+    def slopes(raw, value, sides):
+        def total(raw, value):
+            return getattr(constraints, name)(raw, **sides, **{parameter: value}).sum()
+
+        return jnp.stack(jax.grad(total, (0, 1))(raw, value))
+
+    def along(raw, value, sides, direction):
+        return jax.jvp(partial(slopes, sides=sides), (raw, value), direction)[1]
+
+    return jax.jit(slopes), jax.jit(along)
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     ("name", "sides", "hyper"),
@@ -132,25 +150,20 @@ def test_the_algebraic_tail_outlives_the_exponential_one():
 def test_second_derivatives_match_finite_differences_of_the_first(name, sides, hyper):
     """To raw and the hyperparameter, at places where an absolute value inside could show."""
     (parameter, value), step = *hyper.items(), 1e-5
-    places = {0.0, 0.3, -0.7, *sides.values()} - ({0.0} if name == "squareplus_offset" else set())
+    ends = {0.0, -1.0, 1.0, -2.0, 2.0, 1.5, -1.5}
+    places = sorted(ends | {0.3, -0.7} - ({0.0} if name == "squareplus_offset" else set()))
     # Off the knees' ends, where the second derivative jumps.
-    ends = (0.0, -1.0, 1.0, -2.0, 2.0, 1.5, -1.5) if name == "knee_tanh" else ()
-    raw = jnp.array([place + 0.01 * (place in ends) for place in sorted(places)])
+    shift = 0.01 if name == "knee_tanh" else 0.0
+    raw = jnp.array([place + shift * (place in ends) for place in places])
     value = jnp.full(raw.shape, value)
-
-    @jax.jit
-    def slopes(raw, value):
-        def total(raw, value):
-            return getattr(constraints, name)(raw, **sides, **{parameter: value}).sum()
-
-        return jnp.stack(jax.grad(total, (0, 1))(raw, value))
+    slopes, second = first_and_second_derivatives(name, parameter)
 
     ones, zeros = jnp.ones_like(raw), jnp.zeros_like(raw)
     hessian = []
     for along in ((ones, zeros), (zeros, ones)):
-        found = jax.jvp(slopes, (raw, value), along)[1]
+        found = second(raw, value, sides, along)
         ahead, behind = (
-            slopes(raw + sign * along[0], value + sign * along[1]) for sign in (step, -step)
+            slopes(raw + sign * along[0], value + sign * along[1], sides) for sign in (step, -step)
         )
         np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-6)
         hessian.append(found)

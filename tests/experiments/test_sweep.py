@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import manifest, report, store, sweep
+from experiments import figures, manifest, report, store, sweep
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.drawing import look
@@ -42,6 +42,18 @@ METRICS = {
     "sum_violation_rate_1e-4",
     "sum_violation_max",
 }
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Figures take longer than the cells: they are drawn for `smoke` and with `drawn` alone."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(figures, "draw_all", lambda folder, records: [])
+
+
+@pytest.fixture
+def drawn():
+    """For tests of what is drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +192,7 @@ def test_the_table_has_a_row_for_every_strategy_and_dataset(smoke, capsys):
         assert table.count(f" {name} ") == 2, name
 
 
+@pytest.mark.usefixtures("drawn")
 def test_what_is_derived_can_be_deleted_and_redone(copy):
     before = (copy / "summary.csv").read_bytes()
     (copy / "summary.csv").unlink()
@@ -527,6 +540,7 @@ def test_dry_run_and_list_run_nothing(tmp_path, capsys):
     assert "clip_to_sequence_maximum" in listed
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_users_function_and_file_join_the_sweep(tmp_path):
     inputs = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
     path = tmp_path / "my <data>.npz"
