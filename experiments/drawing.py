@@ -97,6 +97,7 @@ class Sketch:
     caption: str
     alt: str
     dataset: str = ""  # what it is of; empty: of the whole sweep
+    warning: str = ""  # what it shows that a reader of the numbers must know
 
 
 def family_of(name: str) -> str:

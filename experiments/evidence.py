@@ -226,7 +226,8 @@ def comparisons(study: Study) -> Table:
                 found = ranking.comparisons[name]
                 gain = ranking.difference(name, "clip")
                 p_value: Entry = "underpowered" if found.underpowered else found.p_value
-                rows.append((name, backbone, question, gain, p_value, len(ranking.scores.groups)))
+                wins = found.better, found.groups
+                rows.append((name, backbone, question, gain, *wins, p_value))
     return Table(
         "planned_comparisons",
         "The comparisons with clip that were planned in advance",
@@ -235,8 +236,9 @@ def comparisons(study: Study) -> Table:
             Column("backbone", "backbone"),
             Column("question", "question"),
             Column("difference", "difference of mean skill", signed=True),
-            Column("p_value", "p, by Holm"),
+            Column("better", "groups where better"),
             Column("groups", "groups"),
+            Column("p_value", "p, by Holm"),
         ),
         tuple(rows),
         keys=2,

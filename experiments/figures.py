@@ -51,6 +51,7 @@ class Drawing:
     caption: str  # what is shown, how it is read, what is left out
     alt: str  # its main numbers, in place of the image
     dataset: str = ""  # what it is of; empty: of the whole sweep
+    warning: str = ""  # what it shows that a reader of the numbers must know
 
 
 def draw_all(folder: Path, records: Sequence[Record]) -> list[Drawing]:
@@ -75,7 +76,8 @@ def draw_all(folder: Path, records: Sequence[Record]) -> list[Drawing]:
             taken.add(name)
             path = target / f"{name}.png"
             save(sketch.figure, path)
-            drawings.append(Drawing(path, sketch.title, sketch.caption, sketch.alt, sketch.dataset))
+            words = sketch.title, sketch.caption, sketch.alt, sketch.dataset, sketch.warning
+            drawings.append(Drawing(path, *words))
     return drawings
 
 

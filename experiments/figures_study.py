@@ -370,7 +370,9 @@ def planned(scores: Mapping[str, Scores], groups: str) -> Sketch | None:
                 fontsize=8,
                 va="center",
             )
-            parts.append(f"{_told(found.strategy, gain)} on {backbone}, {verdict(found)}.")
+            parts.append(
+                f"{_told(found.strategy, gain)} on {backbone}, better in {verdict(found)}."
+            )
     axes.axvline(0, color="#888888", linewidth=0.8, zorder=0.6)
     row_labels(axes, names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -390,7 +392,8 @@ def planned(scores: Mapping[str, Scores], groups: str) -> Sketch | None:
         caption=(
             f"Difference in mean skill from clip over {groups}, for the "
             f"comparisons fixed in advance, each with its question; right is better. {OVER_SEEDS} "
-            "p: Wilcoxon's signed-rank test over groups, adjusted by Holm."
+            "Beside each: in how many of the groups it is above clip; p, of Wilcoxon's signed-rank "
+            "test over groups, adjusted by Holm."
             + (
                 " Underpowered: with so few groups no outcome could be significant, and no "
                 "conclusion is drawn."
@@ -403,5 +406,6 @@ def planned(scores: Mapping[str, Scores], groups: str) -> Sketch | None:
 
 
 def verdict(found: Comparison) -> str:
-    """Of a planned comparison: its adjusted p-value, or that there could be none."""
-    return "underpowered" if found.underpowered else f"p = {number(found.p_value)}"
+    """Of a planned comparison: the groups it wins, and its adjusted p-value or that it has none."""
+    p_value = "underpowered" if found.underpowered else f"p = {number(found.p_value)}"
+    return f"{found.better} of {found.groups}, {p_value}"

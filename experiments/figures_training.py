@@ -40,6 +40,7 @@ HEALTH = {
 ones whose output is wrong as well; at which it is below 0.001."""
 
 SEEN = 0.01  # a share that never reaches this is drawn in grey, without a name
+FLAT = 10.0  # per cent: where the median strategy's error falls by less at the end, it is flat
 MOST_NAMED = 14  # as many names as fit beside a panel
 History = Mapping[str, np.ndarray]  # by metric, (seeds, epochs); and `epoch`, (epochs,)
 Histories = Mapping[Place, Mapping[str, History]]  # by dataset and backbone, then strategy
@@ -123,6 +124,7 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
         if len(names) > len(colored)
         else "all are named"
     )
+    falls = _falls(medians)
     lowest = (
         f"On {backbone} the lowest is {short(name)}, {number(np.nanmin(medians[backbone][name]))}."
         for backbone, name in best.items()
@@ -133,10 +135,11 @@ def training_curves(dataset: str, backbones: Mapping[str, Mapping[str, History]]
         title=f"Training curves: {short(dataset)}",
         caption=(
             "Mean squared error on validation by epoch, penalties left out: median over seeds, "
-            f"shaded from the first to the third quartile; {which}. {_flattened(medians)}".strip()
+            f"shaded from the first to the third quartile; {which}. {_flattened(falls)}".strip()
         ),
         alt=f"Validation error by epoch on {short(dataset)}. {' '.join(lowest)}",
         dataset=dataset,
+        warning=_unfinished(dataset, falls),
     )
 
 
@@ -168,8 +171,9 @@ def _curve(axes: Axes, name: str, epochs: np.ndarray, values: np.ndarray) -> Non
     )
 
 
-def _flattened(medians: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-    """How much the lowest error so far still fell in the last quarter of training."""
+def _falls(medians: Mapping[str, Mapping[str, np.ndarray]]) -> dict[tuple[str, str], float]:
+    """By how much the lowest error so far still fell in the last quarter of training, in per cent,
+    by backbone and strategy."""
     falls = {}
     for backbone, found in medians.items():
         for name, losses in found.items():
@@ -177,13 +181,31 @@ def _flattened(medians: Mapping[str, Mapping[str, np.ndarray]]) -> str:
             earlier = lowest[math.ceil(0.75 * len(lowest)) - 1]
             if len(lowest) > 3 and np.isfinite(earlier):
                 falls[backbone, name] = 100 * float(1 - lowest[-1] / earlier)
+    return falls
+
+
+def _middle(falls: Mapping[tuple[str, str], float]) -> float:
+    return float(np.median(list(falls.values())))
+
+
+def _flattened(falls: Mapping[tuple[str, str], float]) -> str:
     if not falls:
         return ""
     (backbone, name), most = max(falls.items(), key=lambda item: item[1])
     return (
         "In the last quarter of the epochs the lowest error so far fell by "
-        f"{number(float(np.median(list(falls.values()))))} % for the median strategy, and most, by "
-        f"{number(most)} %, for {short(name)} ({backbone})."
+        f"{number(_middle(falls))} % for the median strategy, and most, by {number(most)} %, for "
+        f"{short(name)} ({backbone})."
+    )
+
+
+def _unfinished(dataset: str, falls: Mapping[tuple[str, str], float]) -> str:
+    """That training ended too early for a dataset's errors to be the last word."""
+    if not falls or _middle(falls) < FLAT:
+        return ""
+    return (
+        f"training on {short(dataset)} ended while the validation error still fell (by "
+        f"{number(_middle(falls))} % in the last quarter of the epochs, for the median strategy)."
     )
 
 

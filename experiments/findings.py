@@ -72,11 +72,14 @@ class Case:
 
     def compared(self, name: str) -> str:
         """A planned comparison's numbers; no p where one is underpowered."""
-        table = self.evidence.comparisons
-        gain = self.each(lambda of: link(table, (name, of), "difference"))
+
+        def shown(column: str) -> str:
+            return self.each(lambda of: link(self.evidence.comparisons, (name, of), column))
+
         if not all(map(is_powered, self.study.rankings.values())):
-            return gain
-        return f"{gain} (p {self.each(lambda of: link(table, (name, of), 'p_value'))})"
+            return shown("difference")
+        wins, p_value = shown("better"), shown("p_value")
+        return f"{shown('difference')} (above it in {wins} of the groups, p {p_value})"
 
     def verdict(self, name: str, better: str, worse: str, same: str) -> str:
         """What a planned comparison says of a strategy against `clip`; nothing where it is
@@ -89,11 +92,10 @@ class Case:
             clear = found.p_value < SIGNIFICANT
             text = (better if found.difference > 0 else worse) if clear else same
             said.setdefault(text, []).append(of)
-        everywhere = len(said) == 1 and len(self.study.rankings) > 1
-        return " and ".join(
-            f"{text} on {'both backbones' if everywhere else ' and '.join(where)}"
-            for text, where in said.items()
-        )
+        if len(said) == 1 and len(self.study.rankings) > 1:
+            (text,) = said
+            return f"{text} on {'either backbone' if text == same else 'both backbones'}"
+        return " and ".join(f"{text} on {' and '.join(where)}" for text, where in said.items())
 
     def level(self, name: str, other: str) -> bool:
         """Whether no backbone's interval tells two strategies apart; False with few seeds."""

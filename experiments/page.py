@@ -52,6 +52,7 @@ class Drawing(Protocol):
     caption: str
     alt: str
     dataset: str  # that it is of; empty: of the whole sweep
+    warning: str  # what it shows that a reader of the numbers must know; often empty
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Picture:
     source: str = ""  # a data URI; none where it would make the page too large
     width: int = 0
     height: int = 0
+    warning: str = ""
 
 
 def keep_captions(folder: Path, drawings: Iterable[Drawing]) -> None:
@@ -73,7 +75,7 @@ def keep_captions(folder: Path, drawings: Iterable[Drawing]) -> None:
     them."""
     kept = {}
     for drawing in drawings:
-        words = ("title", "caption", "alt", "dataset")
+        words = ("title", "caption", "alt", "dataset", "warning")
         kept[drawing.path.name] = {word: getattr(drawing, word) for word in words}
     if kept:
         (folder / "figures" / "captions.json").write_text(json.dumps(kept, indent=1))

@@ -52,7 +52,8 @@ def build(folder: Path, with_figures: bool = True) -> list[Record]:
     except OSError as error:
         raise StorageError(f"{folder} cannot be written to: {error}.") from error
     name = folder.resolve().name
-    text = page.render(name, found, shown, pictures, notes(manifest, records))
+    mind = notes(manifest, records) + [one.warning for one in pictures if one.warning]
+    text = page.render(name, found, shown, pictures, mind)
     store.write_text(folder / PAGE, text)
     return records
 

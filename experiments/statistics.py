@@ -94,6 +94,8 @@ class Comparison:
 
     strategy: str
     difference: float  # of mean scores, positive where the strategy is better
+    better: int  # in how many of the groups it is
+    groups: int
     p_value: float  # Wilcoxon's, by Holm for the number of comparisons
     underpowered: bool  # so few groups that no outcome could be significant
 
@@ -278,6 +280,13 @@ def planned_comparisons(scores: Scores) -> list[Comparison]:
     p_values = [stats.wilcoxon(d).pvalue if d.any() else 1.0 for d in differences]
     least = 2.0 ** (1 - len(scores.groups))
     return [
-        Comparison(name, float(d.mean()), float(p), least * len(names) > SIGNIFICANT)
+        Comparison(
+            name,
+            float(d.mean()),
+            int((d > 0).sum()),
+            len(d),
+            float(p),
+            least * len(names) > SIGNIFICANT,
+        )
         for name, d, p in zip(names, differences, holm(p_values), strict=True)
     ]

@@ -274,9 +274,10 @@ def test_with_few_colours_each_is_still_told_from_the_others(drawn, name, tmp_pa
 
 def test_too_few_groups_are_called_underpowered(drawn):
     (axes,) = drawn["planned_comparisons"].figure.axes
-    assert texts(axes).count("underpowered") == 6
+    assert sum(text.endswith(" of 1, underpowered") for text in texts(axes)) == 6
     assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
-    assert "smooth_clip -0.1 (-0.11 to -0.09) on bottleneck" in drawn["planned_comparisons"].alt
+    told = "smooth_clip -0.1 (-0.11 to -0.09) on bottleneck, better in 0 of 1, underpowered."
+    assert told in drawn["planned_comparisons"].alt
 
 
 def test_rows_are_sorted_best_first_and_intervals_are_drawn(drawn):
@@ -343,6 +344,21 @@ def test_a_training_curve_is_the_median_with_the_quartiles_of_the_seeds():
     assert heights.max() == pytest.approx(3 * base.max())
     assert "fell by 25 % for the median" in sketch.caption
     assert "clip" in texts(axes)
+
+
+def test_a_training_that_ended_too_early_is_warned_of():
+    def warning(losses):
+        of = {one["id"]: {**arrays(len(losses)), "history_mse": np.array(losses)}}
+        return figures_training.training_curves("diffuse", histories_of([one], of)).warning
+
+    one = record("clip", "diffuse")
+    assert warning([1, 0.5, 0.4, 0.37]) == ""
+    assert warning([1, 0.5, 0.4, 0.5]) == ""
+    assert warning([1, 0.5, 0.4]) == ""  # too few to tell
+    assert warning([1, 0.5, 0.4, 0.3]) == (
+        "training on diffuse ended while the validation error still fell (by 25 % in the last "
+        "quarter of the epochs, for the median strategy)."
+    )
 
 
 def test_of_many_curves_the_planned_and_the_best_are_named():

@@ -116,24 +116,30 @@ def test_underpowered_comparisons_are_given_without_p_or_verdict():
     )
 
 
-def test_what_is_not_significant_is_not_a_difference():
+@pytest.mark.parametrize(
+    ("backbones", "where"),
+    [(written.BACKBONES[:1], "bottleneck"), (written.BACKBONES, "either backbone")],
+)
+def test_what_is_not_significant_is_not_a_difference(backbones, where):
     records = [
         written.record(
             strategy,
             name,
+            backbone,
             seed=seed,
             **({"mse": 0.25 + 0.02 * (-1) ** place} if strategy == "unconstrained" else {}),
         )
         for strategy in written.STRATEGIES
         for place, name in enumerate(written.STUDY)
+        for backbone in backbones
         for seed in range(2)
     ]
     found = study.read({}, list({one["id"]: one for one in records}.values()))
     _, cost, dead = map(plain, answer(found, evidence.gather(found)))
     assert cost.startswith(
-        "Training through `clip` makes no significant difference to accuracy on bottleneck:"
+        f"Training through `clip` makes no significant difference to accuracy on {where}:"
     )
-    assert dead.startswith("Dead gradients cost accuracy on bottleneck: ")
+    assert dead.startswith("Dead gradients cost accuracy on bo")
 
 
 def test_one_backbone_is_said_to_be_alone():

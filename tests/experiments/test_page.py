@@ -28,12 +28,15 @@ class Drawing:
     caption: str
     alt: str
     dataset: str = ""
+    warning: str = ""
 
 
 def draw(folder, records):
     return [
         Drawing(written.figure(folder / "figures" / "b.png"), "B <b>", "Of `clip`.", "Says <b>."),
-        Drawing(written.figure(folder / "figures" / "a.png"), "A", "", "Of wind.", "wind"),
+        Drawing(
+            written.figure(folder / "figures" / "a.png"), "A", "", "Of wind.", "wind", "its <end>."
+        ),
     ]
 
 
@@ -111,6 +114,7 @@ def test_figures_are_embedded_with_their_words_and_small(folder, text):
     with Image.open(io.BytesIO(content)) as one, Image.open(folder / "figures" / "b.png") as other:
         assert one.tobytes() == other.convert("RGB").tobytes()
     assert "Of <code>clip</code>." in text
+    assert "Mind: its &lt;end&gt;." in text
     assert "<h3>B &lt;b&gt;</h3>" in text
 
 

@@ -162,10 +162,10 @@ def test_five_groups_are_underpowered_whatever_comes_out():
     values = np.stack([clip, clip + np.arange(1, 6), clip])
     better, same = statistics.planned_comparisons(scores_of(values))
     assert (better.strategy, same.strategy) == ("smooth_clip", "relu_offset")
-    assert better.difference == 3
+    assert (better.difference, better.better) == (3, 5)
     assert better.p_value == 2 * 2 / 2**5
     assert better.underpowered
-    assert same.difference == 0
+    assert (same.difference, same.better) == (0, 0)
     assert same.p_value == 1
 
 

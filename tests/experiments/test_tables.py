@@ -212,6 +212,8 @@ def test_planned_comparisons_are_those_and_underpowered_ones_have_no_p():
     assert {row["strategy"] for row in found} == statistics.PLANNED.keys()
     assert len(found) == 2 * len(statistics.PLANNED)
     assert {row["groups"] for row in found} == {"2"}
+    wins = {row["strategy"]: row["better"] for row in found}
+    assert {wins["straight_through_clip"], wins["relu_offset"]} == {"2", "0"}
 
 
 def test_datasets_of_other_roles_have_tables_of_their_own(whole):
