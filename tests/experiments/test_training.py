@@ -97,7 +97,8 @@ def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
 def test_mixed_precision_reaches_training(runner):
     """It changes the numbers, by little after four updates, and no shape or kind of them."""
     settings = dataclasses.replace(SETTINGS, dtype="bfloat16")
-    lower = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["clip"]])
+    rows = [TRAINED[name] for name, *_ in CELLS]  # with which float32 has the runner's bits
+    lower = Runner(load("irradiance"), "bottleneck", settings, rows)
     single, mixed = (one.run([("clip", {}, 1e-2, 5)])[0].examples for one in (runner, lower))
     assert single.dtype == mixed.dtype
     assert 0 < abs(single - mixed).max() < 1e-2
@@ -145,7 +146,7 @@ def test_training_agrees_with_a_plain_loop():
 def longer():
     """Fourteen epochs, every second of them evaluated, on validation."""
     settings = Settings(hidden=4, epochs=14, batches_per_epoch=4, batch=16)
-    rows = [TRAINED["clip"], TRAINED["augmented_lagrangian"]]
+    rows = [TRAINED["clip"]]
     return Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
 
 
@@ -156,21 +157,26 @@ def test_the_parameters_with_the_best_validation_loss_are_kept(longer):
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
 
 
-def test_the_state_is_updated_once_an_epoch(longer):
+def test_the_state_is_updated_once_an_epoch():
     """Multipliers alone change the loss: with no learning, the parameters stay the first."""
-    first, second = longer.run(
+    settings = Settings(hidden=4, epochs=6, batches_per_epoch=3, batch=8)
+    runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["augmented_lagrangian"]])
+    first, second = runner.run(
         [("augmented_lagrangian", {"penalty": p}, 0.0, 3) for p in (0.0, 1.0)]
     )
-    np.testing.assert_array_equal(second.history["epoch"], range(2, 15, 2))
+    assert settings.evaluate_every == 3
     np.testing.assert_array_equal(first.history["loss"], first.history["mse"])
     penalty = second.history["loss"] - second.history["mse"]
     assert penalty[1] > 1.5 * penalty[0] > 0
     assert second.metrics["mse"] == first.metrics["mse"]
 
 
-def test_candidates_are_compared_under_the_present_multipliers(longer):
+def test_candidates_are_compared_under_the_present_multipliers():
     """An early loss is small because its multipliers were, not because it keeps the bound."""
-    result = longer.run([("augmented_lagrangian", {"penalty": 10.0}, 1e-3, 3)])[0]
+    settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16)
+    rows = [TRAINED["augmented_lagrangian"]]
+    runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
+    result = runner.run([("augmented_lagrangian", {"penalty": 10.0}, 3e-3, 3)])[0]
     assert result.history["loss"].argmin() == 0
     assert abs(result.history["mse"] - result.metrics["mse"]).argmin() > 0
     assert result.metrics["violation_rate"] < result.history["violation_rate"][0]
