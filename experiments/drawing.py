@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from experiments.baselines import BASELINES
+from experiments.captions import Words
 from experiments.catalogue import DATASETS
 from experiments.choices import in_order
 from experiments.statistics import PLANNED, Spread
@@ -87,17 +88,12 @@ Place = tuple[str, str]  # dataset, backbone
 Spreads = Mapping[str, Mapping[str, Spread]]  # by strategy, then metric
 
 
-@dataclass(frozen=True)
-class Sketch:
+@dataclass(frozen=True, kw_only=True)
+class Sketch(Words):
     """A figure with what is said of it."""
 
     name: str  # of the file, without its ending
     figure: Figure
-    title: str
-    caption: str
-    alt: str
-    dataset: str = ""  # what it is of; empty: of the whole sweep
-    warning: str = ""  # what it shows that a reader of the numbers must know
 
 
 def family_of(name: str) -> str:

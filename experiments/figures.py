@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments import (
+    captions,
     figures_examples,
     figures_gradients,
     figures_shapes,
@@ -42,43 +43,33 @@ Rates = dict[str, float]
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on disk, with what a page says of it."""
-
-    path: Path
-    title: str
-    caption: str  # what is shown, how it is read, what is left out
-    alt: str  # its main numbers, in place of the image
-    dataset: str = ""  # what it is of; empty: of the whole sweep
-    warning: str = ""  # what it shows that a reader of the numbers must know
-
-
-def draw_all(folder: Path, records: Sequence[Record]) -> list[Drawing]:
-    """Every figure of a sweep's final cells, into `figures/`; nothing where none is trained.
+def draw_all(folder: Path, records: Sequence[Record]) -> None:
+    """Every figure of a sweep's final cells, into `figures/`, with what is said of it; nothing
+    where none is trained.
 
     Those of the whole sweep come first, the most important on top, then those of each dataset.
     """
     final = [record for record in records if record["config"]["phase"] == "final"]
     done = [record for record in final if record["status"] == "done"]
     if all(record["config"]["backbone"] == "none" for record in done):
-        return []
+        return
     target = folder / "figures"
     target.mkdir(exist_ok=True)
     manifest = store.read_manifest(folder)
     roles, groups = study.described(manifest, records)[0], study.ranked(manifest, records)
     arrays = {record["id"]: _arrays(folder, record["id"]) for record in done}
-    drawings: list[Drawing] = []
-    taken: set[str] = set()
     with matplotlib.rc_context(STYLE):
-        for sketch in sketches(final, arrays, roles, groups):
-            name = next(n for n in _names(sketch.name) if n not in taken)
-            taken.add(name)
-            path = target / f"{name}.png"
-            save(sketch.figure, path)
-            words = sketch.title, sketch.caption, sketch.alt, sketch.dataset, sketch.warning
-            drawings.append(Drawing(path, *words))
-    return drawings
+        captions.keep(folder, _draw(target, sketches(final, arrays, roles, groups)))
+
+
+def _draw(target: Path, found: Iterable[Sketch]) -> Iterator[tuple[str, Sketch]]:
+    """Each sketch as a file of its own name."""
+    taken: set[str] = set()
+    for sketch in found:
+        name = next(n for n in _names(sketch.name) if n not in taken)
+        taken.add(name)
+        save(sketch.figure, target / f"{name}.png")
+        yield f"{name}.png", sketch
 
 
 def _names(name: str) -> Iterator[str]:

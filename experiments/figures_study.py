@@ -176,7 +176,8 @@ def _rows(
             f"{_told(order[-1], those[order[-1]])}"
             + (f"; clip {number(those['clip'][0])}." if "clip" in those else ".")
         )
-    return Sketch(name, figure, title, caption, f"{label}. " + " ".join(parts))
+    alt = f"{label}. " + " ".join(parts)
+    return Sketch(name=name, figure=figure, title=title, caption=caption, alt=alt)
 
 
 def _told(name: str, triple: Estimate) -> str:

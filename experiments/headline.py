@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import evidence, store, study
+from experiments import captions, evidence, store, study
 from experiments.caveats import grave, power
 from experiments.choices import UsageError
 from experiments.evidence import Evidence
 from experiments.findings import answer, recommend
-from experiments.page import captions, counted
+from experiments.page import counted
 from experiments.tables import Table, markdown, text_of
 
 README = Path("README.md")
@@ -39,9 +39,9 @@ def _parts(folder: Path, found: study.Study, shown: Evidence) -> Iterator[str]:
     yield f"{counted(found)}."
     yield from (f"**{caveat}**" for caveat in (*grave(found), *power(found)))
     yield "\n".join(f"{place}. {said}" for place, said in enumerate(answer(found, shown), 1))
-    if words := captions(folder).get(FIGURE):
-        yield f"![{words['alt']}]({(folder / 'figures' / FIGURE).as_posix()})"
-        yield f"*{words['caption']}*"
+    if words := captions.read(folder).get(FIGURE):
+        yield f"![{words.alt}]({(folder / 'figures' / FIGURE).as_posix()})"
+        yield f"*{words.caption}*"
     needs = [(one.need, one.take, one.reason) for one in recommend(found, shown)]
     if needs:
         yield markdown(("need", "take", "because"), needs)

@@ -2,21 +2,22 @@
 
 import base64
 import io
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
+from experiments import captions
 from experiments.baselines import BASELINES
+from experiments.captions import Words
 from experiments.caveats import caveats, grave, power
 from experiments.choices import in_order
 from experiments.evidence import Evidence
@@ -44,65 +45,32 @@ SECTIONS = {
 }
 
 
-class Drawing(Protocol):
-    """A figure in a file, and what is said of it."""
-
-    path: Path
-    title: str
-    caption: str
-    alt: str
-    dataset: str  # that it is of; empty: of the whole sweep
-    warning: str  # what it shows that a reader of the numbers must know; often empty
-
-
-@dataclass(frozen=True)
-class Picture:
+@dataclass(frozen=True, kw_only=True)
+class Picture(Words):
     """A figure as the page shows it."""
 
     name: str  # of its file
-    title: str
-    caption: str
-    alt: str
-    dataset: str = ""
     source: str = ""  # a data URI; none where it would make the page too large
     width: int = 0
     height: int = 0
-    warning: str = ""
-
-
-def keep_captions(folder: Path, drawings: Iterable[Drawing]) -> None:
-    """Keep what is said of figures beside them, for a page that is made again without drawing
-    them."""
-    kept = {}
-    for drawing in drawings:
-        words = ("title", "caption", "alt", "dataset", "warning")
-        kept[drawing.path.name] = {word: getattr(drawing, word) for word in words}
-    if kept:
-        (folder / "figures" / "captions.json").write_text(json.dumps(kept, indent=1))
-
-
-def captions(folder: Path) -> dict[str, dict[str, str]]:
-    """What was kept of figures, by file; nothing where it cannot be read."""
-    with suppress(OSError, ValueError):
-        return json.loads((folder / "figures" / "captions.json").read_bytes())
-    return {}
 
 
 def pictures(folder: Path) -> list[Picture]:
     """The figures of a folder, in the order in which they were drawn; one without words has its
     file's name."""
-    words_of = captions(folder)
+    said = captions.read(folder)
     there = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
     found = []
-    for name in in_order(there, words_of):
+    for name in in_order(there, said):
         stem = there[name].stem.replace("_", " ")
-        words = words_of.get(name) or {"title": stem, "caption": "", "alt": stem}
+        words = said.get(name) or Words(title=stem, caption="", alt=stem)
         with suppress(OSError, SyntaxError), Image.open(there[name]) as image:
             kept = io.BytesIO()
             image.convert("RGB").save(kept, "WEBP", lossless=True)  # two thirds of the PNG
             source = "data:image/webp;base64," + base64.b64encode(kept.getvalue()).decode()
+            width, height = image.size
             found.append(
-                Picture(name, **words, source=source, width=image.width, height=image.height)
+                Picture(**vars(words), name=name, source=source, width=width, height=height)
             )
     return found
 

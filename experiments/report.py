@@ -46,7 +46,7 @@ def build(folder: Path, with_figures: bool = True) -> list[Record]:
     shown = evidence.gather(found)
     try:
         if with_figures:
-            page.keep_captions(folder, figures.draw_all(folder, records))
+            figures.draw_all(folder, records)
         tables.write(folder / "tables", shown.tables)
         pictures = page.pictures(folder)
     except OSError as error:

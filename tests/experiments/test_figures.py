@@ -10,6 +10,7 @@ from PIL import Image
 
 from bounded import constraints
 from experiments import (
+    captions,
     drawing,
     figures,
     figures_examples,
@@ -510,16 +511,16 @@ def test_names_are_literal_in_figures_and_whole_in_files(tmp_path):
     records = [record(name, dataset) for name in ("clip", OWN)]
     for cell in records:
         store_arrays(tmp_path, cell, arrays())
-    drawings = figures.draw_all(tmp_path, records)
-    assert all(one.path.parent == tmp_path / "figures" for one in drawings)
-    assert {d.path.name for d in drawings if d.dataset == dataset} == {
+    figures.draw_all(tmp_path, records)
+    said = captions.read(tmp_path)
+    assert {file for file, words in said.items() if words.dataset == dataset} == {
         "loss_violation_my-data-more-npz.png",
         "training_curves_my-data-more-npz.png",
         "gradient_training_my-data-more-npz.png",
         "example_my-data-more-npz_bottleneck.png",
     }
-    for one in drawings:
-        with Image.open(one.path) as image:
+    for file in said:
+        with Image.open(tmp_path / "figures" / file) as image:
             assert image.width > 300
     found = {backbone: spreads for (_, backbone), spreads in found_in(records).items()}
     sketch = figures_tradeoff.loss_violation(dataset, found)
@@ -536,15 +537,16 @@ def store_arrays(folder, cell, held):
 
 
 def test_datasets_whose_names_differ_in_punctuation_do_not_share_a_file(tmp_path):
-    drawings = figures.draw_all(tmp_path, [record("clip", name) for name in ("a b", "a-b")])
-    paths = [one.path for one in drawings]
-    assert len(set(paths)) == len(paths)
-    assert {path.name for path in paths} >= {"loss_violation_a-b.png", "loss_violation_a-b-2.png"}
+    figures.draw_all(tmp_path, [record("clip", name) for name in ("a b", "a-b")])
+    said = captions.read(tmp_path)
+    of = {f"loss_violation_a-b{ending}.png": name for ending, name in (("", "a b"), ("-2", "a-b"))}
+    assert {file: said[file].dataset for file in of} == of
+    assert said.keys() == {path.name for path in (tmp_path / "figures").glob("*.png")}
 
 
 def test_nothing_is_drawn_where_nothing_is_trained(tmp_path):
-    assert figures.draw_all(tmp_path, [record("climatology_clipped", "sines", "none")]) == []
-    assert figures.draw_all(tmp_path, []) == []
+    figures.draw_all(tmp_path, [record("climatology_clipped", "sines", "none")])
+    figures.draw_all(tmp_path, [])
     assert not (tmp_path / "figures").exists()
 
 

@@ -4,14 +4,13 @@ import base64
 import io
 import re
 import shutil
-from dataclasses import dataclass
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from experiments import page, report, store
+from experiments import captions, page, report, store
+from experiments.captions import Words
 from experiments.choices import UsageError
 from tests.experiments import written
 
@@ -19,25 +18,16 @@ DATASETS = ["wind", "flights", "irradiance_soiled", "sines"]
 EVIL = '<script>alert("1")</script> & `x` [y](#z).npz'
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """As the figures are told."""
-
-    path: Path
-    title: str
-    caption: str
-    alt: str
-    dataset: str = ""
-    warning: str = ""
+SAID = {
+    "b.png": Words(title="B <b>", caption="Of `clip`.", alt="Says <b>."),
+    "a.png": Words(title="A", caption="", alt="Of wind.", dataset="wind", warning="its <end>."),
+}
 
 
 def draw(folder, records):
-    return [
-        Drawing(written.figure(folder / "figures" / "b.png"), "B <b>", "Of `clip`.", "Says <b>."),
-        Drawing(
-            written.figure(folder / "figures" / "a.png"), "A", "", "Of wind.", "wind", "its <end>."
-        ),
-    ]
+    for name in SAID:
+        written.figure(folder / "figures" / name)
+    captions.keep(folder, SAID.items())
 
 
 class Outline(HTMLParser):
@@ -126,6 +116,10 @@ def test_made_again_without_drawing_it_is_the_same(folder, text, tmp_path):
 
 def test_figures_without_words_have_their_files_name(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
+    assert captions.read(copy) == SAID
+    for damaged in ('{"a.png": ', '{"a.png": {"name": "A"}}'):
+        (copy / "figures" / "captions.json").write_text(damaged)
+        assert not captions.read(copy)
     (copy / "figures" / "captions.json").unlink()
     (copy / "figures" / "broken.png").write_bytes(b"no picture")
     cut = (copy / "figures" / "a.png").read_bytes()[:60]
@@ -148,7 +142,12 @@ def test_a_page_has_a_size_and_figures_beyond_it_are_linked(folder, text, monkey
 
 def test_where_room_is_short_every_dataset_keeps_its_first_figure():
     names = ["wind 1", "wind 2", "flights 1", "flights 2", ""]
-    shown = [page.Picture(name, "", "", "", name.partition(" ")[0], "x") for name in names]
+    shown = [
+        page.Picture(
+            name=name, title="", caption="", alt="", dataset=name.partition(" ")[0], source="x"
+        )
+        for name in names
+    ]
 
     def kept(room):
         return [one.name for one in page._fitting(shown, room) if one.source]

@@ -48,7 +48,7 @@ METRICS = {
 def undrawn(request, monkeypatch):
     """Figures take longer than the cells: they are drawn for `smoke` and with `drawn` alone."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(figures, "draw_all", lambda folder, records: [])
+        monkeypatch.setattr(figures, "draw_all", lambda folder, records: None)
 
 
 @pytest.fixture
