@@ -16,6 +16,7 @@ from experiments import (
     figures_examples,
     figures_gradients,
     figures_shapes,
+    figures_study,
     figures_tradeoff,
     figures_training,
     statistics,
@@ -24,6 +25,7 @@ from experiments import (
 )
 from experiments.drawing import FAMILIES, STYLE, apart, family_of, listed, look, number, short
 from experiments.figures_tradeoff import pareto
+from experiments.statistics import Comparison
 from experiments.strategies import EVERY_STRATEGY, TRAINED
 from tests.experiments import written
 
@@ -279,6 +281,8 @@ def test_too_few_groups_are_called_underpowered(drawn):
     assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
     told = "smooth_clip -0.1 (-0.11 to -0.09) on bottleneck, better in 0 of 1, underpowered."
     assert told in drawn["planned_comparisons"].alt
+    powered = Comparison("clip", 0.1, better=8, groups=9, p_value=0.0731, underpowered=False)
+    assert figures_study.verdict(powered) == "8 of 9, p = 0.073"
 
 
 def test_rows_are_sorted_best_first_and_intervals_are_drawn(drawn):

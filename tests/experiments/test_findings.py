@@ -57,6 +57,7 @@ def test_there_are_five_sentences_with_what_they_say(whole):
     )
     assert best.endswith("worse than an untrained baseline on both backbones: `relu_offset`.")
     assert cost.startswith("Training through `clip` gains accuracy on both backbones: against")
+    assert cost.count("(above it in 0 and 0 of the groups, p 0.023 and 0.023)") == 3
     assert (
         "leaves 12.0 % and 12.0 % of its outputs outside; `clip_at_evaluation`, the same " in cost
     )
@@ -117,13 +118,18 @@ def test_underpowered_comparisons_are_given_without_p_or_verdict():
 
 
 @pytest.mark.parametrize(
-    ("backbones", "where", "everywhere"),
+    ("backbones", "where", "everywhere", "wins"),
     [
-        (written.BACKBONES[:1], "bottleneck", "bottleneck"),
-        (written.BACKBONES, "either backbone", "both backbones"),
+        (written.BACKBONES[:1], "bottleneck", "bottleneck", "5 of the groups, p 1.000"),
+        (
+            written.BACKBONES,
+            "either backbone",
+            "both backbones",
+            "5 and 3 of the groups, p 1.000 and 0.820",
+        ),
     ],
 )
-def test_what_is_not_significant_is_not_a_difference(backbones, where, everywhere):
+def test_what_is_not_significant_is_not_a_difference(backbones, where, everywhere, wins):
     records = [
         written.record(
             strategy,
@@ -142,6 +148,7 @@ def test_what_is_not_significant_is_not_a_difference(backbones, where, everywher
     assert cost.startswith(
         f"Training through `clip` makes no significant difference to accuracy on {where}:"
     )
+    assert f"(above it in {wins})" in cost
     assert dead.startswith(f"Dead gradients cost accuracy on {everywhere}: ")
 
 
