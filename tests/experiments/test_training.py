@@ -172,14 +172,15 @@ def test_the_state_is_updated_once_an_epoch():
 
 
 def test_candidates_are_compared_under_the_present_multipliers():
-    """An early loss is small because its multipliers were, not because it keeps the bound."""
+    """An early loss is small because its multipliers were: slow steps lower the loss under any
+    fixed ones, so the last parameters are the best, though the loss rises as the multipliers do."""
     settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16)
     rows = [TRAINED["augmented_lagrangian"]]
     runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
-    result = runner.run([("augmented_lagrangian", {"penalty": 10.0}, 3e-3, 3)])[0]
-    assert result.history["loss"].argmin() == 0
-    assert abs(result.history["mse"] - result.metrics["mse"]).argmin() > 0
-    assert result.metrics["violation_rate"] < result.history["violation_rate"][0]
+    result = runner.run([("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 3)])[0]
+    assert (np.diff(result.history["loss"][-3:]) > 1e-4).all()
+    assert (np.diff(result.history["mse"]) < -1e-3).all()
+    np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][-1], rtol=1e-5)
 
 
 def test_training_lowers_the_loss(longer):
