@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS, SAME_SOURCE, SYNTHETIC
-from experiments.evidence import is_powered
 from experiments.findings import FEWEST_SEEDS, PENALTIES, hard, listed
+from experiments.standing import is_powered
 from experiments.statistics import FLOOR, PLANNED, REFERENCE, SIGNIFICANT
 from experiments.strategies import COUPLED, TRAINED
 from experiments.study import Study, finals

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from experiments.baselines import BASELINES
 from experiments.protocol import (
     GUARANTEE,
     STRATEGY,
@@ -16,18 +14,14 @@ from experiments.protocol import (
     sittings,
     strategies,
 )
-from experiments.statistics import FLOOR, PLANNED, REFERENCE, Estimate, Spread
+from experiments.standing import against_clip, by_backbone, comparisons, headline
+from experiments.statistics import Estimate, Spread
 from experiments.store import Record
-from experiments.strategies import COUPLED
-from experiments.study import SHARES, Ranking, Study, finals, holds
-from experiments.tables import Column, Entry, Table, slug, text_of
+from experiments.study import Study, holds
+from experiments.tables import Column, Entry, Table, slug
 
 SEEDS_ALONE = (
     "In brackets: 95 % interval of the mean over seeds. It leaves out the sampling of the data."
-)
-BOOTSTRAP = (
-    "In brackets: 95 % interval by a bootstrap of seeds within each group of datasets. It leaves "
-    "out the sampling of the data, and which datasets there are."
 )
 METRICS = (
     Column("mse", "mse"),
@@ -98,159 +92,6 @@ def gather(study: Study) -> Evidence:
     )
 
 
-def headline(study: Study) -> Table:
-    """Where each strategy stands on each backbone, best first."""
-    rankings = study.rankings
-    failed = _failures(study)
-
-    def row(name: str) -> tuple[Entry, ...]:
-        cells: list[Entry] = [name, holds(name)]
-        cells += [ranking.skill.get(name) for ranking in rankings.values()]
-        cells += [ranking.failing.get(name) for ranking in rankings.values()]
-        cells += [_beaten(ranking, name) for ranking in rankings.values()]
-        cells += [ranking.rank.get(name) for ranking in rankings.values()]
-        for metric in SHARES:
-            cells += [r.shares.get(name, {}).get(metric) for r in rankings.values()]
-        return (*cells, failed.get(name, 0)) if failed else tuple(cells)
-
-    def order(name: str) -> float:
-        return -sum(r.skill[name].value if name in r.skill else -2.0 for r in rankings.values())
-
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for of, ranking in rankings.items():
-        groups.setdefault(ranking.scores.groups, []).append(of)
-    notes = [
-        f"Groups ranked on {' and '.join(where)}: {', '.join(names)}."
-        for names, where in groups.items()
-    ]
-    p_value = Column("", "")
-    notes += [
-        f"Friedman's test that the trained strategies of {of} do not differ, over "
-        f"{len(r.scores.groups)} groups: p {text_of(r.friedman, p_value)}."
-        for of, r in rankings.items()
-        if not math.isnan(r.friedman) and is_powered(r)
-    ]
-    return Table(
-        "headline",
-        "Where every strategy stands over the groups of study datasets, best first",
-        (
-            STRATEGY,
-            GUARANTEE,
-            *_by_backbone("skill", "skill", rankings),
-            *_by_backbone("failing", "runs without skill", rankings, percent=True),
-            *_by_backbone("baselines_above", "baselines above", rankings),
-            *_by_backbone("rank", "rank", rankings, digits=2),
-            *_by_backbone("violation_rate", "violation", rankings, percent=True),
-            *_by_backbone("blocked", "blocked", rankings, percent=True),
-            *([Column("failed", "failed cells")] if failed else []),
-        ),
-        tuple(row(name) for name in sorted(_ranked(study), key=order)),
-        notes=(
-            f"Skill: mean over runs of 1 − mse / mse of `{REFERENCE}`, each at least {FLOOR:g}; a "
-            f"run without skill has 0 or less. {BOOTSTRAP}",
-            "Rank: by mean skill within each group (1 is best), averaged. Violation and blocked: "
-            "share of outputs, mean over groups.",
-            *notes,
-        ),
-    )
-
-
-def _ranked(study: Study) -> list[str]:
-    """Those that the ranking is of, if there is one."""
-    return [name for name in study.strategies if name not in COUPLED and study.rankings]
-
-
-def loses_to(ranking: Ranking, strategy: str) -> list[str]:
-    """The baselines whose skill is above a trained strategy's."""
-    known = [name for name in (*BASELINES, strategy) if name in ranking.skill]
-    if strategy in BASELINES or strategy not in known:
-        return []
-    least = ranking.skill[strategy].value
-    return [name for name in known[:-1] if ranking.skill[name].value > least]
-
-
-def _beaten(ranking: Ranking, strategy: str) -> int | None:
-    known = strategy in ranking.skill and strategy not in BASELINES
-    return len(loses_to(ranking, strategy)) if known else None
-
-
-def is_powered(ranking: Ranking) -> bool:
-    """Whether there are groups enough for significance."""
-    planned = ranking.comparisons.values()
-    return bool(planned) and not any(found.underpowered for found in planned)
-
-
-def against_clip(study: Study) -> Table:
-    """Every strategy's skill less that of `clip`: descriptive."""
-    rankings = study.rankings
-    return Table(
-        "against_clip",
-        "Every strategy against clip (descriptive)",
-        (
-            STRATEGY,
-            GUARANTEE,
-            *_by_backbone("gain", "difference of skill", rankings, signed=True),
-            *_by_backbone("improvement", "probability of improvement", rankings),
-            *_by_backbone("middle", "interquartile mean skill", rankings),
-        ),
-        tuple(
-            (
-                name,
-                holds(name),
-                *(
-                    ranking.difference(name, "clip")
-                    if name in ranking.skill and name != "clip"
-                    else None
-                    for ranking in rankings.values()
-                ),
-                *(ranking.improvement.get(name) for ranking in rankings.values()),
-                *(ranking.middle.get(name) for ranking in rankings.values()),
-            )
-            for name in _ranked(study)
-        ),
-        notes=(
-            f"Difference of mean skills. {BOOTSTRAP}",
-            "Probability of improvement: that a run scores higher than one of `clip` on the same "
-            "group; a tie counts half. Interquartile mean: of the middle half of all runs, which "
-            "leaves out those that fail, and those that shine.",
-        ),
-    )
-
-
-def comparisons(study: Study) -> Table:
-    """The comparisons planned in advance."""
-    rows: list[tuple[Entry, ...]] = []
-    for name, question in PLANNED.items():
-        for backbone, ranking in study.rankings.items():
-            if name in ranking.comparisons:
-                found = ranking.comparisons[name]
-                gain = ranking.difference(name, "clip")
-                p_value: Entry = "underpowered" if found.underpowered else found.p_value
-                wins = found.better, found.groups
-                rows.append((name, backbone, question, gain, *wins, p_value))
-    return Table(
-        "planned_comparisons",
-        "The comparisons with clip that were planned in advance",
-        (
-            STRATEGY,
-            Column("backbone", "backbone"),
-            Column("question", "question"),
-            Column("difference", "difference of mean skill", signed=True),
-            Column("better", "groups where better"),
-            Column("groups", "groups"),
-            Column("p_value", "p, by Holm"),
-        ),
-        tuple(rows),
-        keys=2,
-        notes=(
-            "p: Wilcoxon's signed-rank test over groups, adjusted by Holm for the comparisons on "
-            "a backbone, not for there being two. Underpowered: with so few groups no outcome "
-            "could reach 0.05, and no conclusion is drawn.",
-            BOOTSTRAP,
-        ),
-    )
-
-
 def metrics(study: Study) -> dict[str, list[Table]]:
     """By dataset, a table a backbone: every strategy's metrics on test."""
     constants = constant_bounds(study.records)
@@ -301,8 +142,8 @@ def collapse(study: Study) -> dict[str, Table]:
             (
                 STRATEGY,
                 GUARANTEE,
-                *_by_backbone("r2", "r2", study.backbones),
-                *_by_backbone("code_reliance", "code reliance", study.backbones),
+                *by_backbone("r2", "r2", study.backbones),
+                *by_backbone("code_reliance", "code reliance", study.backbones),
             ),
             tuple(
                 (
@@ -333,9 +174,9 @@ def wrong_bound(study: Study) -> dict[str, Table]:
             (
                 STRATEGY,
                 GUARANTEE,
-                *_by_backbone("mse", "mse", study.backbones),
-                *_by_backbone("ratio", "mse, times that of unconstrained", study.backbones),
-                *_by_backbone("violation_rate", "violation", study.backbones, percent=True),
+                *by_backbone("mse", "mse", study.backbones),
+                *by_backbone("ratio", "mse, times that of unconstrained", study.backbones),
+                *by_backbone("violation_rate", "violation", study.backbones, percent=True),
             ),
             tuple(
                 (
@@ -365,12 +206,12 @@ def sums(study: Study) -> dict[str, Table]:
             f"{dataset}: the features' sum is bounded",
             (
                 STRATEGY,
-                *_by_backbone("r2", "r2", study.backbones),
-                *_by_backbone(
+                *by_backbone("r2", "r2", study.backbones),
+                *by_backbone(
                     "sum_violation", "sum outside by 0.0001", study.backbones, percent=True
                 ),
-                *_by_backbone("sum_farthest", "farthest", study.backbones),
-                *_by_backbone("jacobian_rank", "Jacobian rank", study.backbones),
+                *by_backbone("sum_farthest", "farthest", study.backbones),
+                *by_backbone("jacobian_rank", "Jacobian rank", study.backbones),
             ),
             tuple(
                 (
@@ -423,19 +264,6 @@ def _ratio(study: Study, dataset: str, backbone: str, strategy: str) -> float | 
         study.spread(dataset, backbone, name, "mse") for name in (strategy, "unconstrained")
     )
     return one.mean / other.mean if one and other and other.mean > 0 else None
-
-
-def _failures(study: Study) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for record in finals(study):
-        if record["status"] == "failed":
-            name = record["config"]["strategy"]["name"]
-            found[name] = found.get(name, 0) + 1
-    return found
-
-
-def _by_backbone(key: str, title: str, backbones: Iterable[str], **shown: Any) -> list[Column]:
-    return [Column(f"{key}_{of}", f"{title}, {of}", **shown) for of in backbones]
 
 
 def _estimate(spread: Spread | None, metric: str) -> Estimate | None:

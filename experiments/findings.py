@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.evidence import Evidence, is_powered, loses_to
+from experiments.evidence import Evidence
+from experiments.standing import is_powered, loses_to
 from experiments.statistics import PLANNED, SIGNIFICANT
 from experiments.strategies import COUPLED
 from experiments.study import Study, guarantee

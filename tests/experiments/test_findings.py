@@ -7,6 +7,7 @@ import pytest
 from experiments import caveats, evidence, findings, study
 from experiments.findings import PENALTIES, answer, recommend
 from experiments.strategies import TRAINED
+from experiments.tables import text_of
 from tests.experiments import written
 
 LINK = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\])?)\]\(#([^)]*)\)")
@@ -29,7 +30,7 @@ def whole():
 
 def cells_of(found):
     return {
-        table.anchor(row, column): evidence.text_of(entry, column)
+        table.anchor(row, column): text_of(entry, column)
         for table in found.tables
         for row in table.rows
         for entry, column in zip(row, table.columns, strict=True)

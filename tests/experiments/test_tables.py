@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import evidence, protocol, statistics, study, tables
+from experiments import evidence, protocol, standing, statistics, study, tables
 from experiments.baselines import BASELINES
 from experiments.statistics import Estimate
 from experiments.tables import Column, Table, slug, text_of
@@ -121,7 +121,7 @@ def test_the_headline_is_by_skill_and_shows_what_loses_to_a_baseline(whole):
     ranking = whole.rankings["conditioned"]
     assert float(found["clip"]["skill_conditioned"]) == ranking.skill["clip"].value
     assert float(found["clip"]["skill_conditioned_low"]) < ranking.skill["clip"].value
-    assert evidence.loses_to(ranking, "relu_offset") == ["climatology_clipped", "scaled_bound"]
+    assert standing.loses_to(ranking, "relu_offset") == ["climatology_clipped", "scaled_bound"]
     assert found["relu_offset"]["baselines_above_bottleneck"] == "2"
     assert found["clip"]["baselines_above_bottleneck"] == "0"
     assert found["bound"]["baselines_above_bottleneck"] == ""
