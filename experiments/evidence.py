@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from experiments import statistics
 from experiments.protocol import (
     GUARANTEE,
     STRATEGY,
@@ -14,10 +17,17 @@ from experiments.protocol import (
     sittings,
     strategies,
 )
-from experiments.standing import against_clip, by_backbone, comparisons, headline
+from experiments.standing import (
+    against_clip,
+    by_backbone,
+    comparisons,
+    headline,
+    skills,
+    without_skill,
+)
 from experiments.statistics import Estimate, Spread
 from experiments.store import Record
-from experiments.study import Study, holds
+from experiments.study import SEED, Study, holds
 from experiments.tables import Column, Entry, Table, slug
 
 SEEDS_ALONE = (
@@ -40,6 +50,8 @@ class Evidence:
     """Every table of a study."""
 
     headline: Table
+    skills: dict[str, Table]  # by backbone
+    without_skill: Table
     against_clip: Table
     comparisons: Table
     metrics: dict[str, list[Table]]  # by dataset
@@ -58,6 +70,8 @@ class Evidence:
         """Those that hold something."""
         found = [
             self.headline,
+            *self.skills.values(),
+            self.without_skill,
             self.against_clip,
             self.comparisons,
             *self.collapse.values(),
@@ -77,6 +91,8 @@ class Evidence:
 def gather(study: Study) -> Evidence:
     return Evidence(
         headline(study),
+        skills(study),
+        without_skill(study),
         against_clip(study),
         comparisons(study),
         metrics(study),
@@ -156,8 +172,9 @@ def collapse(study: Study) -> dict[str, Table]:
             ),
             notes=(
                 "Code reliance: the r2 that is lost when windows are decoded from each other's "
-                "codes; 0 is collapse. The conditioned decoder sees the input at every step, and "
-                "needs no code.",
+                "codes, cut to 0 and 1; 0 is collapse, and 1 also a loss of more, for with "
+                "another's code r2 may be below 0. The conditioned decoder sees the input at every "
+                "step, and needs no code.",
                 SEEDS_ALONE,
             ),
         )
@@ -190,7 +207,7 @@ def wrong_bound(study: Study) -> dict[str, Table]:
             ),
             notes=(
                 "Violation is of the bound as it is given: where that is wrong, breaking it may be "
-                "right.",
+                "right. The ratio is of mean errors, its interval by a bootstrap of the seeds.",
                 SEEDS_ALONE,
             ),
         )
@@ -259,11 +276,21 @@ def _on_backbones(study: Study, dataset: str, strategy: str, metric: str) -> lis
     return [_estimate(spread, metric) for spread in found]
 
 
-def _ratio(study: Study, dataset: str, backbone: str, strategy: str) -> float | None:
-    one, other = (
-        study.spread(dataset, backbone, name, "mse") for name in (strategy, "unconstrained")
-    )
-    return one.mean / other.mean if one and other and other.mean > 0 else None
+def _ratio(study: Study, dataset: str, backbone: str, strategy: str) -> Estimate | None:
+    """Of two mean errors on test; to itself, and of one seed, without an interval."""
+    both = study.paired(dataset, backbone, (strategy, "unconstrained"), "mse")
+    if not both.size or not both[1].mean() > 0:
+        return None
+
+    def ratio(values: np.ndarray) -> np.ndarray:
+        one, other = np.moveaxis(values.mean(axis=(-2, -1)), -1, 0)
+        return one / other
+
+    value = float(ratio(both[..., None]))
+    if strategy == "unconstrained" or both.shape[1] < 2:
+        return Estimate(value)
+    ends = statistics.bootstrap(both[..., None], ratio, np.random.default_rng(SEED))
+    return Estimate(value, *map(float, ends))
 
 
 def _estimate(spread: Spread | None, metric: str) -> Estimate | None:

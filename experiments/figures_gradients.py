@@ -239,7 +239,8 @@ def wrong_bound(found: Mapping[Place, Spreads], dataset: str) -> Sketch:
         ]
         figure.legend(handles=handles, loc="upper center", ncols=2, borderaxespad=0.1)
     foot(figure, "r2 on test (◂: below -0.1)")
-    of = listed(short(name) for name in CLEAN.get(dataset, ()))
+    drawn = {name for name, _ in found}
+    of = listed(short(name) for name in CLEAN.get(dataset, ()) if name in drawn)
     return Sketch(
         name=f"wrong_bound_{dataset}",
         figure=figure,

@@ -29,8 +29,8 @@ from experiments.statistics import LEVEL, PLANNED, Comparison, Scores
 from experiments.study import SEED
 
 OVER_SEEDS = (
-    f"Bars: {100 * LEVEL:.0f} % by a stratified bootstrap over seeds; the sampling of the data is "
-    "left out."
+    f"Bars: {100 * LEVEL:.0f} % by a bootstrap of the seeds, the same ones for every group; the "
+    "sampling of the data is left out."
 )
 Estimate = tuple[float, float, float]  # with the ends of its interval
 Estimates = Mapping[str, Mapping[str, Estimate]]  # by backbone and strategy

@@ -1,4 +1,4 @@
-"""A study's tables to sentences: the answer, and what to take for which need.
+"""A study's tables to sentences: the answer.
 
 A sentence cites its numbers as the tables show them, `[number](#cell)`, and is left out where the
 data are silent. What is said of a constraint is said of every backbone that was run, by name.
@@ -11,23 +11,10 @@ from dataclasses import dataclass
 from experiments.evidence import Evidence
 from experiments.standing import is_powered, loses_to
 from experiments.statistics import PLANNED, SIGNIFICANT
-from experiments.strategies import COUPLED
 from experiments.study import Study, guarantee
 from experiments.tables import DASH, Table
 
-PENALTIES = ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian")
 IGNORED = 0.1  # code reliance below which the code is said to be ignored
-LEARNING = 0.01  # share of blocked outputs below which all are said to keep learning
-FEWEST_SEEDS = 5  # with which two strategies are told apart by an interval
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What to take for a need."""
-
-    need: str
-    take: str
-    reason: str  # with the numbers that carry it
 
 
 @dataclass(frozen=True)
@@ -98,45 +85,12 @@ class Case:
             return f"{text} on {'either backbone' if text == same else 'both backbones'}"
         return " and ".join(f"{text} on {' and '.join(where)}" for text, where in said.items())
 
-    def level(self, name: str, other: str) -> bool:
-        """Whether no backbone's interval tells two strategies apart; False with few seeds."""
-        rankings = self.study.rankings.values()
-        found = [ranking.difference(name, other) for ranking in rankings]
-        many = all(ranking.seeds >= FEWEST_SEEDS for ranking in rankings)
-        return many and all(gain.low <= 0 <= gain.high for gain in found)
-
 
 def answer(study: Study, evidence: Evidence) -> list[str]:
     """Which strategy should I use, and what does it cost me? Five sentences at most."""
     case = Case(study, evidence)
     made = (_most_accurate, _cost_of_holding, _dead_gradients, _collapse, _wrong_bound)
     return [text for make in made if (text := make(case))]
-
-
-def recommend(study: Study, evidence: Evidence) -> list[Recommendation]:
-    """What to take for which need, as far as numbers carry it."""
-    case = Case(study, evidence)
-    unbroken = case.unbroken
-    learning = [n for n in unbroken if case.most(n, "blocked_fraction") < LEARNING]
-    soft = [name for name in case.ranked if name in PENALTIES]
-    useful = [n for n in soft if all(r.skill[n].value > 0 for r in study.rankings.values())]
-    fewest = sorted(useful, key=lambda name: case.most(name, "violation_rate"))[:1]
-    found = [
-        _take(case, "The bound must never break", unbroken, "violation_rate"),
-        _take(case, "… and every output must keep learning", learning, "blocked"),
-        _take(case, "Accuracy first, bound or no bound", case.ranked, "violation_rate"),
-        _take(case, "A penalty alone, with the fewest violations", fewest, "violation_rate"),
-        _take(
-            case,
-            "The network is trained already",
-            [name for name in unbroken if name == "clip_at_evaluation"],
-            "violation_rate",
-        ),
-        _take_for_code(case),
-        *(_take_for_wrong_bound(case, dataset) for dataset in evidence.wrong_bound),
-        *(_take_for_sum(case, dataset) for dataset in evidence.sums),
-    ]
-    return [recommendation for recommendation in found if recommendation]
 
 
 def _most_accurate(case: Case) -> str | None:
@@ -174,7 +128,7 @@ def _most_accurate(case: Case) -> str | None:
 def _cost_of_holding(case: Case) -> str | None:
     kinds = {
         "unconstrained": "",
-        "clip_at_evaluation": ", the same network clipped after training,",
+        "clip_at_evaluation": ", trained free and clipped afterwards,",
         "squared_hinge": "",
     }
     shown = [name for name in kinds if name in _planned(case)]
@@ -189,7 +143,7 @@ def _cost_of_holding(case: Case) -> str | None:
         "unconstrained",
         better="Training through `clip` costs accuracy",
         worse="Training through `clip` gains accuracy",
-        same="Training through `clip` makes no significant difference to accuracy",
+        same="That training through `clip` costs or gains accuracy is not shown",
     )
     start = f"{verdict}: against its skill" if verdict else "Against the skill of `clip`"
     return f"{start}, {'; '.join(scores)} ({case.where})."
@@ -199,27 +153,32 @@ def _dead_gradients(case: Case) -> str | None:
     name = "straight_through_clip"
     if name not in _planned(case):
         return None
+
+    def with_skill(name: str) -> str:
+        return case.each(lambda of: link(case.evidence.against_clip, name, f"with_skill_{of}"))
+
     verdict = case.verdict(
         name,
         better="Dead gradients cost accuracy",
         worse="A gradient everywhere costs accuracy",
-        same="What dead gradients cost is not significant",
+        same="That dead gradients cost accuracy is not shown",
     )
     return (
         f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "
         f"outputs, which are wrong and would get no gradient, and "
         f"{case.standing('clip', 'failing')} of its runs have no skill; {code(name)}, the same "
-        f"function with a gradient everywhere, scores {case.compared(name)} against its skill "
-        f"({case.where})."
+        f"function with a gradient everywhere, scores {case.compared(name)} against its skill. "
+        f"Of the runs with skill alone it has {with_skill(name)} and `clip` "
+        f"{with_skill('clip')} ({case.where})."
     )
 
 
 def _collapse(case: Case) -> str | None:
-    tables, place = case.evidence.collapse, _code_alone(case)
-    names = [name for name in hard(case.study.strategies) if _reliance(case, name, max) is not None]
+    tables, place = case.evidence.collapse, code_alone(case)
+    names = [n for n in hard(case.study.strategies) if least_or_most(case, n, max) is not None]
     if "clip" not in names:
         return None
-    ignoring = [name for name in names if _reliance(case, name, max) < IGNORED]
+    ignoring = [name for name in names if least_or_most(case, name, max) < IGNORED]
 
     def collapse(dataset: str) -> str:
         table, reliance = tables[dataset], f"code_reliance_{place}"
@@ -239,12 +198,14 @@ def _wrong_bound(case: Case) -> str | None:
     told = []
     for dataset, table in case.evidence.wrong_bound.items():
         names = [
-            name for name in case.study.strategies if not math.isnan(_error(case, dataset, name))
+            name
+            for name in case.study.strategies
+            if not math.isnan(over_backbones(case.study, dataset, name, "mse"))
         ]
         if not {"clip", "unconstrained"} <= set(names):
             continue
         share = link(case.evidence.datasets, dataset, "infeasible")
-        of_targets = f" for {share} of the targets" * (share != DASH)
+        of_targets = f" for {share} of all targets" * (share != DASH)
         costs = [
             f"{code(name)} has "
             + " and ".join(link(table, name, f"ratio_{of}") for of in case.study.backbones)
@@ -253,97 +214,9 @@ def _wrong_bound(case: Case) -> str | None:
         ]
         told.append(
             f"On {code(dataset)}, whose bound is wrong{of_targets}, {', and '.join(costs)} times "
-            f"the error of `unconstrained` over all targets ({names_of(case.study.backbones)})."
+            f"the error of `unconstrained` on test ({names_of(case.study.backbones)})."
         )
     return " ".join(told) or None
-
-
-def _take(case: Case, need: str, names: Sequence[str], share: str) -> Recommendation | None:
-    """The most skilled of some strategies, with its share of the outputs that are so."""
-    if not names:
-        return None
-    best = max(names, key=case.skill)
-    level = [name for name in names if name != best and case.level(name, best)]
-    better = [
-        f"; on {of} {code(lead)} has {link(case.evidence.headline, lead, f'skill_{of}')}"
-        for of, ranking in case.study.rankings.items()
-        if (lead := max(names, key=lambda name, skill=ranking.skill: skill[name].value)) != best
-        and ranking.difference(lead, best).low > 0
-    ]
-    also = f"; no interval tells {listed(level)} from it" if level else ""
-    kind = share.removesuffix("_rate")
-    numbers = f"Skill {case.standing(best, 'skill')}; {kind} {case.standing(best, share)}"
-    reason = f"{numbers} ({case.where}){''.join(better)}{also}."
-    return Recommendation(need, code(best), reason)
-
-
-def _take_for_code(case: Case) -> Recommendation | None:
-    names = [name for name in hard(case.study.strategies) if _reliance(case, name, min) is not None]
-    if not names:
-        return None
-    place = _code_alone(case)
-
-    def carried(name: str) -> float:
-        """The part of r2 that hangs on the code, where it is least."""
-        found = [
-            min(case.study.mean(of, place, name, metric) for metric in ("r2", "code_reliance"))
-            for of in case.evidence.collapse
-        ]
-        return min(found)
-
-    best = max(names, key=carried)
-    numbers = " and ".join(
-        f"{link(table, best, f'code_reliance_{place}')} of an r2 of "
-        f"{link(table, best, f'r2_{place}')} on {code(dataset)}"
-        for dataset, table in case.evidence.collapse.items()
-    )
-    useful = carried(best) >= IGNORED
-    return Recommendation(
-        "The target may be the bound, and the code must carry it",
-        code(best) if useful else "none that has a guarantee",
-        f"Highest code reliance of those with a guarantee: {'' if useful else code(best) + ', '}"
-        f"{numbers} ({place}).",
-    )
-
-
-def _take_for_wrong_bound(case: Case, dataset: str) -> Recommendation | None:
-    trained = [name for name in case.study.strategies if guarantee(name) != "untrained"]
-    names = [name for name in trained if not math.isnan(_error(case, dataset, name))]
-    if not names:
-        return None
-    best, table = (
-        min(names, key=lambda name: _error(case, dataset, name)),
-        (case.evidence.wrong_bound[dataset]),
-    )
-    backbones = case.study.backbones
-    numbers = " and ".join(link(table, best, f"mse_{of}") for of in backbones)
-    reason = f"The least mean error on {code(dataset)}: mse {numbers} ({names_of(backbones)})."
-    return Recommendation("The bound may be wrong now and then", code(best), reason)
-
-
-def _take_for_sum(case: Case, dataset: str) -> Recommendation | None:
-    """Of those that promise a sum that `unconstrained` breaks, the one with the best r2."""
-    study, table = case.study, case.evidence.sums[dataset]
-    fixed = "sum_lower" in study.manifest.get("datasets", {}).get(dataset, {}).get("bounds", ())
-
-    def outside(name: str) -> float:
-        return _over_backbones(study, dataset, name, "sum_violation_rate_1e-4")
-
-    names = [n for n in hard(study.strategies) if n in COUPLED and outside(n) == 0]
-    if not names or not outside("unconstrained") > 0:
-        return None
-    best = max(names, key=lambda name: _over_backbones(study, dataset, name, "r2"))
-
-    def linked(name: str, column: str) -> str:
-        return " and ".join(link(table, name, f"{column}_{of}") for of in study.backbones)
-
-    return Recommendation(
-        f"The features' sum must {'equal' if fixed else 'not exceed'} a total as well",
-        code(best),
-        f"The best r2 on {code(dataset)} of those that promise it: {linked(best, 'r2')}; "
-        f"`unconstrained` has {linked('unconstrained', 'r2')} and breaks it at "
-        f"{linked('unconstrained', 'sum_violation')} of the steps ({names_of(study.backbones)}).",
-    )
 
 
 def hard(names: Iterable[str]) -> list[str]:
@@ -381,26 +254,21 @@ def _planned(case: Case) -> list[str]:
     return [name for name in PLANNED if found and all(name in one for one in found)]
 
 
-def _code_alone(case: Case) -> str:
+def code_alone(case: Case) -> str:
     """The backbone whose decoder sees the code alone, if it was run."""
     backbones = case.study.backbones
     return next((of for of in ("bottleneck", *backbones) if of in backbones), "")
 
 
-def _reliance(case: Case, name: str, over: Callable[[list[float]], float]) -> float | None:
+def least_or_most(case: Case, name: str, over: Callable[[list[float]], float]) -> float | None:
     """The least or highest of a strategy's mean code reliances on autoencoder datasets; None if
     it is not known on each."""
-    place = _code_alone(case)
+    place = code_alone(case)
     found = [case.study.mean(of, place, name, "code_reliance") for of in case.evidence.collapse]
     return None if not found or any(map(math.isnan, found)) else over(found)
 
 
-def _error(case: Case, dataset: str, name: str) -> float:
-    """A strategy's mean mse over backbones; NaN if not known on each."""
-    return _over_backbones(case.study, dataset, name, "mse")
-
-
-def _over_backbones(study: Study, dataset: str, name: str, metric: str) -> float:
+def over_backbones(study: Study, dataset: str, name: str, metric: str) -> float:
     """A strategy's mean over backbones; NaN if not known on each."""
     found = [study.mean(dataset, of, name, metric) for of in study.backbones]
     return sum(found) / len(found) if found else math.nan

@@ -14,7 +14,8 @@ from experiments import captions, evidence, store, study
 from experiments.caveats import grave, power
 from experiments.choices import UsageError
 from experiments.evidence import Evidence
-from experiments.findings import answer, recommend
+from experiments.findings import answer
+from experiments.needs import recommend
 from experiments.page import counted
 from experiments.tables import Table, markdown, text_of
 

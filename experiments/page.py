@@ -21,7 +21,8 @@ from experiments.captions import Words
 from experiments.caveats import caveats, grave, power
 from experiments.choices import in_order
 from experiments.evidence import Evidence
-from experiments.findings import answer, recommend
+from experiments.findings import answer
+from experiments.needs import recommend
 from experiments.protocol import command
 from experiments.study import Study, finals
 from experiments.tables import Column, Entry, is_numeric, sort_key, text_of

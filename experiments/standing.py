@@ -9,11 +9,12 @@ from experiments.protocol import GUARANTEE, STRATEGY
 from experiments.statistics import FLOOR, PLANNED, REFERENCE
 from experiments.strategies import COUPLED
 from experiments.study import SHARES, Ranking, Study, finals, holds
-from experiments.tables import Column, Entry, Table, text_of
+from experiments.tables import Column, Entry, Table, slug, text_of
 
 BOOTSTRAP = (
-    "In brackets: 95 % interval by a bootstrap of seeds within each group of datasets. It leaves "
-    "out the sampling of the data, and which datasets there are."
+    "In brackets: 95 % interval by a bootstrap of the seeds, the same ones for every strategy and "
+    "group, for a seed gives them the same initial weights. It leaves out the sampling of the "
+    "data, and which datasets there are."
 )
 
 
@@ -107,15 +108,14 @@ def against_clip(study: Study) -> Table:
         "Every strategy against clip (descriptive)",
         (
             STRATEGY,
-            GUARANTEE,
             *by_backbone("gain", "difference of skill", rankings, signed=True),
             *by_backbone("improvement", "probability of improvement", rankings),
+            *by_backbone("with_skill", "skill of runs with skill", rankings),
             *by_backbone("middle", "interquartile mean skill", rankings),
         ),
         tuple(
             (
                 name,
-                holds(name),
                 *(
                     ranking.difference(name, "clip")
                     if name in ranking.skill and name != "clip"
@@ -123,6 +123,7 @@ def against_clip(study: Study) -> Table:
                     for ranking in rankings.values()
                 ),
                 *(ranking.improvement.get(name) for ranking in rankings.values()),
+                *(ranking.with_skill.get(name) for ranking in rankings.values()),
                 *(ranking.middle.get(name) for ranking in rankings.values()),
             )
             for name in _ranked(study)
@@ -130,8 +131,10 @@ def against_clip(study: Study) -> Table:
         notes=(
             f"Difference of mean skills. {BOOTSTRAP}",
             "Probability of improvement: that a run scores higher than one of `clip` on the same "
-            "group; a tie counts half. Interquartile mean: of the middle half of all runs, which "
-            "leaves out those that fail, and those that shine.",
+            "group; a tie counts half. Skill of runs with skill: mean of those above 0 in each "
+            "group, averaged over groups; it flatters whoever has runs without. Interquartile "
+            "mean: of the middle half of all runs, which leaves out those that fail, and those "
+            "that shine.",
         ),
     )
 
@@ -166,6 +169,53 @@ def comparisons(study: Study) -> Table:
             "a backbone, not for there being two. Underpowered: with so few groups no outcome "
             "could reach 0.05, and no conclusion is drawn.",
             BOOTSTRAP,
+        ),
+    )
+
+
+def skills(study: Study) -> dict[str, Table]:
+    """A table a backbone: mean skill group by group, which the ranking is the mean of."""
+    return {
+        of: Table(
+            f"skill-{of}",
+            f"Skill group by group, {of}",
+            (STRATEGY, *(Column(slug(name), name) for name in ranking.scores.groups)),
+            tuple(
+                (name, *ranking.scores.of(name).mean(axis=0).tolist())
+                for name in _ranked(study)
+                if name in ranking.scores.strategies
+            ),
+            notes=(f"Means over {ranking.seeds} seeds; their mean is the skill in the ranking.",),
+        )
+        for of, ranking in study.rankings.items()
+    }
+
+
+def without_skill(study: Study) -> Table:
+    """Who failed where, and with which seeds."""
+    rows: list[tuple[Entry, ...]] = []
+    for name in _ranked(study):
+        for of, ranking in study.rankings.items():
+            if name in BASELINES or name not in ranking.scores.strategies:
+                continue
+            for group, scores in zip(ranking.scores.groups, ranking.scores.of(name).T, strict=True):
+                if len(seeds := (scores <= 0).nonzero()[0]):
+                    rows.append((name, of, group, len(seeds), ", ".join(map(str, seeds))))
+    return Table(
+        "without_skill",
+        "Runs without skill: who failed where",
+        (
+            STRATEGY,
+            Column("backbone", "backbone"),
+            Column("group", "group"),
+            Column("runs", "runs without skill"),
+            Column("seeds", "their seeds"),
+        ),
+        tuple(rows),
+        keys=3,
+        notes=(
+            "A seed gives the same initial weights to every strategy, on every dataset of the same "
+            "shapes.",
         ),
     )
 

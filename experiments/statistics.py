@@ -210,8 +210,11 @@ def resampled(
     generator: np.random.Generator,
     resamples: int = 2000,
 ) -> np.ndarray:
-    """A statistic of stratified bootstrap samples: seeds are resampled within each strategy and
-    group (Agarwal et al., 2021).
+    """A statistic of bootstrap samples of the seeds, the same ones for every strategy and group.
+
+    A seed gives them the same initial weights, so that runs that fail, fail together: samples
+    drawn apart within each group, as for runs that share nothing (Agarwal et al., 2021), would
+    take every group for a new draw.
 
     Args:
       values: (..., seeds, groups).
@@ -220,13 +223,22 @@ def resampled(
     Returns:
       (resamples, ...).
     """
-    rows = generator.integers(values.shape[-2], size=(resamples, *values.shape))
-    return statistic(np.take_along_axis(values[None], rows, axis=-2))
+    seeds = values.shape[-2]
+    rows = generator.integers(seeds, size=(resamples, seeds))
+    return statistic(np.moveaxis(values[..., rows, :], -3, 0))
 
 
-def interval(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval at LEVEL, over the first axis."""
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+def interval(found: np.ndarray, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Expanded percentile interval at LEVEL, over the first axis: as wide for a mean as Student's
+    t, where the plain one is 18 % narrower for 10 seeds (Hesterberg, 2015).
+
+    Args:
+      found: a statistic of samples of the seeds.
+      seeds: how many there are.
+    """
+    wider = math.sqrt(seeds / max(seeds - 1, 1)) * _quantile(max(seeds - 1, 1))
+    tail = float(stats.norm.sf(wider))
+    low, high = np.quantile(found, [tail, 1 - tail], axis=0)
     return low, high
 
 
@@ -237,13 +249,21 @@ def bootstrap(
     resamples: int = 2000,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The interval of a statistic that is `resampled`."""
-    return interval(resampled(values, statistic, generator, resamples))
+    return interval(resampled(values, statistic, generator, resamples), values.shape[-2])
 
 
 def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Share of runs whose score exceeds each threshold (Agarwal et al., 2021):
     (..., seeds, groups) -> (..., thresholds)."""
     return (values[..., None] > thresholds).mean(axis=(-3, -2))
+
+
+def mean_with_skill(values: np.ndarray) -> np.ndarray:
+    """Mean of the runs with a score above 0 in each group, averaged over groups; NaN where a group
+    has no such run: (..., seeds, groups) -> (...)."""
+    counts = values > 0
+    total, number = np.where(counts, values, 0).sum(axis=-2), counts.sum(axis=-2)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan).mean(axis=-1)
 
 
 def probability_of_improvement(one: np.ndarray, other: np.ndarray) -> float:

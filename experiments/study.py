@@ -38,6 +38,7 @@ class Ranking:
     skill: dict[str, Estimate]  # mean over runs
     middle: dict[str, Estimate]  # interquartile mean of the same
     failing: dict[str, float]  # share of runs with no skill; of those trained
+    with_skill: dict[str, float]  # mean skill of the others
     improvement: dict[str, float]  # probability of, against `clip`
     rank: dict[str, float]  # averaged over groups
     shares: dict[str, dict[str, float]]  # each of SHARES, mean over groups
@@ -51,7 +52,8 @@ class Ranking:
     def difference(self, one: str, other: str) -> Estimate:
         """Of two mean skills."""
         first, second = (self.scores.strategies.index(name) for name in (one, other))
-        low, high = statistics.interval(self.draws[:, first] - self.draws[:, second])
+        draws = self.draws[:, first] - self.draws[:, second]
+        low, high = statistics.interval(draws, self.seeds)
         return Estimate(self.skill[one].value - self.skill[other].value, float(low), float(high))
 
 
@@ -92,6 +94,31 @@ class Study:
         """A metric over final seeds; a baseline's is the same on every backbone."""
         where = "none" if strategy in BASELINES else backbone
         return self.spreads.get((dataset, where, strategy), {}).get(metric)
+
+    @cached_property
+    def _runs(self) -> dict[tuple[str, str, str], dict[int, Mapping[str, Any]]]:
+        """Metrics of final cells, by (dataset, backbone, strategy) and seed."""
+        found: dict[tuple[str, str, str], dict[int, Mapping[str, Any]]] = {}
+        for config, metrics in ((r["config"], r["metrics"]) for r in finals(self)):
+            place = config["dataset"]["name"], config["backbone"], config["strategy"]["name"]
+            found.setdefault(place, {})[config["seed"]] = metrics
+        return found
+
+    def _values(self, dataset: str, backbone: str, strategy: str, metric: str) -> dict[int, float]:
+        """A metric by final seed; a baseline's is the same for all."""
+        if strategy in BASELINES:
+            once = self.mean(dataset, backbone, strategy, metric)
+            return {seed: once for runs in self._runs.values() for seed in runs}
+        runs = self._runs.get((dataset, backbone, strategy), {})
+        return {seed: of[metric] for seed, of in runs.items() if of.get(metric) is not None}
+
+    def paired(
+        self, dataset: str, backbone: str, strategies: Iterable[str], metric: str
+    ) -> np.ndarray:
+        """A metric of the seeds that every strategy has it for: (strategies, seeds)."""
+        found = [self._values(dataset, backbone, name, metric) for name in strategies]
+        seeds = sorted(set.intersection(*map(set, found)))
+        return np.array([[values[seed] for seed in seeds] for values in found])
 
     def mean(self, dataset: str, backbone: str, strategy: str, metric: str) -> float:
         """Over final seeds; NaN where there is none."""
@@ -200,9 +227,8 @@ def _estimates(
     """A statistic's bootstrap draws, and its value by strategy with its interval, which untrained
     baselines have none of."""
     draws = statistics.resampled(scores.values, statistic, np.random.default_rng(SEED))
-    found = zip(
-        scores.strategies, statistic(scores.values), *statistics.interval(draws), strict=True
-    )
+    ends = statistics.interval(draws, scores.values.shape[1])
+    found = zip(scores.strategies, statistic(scores.values), *ends, strict=True)
     return draws, {
         name: Estimate(*map(float, numbers[: 1 if name in BASELINES else 3]))
         for name, *numbers in found
@@ -238,6 +264,7 @@ def _rank(
             for name, share in zip(names, positive, strict=True)
             if name not in BASELINES
         },
+        dict(zip(names, statistics.mean_with_skill(scores.values).tolist(), strict=True)),
         {name: statistics.probability_of_improvement(scores.of(name), clip) for name in names},
         dict(zip(names, statistics.average_rank(scores.values).tolist(), strict=True)),
         {name: _shares(name, backbone, whole, spreads) for name in names},

@@ -279,7 +279,7 @@ def test_too_few_groups_are_called_underpowered(drawn):
     (axes,) = drawn["planned_comparisons"].figure.axes
     assert sum(text.endswith(" of 1, underpowered") for text in texts(axes)) == 6
     assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
-    told = "smooth_clip -0.1 (-0.11 to -0.09) on bottleneck, better in 0 of 1, underpowered."
+    told = "smooth_clip -0.1 (-0.1 to -0.1) on bottleneck, better in 0 of 1, underpowered."
     assert told in drawn["planned_comparisons"].alt
     powered = Comparison("clip", 0.1, better=8, groups=9, p_value=0.0731, underpowered=False)
     assert figures_study.verdict(powered) == "8 of 9, p = 0.073"
@@ -419,6 +419,9 @@ def test_the_wrong_bound_stands_beside_the_same_target_under_one_that_holds():
     marks = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o")
     assert marks == pytest.approx([0.4, 0.7])
     assert "clip has 0.4" in sketch.alt
+    assert "mean of diffuse_greensboro and diffuse_sand_point" in sketch.caption
+    alone = figures_gradients.wrong_bound(found_in(records[:2]), "irradiance_soiled")
+    assert "(open: mean of diffuse_greensboro)" in alone.caption
 
 
 def test_examples_are_placed_in_their_panels_and_cut_at_the_edge():

@@ -226,7 +226,57 @@ def test_datasets_of_other_roles_have_tables_of_their_own(whole):
         whole.mean("irradiance_soiled", "bottleneck", name, "mse")
         for name in ("clip", "unconstrained")
     )
-    assert float(row["ratio_bottleneck"]) == one / other
+    assert float(row["ratio_bottleneck"]) == pytest.approx(one / other)
+    low, high = float(row["ratio_bottleneck_low"]), float(row["ratio_bottleneck_high"])
+    assert low < one / other < high
+
+
+def test_the_ratio_of_errors_pairs_runs_of_the_same_seed():
+    """Seeds differ, and on each the other has twice the error: the ratio has no width."""
+    errors = {"unconstrained": 1.0, "clip": 2.0, "bound": 4.0}
+    records = [
+        written.record(
+            name, "irradiance_soiled", seed=seed, mse=error * (1 + (name != "bound") * seed)
+        )
+        for name, error in errors.items()
+        for seed in range(3)
+    ]
+    records = list({one["id"]: one for one in records}.values())
+    records.append(written.record("smooth_clip", "irradiance_soiled", seed=7))
+    table = evidence.wrong_bound(study.read({}, records))["irradiance_soiled"]
+    rows = {row["strategy"]: row for row in rows_of(table)}
+    found = [float(rows["clip"][f"ratio_bottleneck{end}"]) for end in ("", "_low", "_high")]
+    assert found == pytest.approx([2, 2, 2])
+    assert float(rows["bound"]["ratio_bottleneck"]) == pytest.approx(2)
+    assert rows["unconstrained"]["ratio_bottleneck"] == "1.0"
+    assert rows["unconstrained"]["ratio_bottleneck_low"] == ""
+    assert rows["smooth_clip"]["ratio_bottleneck"] == ""  # no seed in common
+
+
+def test_the_ranking_is_the_mean_of_skills_group_by_group(whole):
+    ranking = whole.rankings["conditioned"]
+    table = standing.skills(whole)["conditioned"]
+    assert [column.key for column in table.columns[1:]] == list(ranking.scores.groups)
+    for row in rows_of(table):
+        skills = [float(row[name]) for name in ranking.scores.groups]
+        expected = ranking.skill[row["strategy"]].value
+        assert sum(skills) / len(skills) == pytest.approx(expected, abs=1e-12)
+
+
+def test_who_failed_where_and_with_which_seeds():
+    records = written.sweep(["wind", "flights"])
+    for record in records:
+        config = record["config"]
+        if config["strategy"]["name"] == "clip" and config["seed"] in (1, 3):
+            record["metrics"]["mse"] = 9.0 if config["dataset"]["name"] == "wind" else 0.5
+    found = standing.without_skill(study.read({}, records))
+    rows = [row for row in rows_of(found) if row["strategy"] == "clip"]
+    assert [(row["backbone"], row["group"], row["runs"], row["seeds"]) for row in rows] == [
+        (backbone, group, "2", "1, 3")
+        for backbone in written.BACKBONES
+        for group in ("flights", "wind")
+    ]
+    assert {row["strategy"] for row in rows_of(found)} == {"clip", "relu_offset"}
 
 
 def test_a_strategy_has_no_row_on_a_dataset_that_it_did_not_run_on():
