@@ -28,7 +28,7 @@ def keep(folder: Path, said: Iterable[tuple[str, Words]]) -> None:
 
 def read(folder: Path) -> dict[str, Words]:
     """What was kept, by file; nothing where it cannot be read."""
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, AttributeError):
         kept = json.loads((folder / "figures" / "captions.json").read_bytes())
         return {file: Words(**words) for file, words in kept.items()}
     return {}

@@ -79,10 +79,9 @@ def power(study: Study) -> list[str]:
 
 
 def _agreement(groups: int, comparisons: int) -> str:
-    """How many groups must agree for the least p of Wilcoxon's test to be significant by Holm; of
-    2^groups patterns of signs, 1, 2 and 5 are as extreme as none, the least and the two least
-    dissenting."""
-    least, second = (2.0 ** (1 - groups) * count * comparisons for count in (2, 5))
+    """How many groups must agree for the least p of Wilcoxon's test to be significant by Holm: of
+    2^groups patterns of signs, 2 are as extreme as the least dissenting alone, 3 as the second."""
+    least, second = (2.0 ** (1 - groups) * count * comparisons for count in (2, 3))
     if least > SIGNIFICANT:
         return "every group agrees"
     if second > SIGNIFICANT:

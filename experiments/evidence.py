@@ -207,7 +207,8 @@ def wrong_bound(study: Study) -> dict[str, Table]:
             ),
             notes=(
                 "Violation is of the bound as it is given: where that is wrong, breaking it may be "
-                "right. The ratio is of mean errors, its interval by a bootstrap of the seeds.",
+                "right. The ratio is of mean errors over the seeds that both have, its interval by "
+                "a bootstrap of them.",
                 SEEDS_ALONE,
             ),
         )
@@ -298,6 +299,6 @@ def _estimate(spread: Spread | None, metric: str) -> Estimate | None:
     if spread is None:
         return None
     least = -math.inf if metric == "r2" else 0.0
-    most = math.inf if metric in ("mse", "sum_violation_max") else 1.0
+    most = math.inf if metric in ("mse", "violation_mean", "sum_violation_max") else 1.0
     low, high = spread.interval
     return Estimate(spread.mean, max(low, least), min(high, most))

@@ -182,7 +182,7 @@ def _rows(
 
 def _told(name: str, triple: Estimate) -> str:
     value, low, high = map(number, triple)
-    return f"{short(name)} {value} ({low} to {high})"
+    return f"{short(name)} {value}" + f" ({low} to {high})" * (triple[1] < triple[2])
 
 
 def _dots(axes: Axes, rows: Mapping[float, tuple[str, Estimate]], filled: bool = True) -> None:

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from experiments.evidence import Evidence
 from experiments.standing import is_powered, loses_to
 from experiments.statistics import PLANNED, SIGNIFICANT
@@ -42,8 +44,8 @@ class Case:
         return sum(found) / len(found)
 
     def most(self, name: str, share: str) -> float:
-        """Of a share, over backbones."""
-        return max(ranking.shares[name][share] for ranking in self.study.rankings.values())
+        """Of a share, over backbones; NaN where one has none."""
+        return float(np.max([r.shares[name][share] for r in self.study.rankings.values()]))
 
     @property
     def where(self) -> str:
@@ -76,14 +78,16 @@ class Case:
         if not all(map(is_powered, self.study.rankings.values())):
             return ""
         for of, ranking in self.study.rankings.items():
-            found = ranking.comparisons[name]
-            clear = found.p_value < SIGNIFICANT
-            text = (better if found.difference > 0 else worse) if clear else same
+            one = ranking.comparisons[name]
+            clear = one.p_value < SIGNIFICANT
+            text = (better if one.difference > 0 else worse) if clear else same
             said.setdefault(text, []).append(of)
         if len(said) == 1 and len(self.study.rankings) > 1:
             (text,) = said
-            return f"{text} on {'either backbone' if text == same else 'both backbones'}"
-        return " and ".join(f"{text} on {' and '.join(where)}" for text, where in said.items())
+            found = f"{text} on {'either backbone' if text == same else 'both backbones'}"
+        else:
+            found = "; ".join(f"{text} on {' and '.join(where)}" for text, where in said.items())
+        return found[0].upper() + found[1:]
 
 
 def answer(study: Study, evidence: Evidence) -> list[str]:
@@ -141,9 +145,9 @@ def _cost_of_holding(case: Case) -> str | None:
     ]
     verdict = case.verdict(
         "unconstrained",
-        better="Training through `clip` costs accuracy",
-        worse="Training through `clip` gains accuracy",
-        same="That training through `clip` costs or gains accuracy is not shown",
+        better="training through `clip` costs accuracy",
+        worse="training through `clip` gains accuracy",
+        same="that training through `clip` costs or gains accuracy is not shown",
     )
     start = f"{verdict}: against its skill" if verdict else "Against the skill of `clip`"
     return f"{start}, {'; '.join(scores)} ({case.where})."
@@ -159,9 +163,9 @@ def _dead_gradients(case: Case) -> str | None:
 
     verdict = case.verdict(
         name,
-        better="Dead gradients cost accuracy",
-        worse="A gradient everywhere costs accuracy",
-        same="That dead gradients cost accuracy is not shown",
+        better="dead gradients cost accuracy",
+        worse="a gradient everywhere costs accuracy",
+        same="that dead gradients cost accuracy is not shown",
     )
     return (
         f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "

@@ -97,7 +97,10 @@ def _beside(
     cited: Callable[[str, str], str],
     seeds: int,
 ) -> str:
-    """Who is above the pick on one backbone, by an interval, and whom none tells from it."""
+    """Who is above the pick on one backbone, by an interval, and whom none tells from it; nothing
+    of few seeds."""
+    if seeds < FEWEST_SEEDS:
+        return ""
     gains = {of: {name: gain(of, name) for name in others} for of in backbones}
     said = []
     for of, found in gains.items():
@@ -110,7 +113,7 @@ def _beside(
         for name in others
         if all(found[name].low <= 0 <= found[name].high for found in gains.values())
     ]
-    if level and seeds >= FEWEST_SEEDS:
+    if level:
         said.append(f"; no interval tells {listed(level)} from it")
     return "".join(said)
 

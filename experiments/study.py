@@ -50,11 +50,13 @@ class Ranking:
         return self.scores.values.shape[1]
 
     def difference(self, one: str, other: str) -> Estimate:
-        """Of two mean skills."""
+        """Of two mean skills; of one seed, without an interval."""
+        value = self.skill[one].value - self.skill[other].value
+        if self.seeds < 2:
+            return Estimate(value)
         first, second = (self.scores.strategies.index(name) for name in (one, other))
         draws = self.draws[:, first] - self.draws[:, second]
-        low, high = statistics.interval(draws, self.seeds)
-        return Estimate(self.skill[one].value - self.skill[other].value, float(low), float(high))
+        return Estimate(value, *map(float, statistics.interval(draws, self.seeds)))
 
 
 @dataclass(frozen=True)
@@ -225,12 +227,13 @@ def _estimates(
     scores: Scores, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, dict[str, Estimate]]:
     """A statistic's bootstrap draws, and its value by strategy with its interval, which untrained
-    baselines have none of."""
+    baselines and single seeds have none of."""
     draws = statistics.resampled(scores.values, statistic, np.random.default_rng(SEED))
-    ends = statistics.interval(draws, scores.values.shape[1])
+    seeds = scores.values.shape[1]
+    ends = statistics.interval(draws, seeds)
     found = zip(scores.strategies, statistic(scores.values), *ends, strict=True)
     return draws, {
-        name: Estimate(*map(float, numbers[: 1 if name in BASELINES else 3]))
+        name: Estimate(*map(float, numbers[: 1 if name in BASELINES or seeds < 2 else 3]))
         for name, *numbers in found
     }
 

@@ -279,7 +279,7 @@ def test_too_few_groups_are_called_underpowered(drawn):
     (axes,) = drawn["planned_comparisons"].figure.axes
     assert sum(text.endswith(" of 1, underpowered") for text in texts(axes)) == 6
     assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
-    told = "smooth_clip -0.1 (-0.1 to -0.1) on bottleneck, better in 0 of 1, underpowered."
+    told = "smooth_clip -0.1 on bottleneck, better in 0 of 1, underpowered."  # no width
     assert told in drawn["planned_comparisons"].alt
     powered = Comparison("clip", 0.1, better=8, groups=9, p_value=0.0731, underpowered=False)
     assert figures_study.verdict(powered) == "8 of 9, p = 0.073"
@@ -293,7 +293,8 @@ def test_rows_are_sorted_best_first_and_intervals_are_drawn(drawn):
     (bars,) = left.collections
     assert len(bars.get_segments()) == len(order)
     assert row_names(drawn["ranks"].figure.axes[0]) == order
-    assert drawn["ranks"].alt.count("unconstrained 1 (1 to 1)") == 2
+    assert drawn["ranks"].alt.count("best unconstrained 1, clip 2 and") == 2
+    assert drawn["interquartile_mean"].alt.count("best unconstrained 0.9 (0.89 to 0.9), ") == 2
 
 
 def test_both_backbones_need_two(drawn):

@@ -117,7 +117,7 @@ def test_made_again_without_drawing_it_is_the_same(folder, text, tmp_path):
 def test_figures_without_words_have_their_files_name(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     assert captions.read(copy) == SAID
-    for damaged in ('{"a.png": ', '{"a.png": {"name": "A"}}'):
+    for damaged in ('{"a.png": ', '{"a.png": {"name": "A"}}', "[]"):
         (copy / "figures" / "captions.json").write_text(damaged)
         assert not captions.read(copy)
     (copy / "figures" / "captions.json").unlink()

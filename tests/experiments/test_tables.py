@@ -250,6 +250,14 @@ def test_the_ratio_of_errors_pairs_runs_of_the_same_seed():
     assert float(rows["bound"]["ratio_bottleneck"]) == pytest.approx(2)
     assert rows["unconstrained"]["ratio_bottleneck"] == "1.0"
     assert rows["unconstrained"]["ratio_bottleneck_low"] == ""
+    single = study.read({}, [one for one in records if one["config"]["seed"] == 0])
+    (row,) = [
+        row
+        for row in rows_of(evidence.wrong_bound(single)["irradiance_soiled"])
+        if row["strategy"] == "clip"
+    ]
+    assert row["ratio_bottleneck"] == "2.0"
+    assert row["ratio_bottleneck_low"] == ""
     assert rows["smooth_clip"]["ratio_bottleneck"] == ""  # no seed in common
 
 
@@ -302,13 +310,16 @@ def test_metrics_are_means_with_intervals_over_seeds(whole):
 def test_an_interval_ends_where_the_metric_does():
     rates = {0: 0.0, 1: 1.0}
     records = [
-        written.record("clip", "wind", seed=seed, violation_rate=rate, r2=rate)
+        written.record(
+            "clip", "wind", seed=seed, violation_rate=rate, r2=rate, violation_mean=2 + rate
+        )
         for seed, rate in rates.items()
     ]
     (row,) = rows_of(evidence.metrics(study.read({}, records))["wind"][0])
     assert (row["violation_rate_low"], row["violation_rate_high"]) == ("0.0", "1.0")
     assert float(row["r2_low"]) < -5
     assert row["r2_high"] == "1.0"
+    assert float(row["violation_mean_high"]) > 3
 
 
 def test_what_was_chosen_is_there_with_its_error_on_validation():
