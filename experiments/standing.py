@@ -66,8 +66,9 @@ def headline(study: Study) -> Table:
         ),
         tuple(row(name) for name in sorted(_ranked(study), key=order)),
         notes=(
-            f"Skill: mean over runs of 1 − mse / mse of `{REFERENCE}`, each at least {FLOOR:g}; a "
-            f"run without skill has 0 or less. {BOOTSTRAP}",
+            f"Skill: mean over runs of 1 − mse / mse of `{REFERENCE}`, each at least {FLOOR:g}, "
+            "over the datasets of a group and then over groups; a run without skill has 0 or less "
+            f"on its dataset. {BOOTSTRAP}",
             "Rank: by mean skill within each group (1 is best), averaged. Violation and blocked: "
             "share of outputs, mean over groups.",
             *notes,
@@ -131,8 +132,8 @@ def against_clip(study: Study) -> Table:
         notes=(
             f"Difference of mean skills. {BOOTSTRAP}",
             "Probability of improvement: that a run scores higher than one of `clip` on the same "
-            "group; a tie counts half. Skill of runs with skill: mean of those above 0 in each "
-            "group, averaged over groups; it flatters whoever has runs without. Interquartile "
+            "group; a tie counts half. Skill of runs with skill: mean of those above 0 on each "
+            "dataset, averaged as above; it flatters whoever has runs without. Interquartile "
             "mean: of the middle half of all runs, which leaves out those that fail, and those "
             "that shine.",
         ),
@@ -196,18 +197,18 @@ def without_skill(study: Study) -> Table:
     rows: list[tuple[Entry, ...]] = []
     for name in _ranked(study):
         for of, ranking in study.rankings.items():
-            if name in BASELINES or name not in ranking.scores.strategies:
+            if name in BASELINES or name not in ranking.apart.strategies:
                 continue
-            for group, scores in zip(ranking.scores.groups, ranking.scores.of(name).T, strict=True):
+            for dataset, scores in zip(ranking.apart.groups, ranking.apart.of(name).T, strict=True):
                 if len(seeds := (scores <= 0).nonzero()[0]):
-                    rows.append((name, of, group, len(seeds), ", ".join(map(str, seeds))))
+                    rows.append((name, of, dataset, len(seeds), ", ".join(map(str, seeds))))
     return Table(
         "without_skill",
         "Runs without skill: who failed where",
         (
             STRATEGY,
             Column("backbone", "backbone"),
-            Column("group", "group"),
+            Column("dataset", "dataset"),
             Column("runs", "runs without skill"),
             Column("seeds", "their seeds"),
         ),

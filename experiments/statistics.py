@@ -260,11 +260,11 @@ def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarra
 
 
 def mean_with_skill(values: np.ndarray) -> np.ndarray:
-    """Mean of the runs with a score above 0 in each group, averaged over groups; NaN where a group
-    has no such run: (..., seeds, groups) -> (...)."""
+    """Mean of the seeds with a score above 0, NaN where there is none:
+    (..., seeds, groups) -> (..., groups)."""
     counts = values > 0
     total, number = np.where(counts, values, 0).sum(axis=-2), counts.sum(axis=-2)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan).mean(axis=-1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def probability_of_improvement(one: np.ndarray, other: np.ndarray) -> float:

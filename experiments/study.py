@@ -37,7 +37,8 @@ class Ranking:
     draws: np.ndarray  # of the mean skills, by bootstrap: (resamples, strategies)
     skill: dict[str, Estimate]  # mean over runs
     middle: dict[str, Estimate]  # interquartile mean of the same
-    failing: dict[str, float]  # share of runs with no skill; of those trained
+    apart: Scores  # of every dataset as a group of its own
+    failing: dict[str, float]  # share of runs on a dataset with no skill; of those trained
     with_skill: dict[str, float]  # mean skill of the others
     improvement: dict[str, float]  # probability of, against `clip`
     rank: dict[str, float]  # averaged over groups
@@ -255,19 +256,17 @@ def _rank(
         return None, reasons
     draws, skill = _estimates(scores, statistics.mean)
     _, middle = _estimates(scores, statistics.interquartile_mean)
-    positive = statistics.performance_profile(scores.values, np.zeros(1))[:, 0]
     names, clip = scores.strategies, scores.of("clip")
+    apart = skills(records, backbone, {name: name for name in whole})
+    failing = _over_groups(apart, (apart.values <= 0).mean(axis=1), whole)
     ranking = Ranking(
         scores,
         draws,
         skill,
         middle,
-        {
-            name: 1 - float(share)
-            for name, share in zip(names, positive, strict=True)
-            if name not in BASELINES
-        },
-        dict(zip(names, statistics.mean_with_skill(scores.values).tolist(), strict=True)),
+        apart,
+        {name: share for name, share in failing.items() if name not in BASELINES},
+        _over_groups(apart, statistics.mean_with_skill(apart.values), whole),
         {name: statistics.probability_of_improvement(scores.of(name), clip) for name in names},
         dict(zip(names, statistics.average_rank(scores.values).tolist(), strict=True)),
         {name: _shares(name, backbone, whole, spreads) for name in names},
@@ -275,6 +274,14 @@ def _rank(
         _friedman(scores),
     )
     return ranking, reasons
+
+
+def _over_groups(apart: Scores, values: np.ndarray, groups: Mapping[str, str]) -> dict[str, float]:
+    """Of (strategies, datasets), each strategy's mean over groups, each the mean over its
+    datasets."""
+    kinds = np.array([groups[name] for name in apart.groups])
+    means = [values[:, kinds == kind].mean(axis=1) for kind in np.unique(kinds)]
+    return dict(zip(apart.strategies, np.mean(means, axis=0).tolist(), strict=True))
 
 
 def _count(records: Sequence[Record], backbone: str) -> dict[tuple[str, str], int]:

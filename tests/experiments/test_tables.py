@@ -271,6 +271,21 @@ def test_the_ranking_is_the_mean_of_skills_group_by_group(whole):
         assert sum(skills) / len(skills) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_run_that_fails_on_one_dataset_of_a_group_counts_as_half_of_one():
+    """One seed of five has no skill on a dataset of two, though some over the group."""
+    records = written.sweep(["dew_point_jfk", "dew_point_ewr", "wind"])
+    for record in records:
+        config = record["config"]
+        place = config["strategy"]["name"], config["dataset"]["name"], config["seed"]
+        if place[0] == "clip":
+            record["metrics"]["mse"] = 0.6 if place[1:] == ("dew_point_jfk", 2) else 0.1
+    ranking = study.read({}, records).rankings["bottleneck"]
+    assert ranking.scores.groups == ("dew_point", "wind")
+    assert (ranking.scores.of("clip") > 0).all()
+    assert ranking.failing["clip"] == pytest.approx(1 / 5 / 2 / 2)
+    assert ranking.with_skill["clip"] == pytest.approx(0.8)
+
+
 def test_who_failed_where_and_with_which_seeds():
     records = written.sweep(["wind", "flights"])
     for record in records:
@@ -279,10 +294,10 @@ def test_who_failed_where_and_with_which_seeds():
             record["metrics"]["mse"] = 9.0 if config["dataset"]["name"] == "wind" else 0.5
     found = standing.without_skill(study.read({}, records))
     rows = [row for row in rows_of(found) if row["strategy"] == "clip"]
-    assert [(row["backbone"], row["group"], row["runs"], row["seeds"]) for row in rows] == [
-        (backbone, group, "2", "1, 3")
+    assert [(row["backbone"], row["dataset"], row["runs"], row["seeds"]) for row in rows] == [
+        (backbone, dataset, "2", "1, 3")
         for backbone in written.BACKBONES
-        for group in ("flights", "wind")
+        for dataset in ("flights", "wind")
     ]
     assert {row["strategy"] for row in rows_of(found)} == {"clip", "relu_offset"}
 
