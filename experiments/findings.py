@@ -179,10 +179,10 @@ def _dead_gradients(case: Case) -> str | None:
 
 def _collapse(case: Case) -> str | None:
     tables, place = case.evidence.collapse, code_alone(case)
-    names = [n for n in hard(case.study.strategies) if least_or_most(case, n, max) is not None]
+    names = [n for n in hard(case.study.strategies) if code_reliance(case, n, max) is not None]
     if "clip" not in names:
         return None
-    ignoring = [name for name in names if least_or_most(case, name, max) < IGNORED]
+    ignoring = [name for name in names if code_reliance(case, name, max) < IGNORED]
 
     def collapse(dataset: str) -> str:
         table, reliance = tables[dataset], f"code_reliance_{place}"
@@ -264,7 +264,7 @@ def code_alone(case: Case) -> str:
     return next((of for of in ("bottleneck", *backbones) if of in backbones), "")
 
 
-def least_or_most(case: Case, name: str, over: Callable[[list[float]], float]) -> float | None:
+def code_reliance(case: Case, name: str, over: Callable[[list[float]], float]) -> float | None:
     """The least or highest of a strategy's mean code reliances on autoencoder datasets; None if
     it is not known on each."""
     place = code_alone(case)

@@ -10,8 +10,8 @@ from experiments.findings import (
     Case,
     code,
     code_alone,
+    code_reliance,
     hard,
-    least_or_most,
     link,
     listed,
     names_of,
@@ -139,7 +139,7 @@ def _on_dataset(
 
 
 def _for_code(case: Case) -> Recommendation | None:
-    names = [n for n in hard(case.study.strategies) if least_or_most(case, n, min) is not None]
+    names = [n for n in hard(case.study.strategies) if code_reliance(case, n, min) is not None]
     if not names:
         return None
     place = code_alone(case)
