@@ -6,12 +6,12 @@ SITTING := $(if $(MINUTES),--minutes $(MINUTES))
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | awk '{printf "  make %-10s", $$1; $$1 = ""; print}'
 
-setup: $(VENV)/.experiments $(VENV)/.dev  ## make the environment .venv, with all that the other targets need
+setup: $(VENV)/.experiments $(VENV)/.dev  ## make the environment .venv for all other targets but benchmark, which adds to it
 
 sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
 
-full: $(VENV)/.experiments  ## go on with the reference run in results/reference/, hours in all (MINUTES=N: a sitting of N)
+full: $(VENV)/.experiments  ## go on with the reference run in results/reference/, hours in all (MINUTES=N: N for each of two presets)
 	$(RUN) -m experiments.sweep --preset full --out results/reference $(SITTING)
 	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SITTING)
 	$(RUN) -m experiments.archive results/reference

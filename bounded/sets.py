@@ -19,7 +19,7 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 | function | output outside the set | dead to raw |
 |---|---|---|
 | `affine_projection` | the nearest point inside | along every active row |
-| `affine_hardnet` | independent rows clipped, in closed form | one direction a broken row |
+| `affine_hardnet` | independent rows clipped, in closed form | one direction per broken row |
 | `affine_radial` | where the ray from an interior point leaves the set | along that ray |
 
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
