@@ -1,10 +1,12 @@
 """What is said of a sweep's figures, kept beside them for a page that is made without drawing."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +20,45 @@ class Words:
     warning: str = ""  # what it shows that a reader of the numbers must know
 
 
-def keep(folder: Path, said: Iterable[tuple[str, Words]]) -> None:
-    """Into `figures/captions.json`, by file, in order; nothing where there are no figures."""
+def keep(
+    folder: Path, said: Iterable[tuple[str, Words]], records: Iterable[Mapping[str, Any]]
+) -> None:
+    """Into `figures/captions.json`, by file, in order, with the records that were drawn. Figures
+    kept before that are not among them are deleted."""
     names = [field.name for field in fields(Words)]
+    before = read(folder)
     kept = {file: {name: getattr(words, name) for name in names} for file, words in said}
+    for file in before.keys() - kept.keys():
+        (folder / "figures" / file).unlink(missing_ok=True)
+    path = folder / "figures" / "captions.json"
     if kept:
-        (folder / "figures" / "captions.json").write_text(json.dumps(kept, indent=1))
+        path.write_text(json.dumps({"records": digest(records), "figures": kept}, indent=1))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> dict[str, Words]:
     """What was kept, by file; nothing where it cannot be read."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        kept = json.loads((folder / "figures" / "captions.json").read_bytes())
-        return {file: Words(**words) for file, words in kept.items()}
+    with suppress(TypeError, AttributeError):
+        return {file: Words(**words) for file, words in _kept(folder)["figures"].items()}
     return {}
+
+
+def drawn(folder: Path) -> str | None:
+    """The digest of the records that the figures are of, if any were kept."""
+    return _kept(folder)["records"]
+
+
+def digest(records: Iterable[Mapping[str, Any]]) -> str:
+    """Of all that figures are drawn from."""
+    found = sorted(
+        (one["id"], one["status"], json.dumps(one["metrics"], sort_keys=True)) for one in records
+    )
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    nothing = {"records": None, "figures": {}}
+    with suppress(OSError, ValueError, TypeError):
+        return nothing | json.loads((folder / "figures" / "captions.json").read_bytes())
+    return nothing

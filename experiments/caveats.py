@@ -31,7 +31,7 @@ def caveats(study: Study, notes: Iterable[str]) -> list[str]:
 def grave(study: Study) -> list[str]:
     """What no answer should be read without: what the plan did not do, or has not done yet."""
     found = []
-    if not any(record["config"]["phase"] == "tune" for record in study.records):
+    if finals(study) and not any(r["config"]["phase"] == "tune" for r in study.records):
         found.append(
             "Nothing was tuned: every strategy ran with its default hyperparameters, at the "
             "default learning rate. That is how things stand there, and no ranking."
@@ -65,13 +65,15 @@ def power(study: Study) -> list[str]:
         elif planned:
             said.append(
                 f"Over {there}, even the clearest comparison is significant only if "
-                f"{_agreement(groups, len(planned))}: that one is not significant does not show "
-                "that nothing is there"
+                f"{_agreement(groups, len(planned))}: no significance does not show that there is "
+                "no difference"
             )
         if ranking.seeds < FEWEST_SEEDS:
             said.append(
-                f"With {ranking.seeds} seed{'s' * (ranking.seeds > 1)}, intervals over seeds are "
-                "too narrow, and no two strategies are told apart by them"
+                f"With {ranking.seeds} seeds, intervals over seeds are too narrow, and no two "
+                "strategies are told apart by them"
+                if ranking.seeds > 1
+                else "One seed has no interval, and no two strategies are told apart by it"
             )
         for text in said:
             found.setdefault(text, []).append(backbone)

@@ -172,7 +172,7 @@ def collapse(study: Study) -> dict[str, Table]:
             ),
             notes=(
                 "Code reliance: the r2 that is lost when windows are decoded from each other's "
-                "codes, cut to 0 and 1; 0 is collapse, and 1 also a loss of more, for with "
+                "codes, clipped to [0, 1]; 0 is collapse, and 1 also a loss of more, for with "
                 "another's code r2 may be below 0. The conditioned decoder sees the input at every "
                 "step, and needs no code.",
                 SEEDS_ALONE,

@@ -37,29 +37,27 @@ from experiments.drawing import (
     short,
 )
 from experiments.store import Record
+from experiments.study import Ranking, Study, finals
 
 RESOLUTION = 130  # pixels an inch
-Rates = dict[str, float]
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
 
-def draw_all(folder: Path, records: Sequence[Record]) -> None:
+def draw_all(folder: Path, found: Study) -> None:
     """Every figure of a sweep's final cells, into `figures/`, with what is said of it; nothing
-    where none is trained.
+    where none is trained. Those drawn before that are not drawn now are deleted.
 
     Those of the whole sweep come first, the most important on top, then those of each dataset.
     """
-    final = [record for record in records if record["config"]["phase"] == "final"]
-    done = [record for record in final if record["status"] == "done"]
+    done = [record for record in finals(found) if record["status"] == "done"]
     if all(record["config"]["backbone"] == "none" for record in done):
+        captions.keep(folder, (), found.records)
         return
-    target = folder / "figures"
-    target.mkdir(exist_ok=True)
-    manifest = store.read_manifest(folder)
-    roles, groups = study.described(manifest, records)[0], study.ranked(manifest, records)
+    (folder / "figures").mkdir(exist_ok=True)
     arrays = {record["id"]: _arrays(folder, record["id"]) for record in done}
     with matplotlib.rc_context(STYLE):
-        captions.keep(folder, _draw(target, sketches(final, arrays, roles, groups)))
+        drawn = _draw(folder / "figures", sketches(found, arrays))
+        captions.keep(folder, drawn, found.records)
 
 
 def _draw(target: Path, found: Iterable[Sketch]) -> Iterator[tuple[str, Sketch]]:
@@ -89,25 +87,18 @@ def _arrays(folder: Path, identity: str) -> Mapping[str, np.ndarray]:
         return {}
 
 
-def sketches(
-    records: Sequence[Record],
-    arrays: Arrays,
-    roles: Mapping[str, str],
-    groups: Mapping[str, str],
-) -> Iterator[Sketch]:
+def sketches(of: Study, arrays: Arrays) -> Iterator[Sketch]:
     """Each figure, not yet written; under STYLE.
 
     Args:
-      records: of final cells.
-      arrays: of the finished ones, by id; `history_*` and `example_*` where there are any.
-      roles: of each dataset.
-      groups: of each dataset that is ranked.
+      of: what is drawn.
+      arrays: of finished final cells, by id; `history_*` and `example_*` where there are any.
     """
+    records, roles, found = finals(of), of.roles, places(of.spreads)
     done = [record for record in records if record["status"] == "done"]
-    found = places(statistics.over_seeds(statistics.summary(done)))
     histories = figures_training.histories(done, arrays)
-    ranked = {name: groups[name] for name in groups if roles[name] == "study"}
-    yield from _of_study(records, found, ranked)
+    ranked = study.ranked(of.manifest, of.records)
+    yield from _of_rankings(of.rankings)
     codes = {place: found[place] for place in found if roles[place[0]] == "autoencoder"}
     yield from _there(figures_gradients.collapse(codes))
     yield from figures_gradients.gradient_health(found)
@@ -128,20 +119,19 @@ def _there(sketch: Sketch | None) -> list[Sketch]:
     return [sketch] if sketch else []
 
 
-def _of_study(
-    records: Sequence[Record], found: Mapping[Place, Spreads], ranked: Mapping[str, str]
-) -> Iterator[Sketch]:
-    backbones = sorted({backbone for _, backbone in found})
-    scores = {backbone: study.skills(records, backbone, ranked) for backbone in backbones}
-    scores = {backbone: those for backbone, those in scores.items() if len(those.strategies)}
-    if not scores:
+def _of_rankings(rankings: Mapping[str, Ranking]) -> Iterator[Sketch]:
+    if not rankings:
         return
+    scores = {backbone: ranking.scores for backbone, ranking in rankings.items()}
     counted = figures_study.counted(scores)
     skills, middle = (
         figures_study.estimates(scores, statistic)
         for statistic in (statistics.mean, statistics.interquartile_mean)
     )
-    rates = {backbone: _rates(found, backbone, ranked) for backbone in scores}
+    rates = {
+        backbone: {name: shares["violation_rate"] for name, shares in ranking.shares.items()}
+        for backbone, ranking in rankings.items()
+    }
     yield figures_tradeoff.skill_violation(skills, rates, counted)
     yield figures_study.interquartile_mean(middle, counted)
     yield from _there(figures_study.planned(scores, counted))
@@ -149,19 +139,6 @@ def _of_study(
     yield figures_study.ranks(scores, counted)
     yield from _there(figures_study.improvement(scores))
     yield figures_study.performance_profile(scores)
-
-
-def _rates(found: Mapping[Place, Spreads], backbone: str, ranked: Mapping[str, str]) -> Rates:
-    """Violation rate of each strategy: the mean over a group's datasets, then over groups."""
-    rates: dict[str, dict[str, list[float]]] = {}
-    for dataset, group in ranked.items():
-        for name, metrics in found.get((dataset, backbone), {}).items():
-            rate = metrics["violation_rate"].mean
-            rates.setdefault(name, {}).setdefault(group, []).append(rate)
-    return {
-        name: float(np.mean([np.mean(of_group) for of_group in of.values()]))
-        for name, of in rates.items()
-    }
 
 
 def _of_dataset(

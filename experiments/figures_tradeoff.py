@@ -107,7 +107,7 @@ def skill_violation(
         backbone: {
             name: Mark(*skill, rates[backbone][name])
             for name, skill in found.items()
-            if name in rates[backbone]  # not one whose every cell failed
+            if math.isfinite(rates[backbone][name])  # not one whose every cell of a dataset failed
         }
         for backbone, found in skills.items()
     }

@@ -107,6 +107,8 @@ def _most_accurate(case: Case) -> str | None:
         of: max(names, key=lambda name, of=of: rankings[of].skill[name].value) for of in rankings
     }
 
+    alone = " alone" * (len(rankings) == 1)
+
     def skills(name: str, backbones: Sequence[str]) -> str:
         text = "skill " + " and ".join(
             link(evidence.headline, name, f"skill_{of}") for of in backbones
@@ -115,17 +117,15 @@ def _most_accurate(case: Case) -> str | None:
             link(evidence.against_clip, name, f"gain_{of}") for of in backbones if name != "clip"
         ]
         against = f"; {' and '.join(gains)} against `clip`" if gains else ""
-        return f"{code(name)} on {' and '.join(backbones)} ({text}{against})"
+        return f"{code(name)} on {' and '.join(backbones)}{alone} ({text}{against})"
 
     leaders = {name: [of for of in best if best[of] == name] for name in best.values()}
     losing = [name for name in names if all(loses_to(r, name) for r in rankings.values())]
     every = "both backbones" if len(rankings) > 1 else next(iter(rankings))
     lost = f"; worse than an untrained baseline on {every}: {listed(losing)}" if losing else ""
-    alone = " alone" if len(rankings) == 1 else ""
     return (
         f"Of the {len(names)} strategies with a guarantee that no run broke, the most accurate is "
-        f"{' and '.join(skills(name, of) for name, of in leaders.items())}{alone}"
-        f"{lost}."
+        f"{' and '.join(skills(name, of) for name, of in leaders.items())}{lost}."
     )
 
 
@@ -147,7 +147,7 @@ def _cost_of_holding(case: Case) -> str | None:
         "unconstrained",
         better="training through `clip` costs accuracy",
         worse="training through `clip` gains accuracy",
-        same="that training through `clip` costs or gains accuracy is not shown",
+        same="training through `clip` is not shown to cost or gain accuracy",
     )
     start = f"{verdict}: against its skill" if verdict else "Against the skill of `clip`"
     return f"{start}, {'; '.join(scores)} ({case.where})."
@@ -165,14 +165,14 @@ def _dead_gradients(case: Case) -> str | None:
         name,
         better="dead gradients cost accuracy",
         worse="a gradient everywhere costs accuracy",
-        same="that dead gradients cost accuracy is not shown",
+        same="dead gradients are not shown to cost accuracy",
     )
     return (
         f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "
         f"outputs, which are wrong and would get no gradient, and "
         f"{case.standing('clip', 'failing')} of its runs have no skill; {code(name)}, the same "
         f"function with a gradient everywhere, scores {case.compared(name)} against its skill. "
-        f"Of the runs with skill alone it has {with_skill(name)} and `clip` "
+        f"Counting only the runs with skill, it has {with_skill(name)} and `clip` "
         f"{with_skill('clip')} ({case.where})."
     )
 
@@ -260,19 +260,20 @@ def _planned(case: Case) -> list[str]:
 
 def code_alone(case: Case) -> str:
     """The backbone whose decoder sees the code alone, if it was run."""
-    backbones = case.study.backbones
-    return next((of for of in ("bottleneck", *backbones) if of in backbones), "")
+    return "bottleneck" if "bottleneck" in case.study.backbones else ""
 
 
 def code_reliance(case: Case, name: str, over: Callable[[list[float]], float]) -> float | None:
     """The least or highest of a strategy's mean code reliances on autoencoder datasets; None if
     it is not known on each."""
     place = code_alone(case)
-    found = [case.study.mean(of, place, name, "code_reliance") for of in case.evidence.collapse]
+    found = [
+        case.study.mean_of_all(of, place, name, "code_reliance") for of in case.evidence.collapse
+    ]
     return None if not found or any(map(math.isnan, found)) else over(found)
 
 
 def over_backbones(study: Study, dataset: str, name: str, metric: str) -> float:
-    """A strategy's mean over backbones; NaN if not known on each."""
-    found = [study.mean(dataset, of, name, metric) for of in study.backbones]
+    """A strategy's mean over backbones; NaN if not known on each, of every seed."""
+    found = [study.mean_of_all(dataset, of, name, metric) for of in study.backbones]
     return sum(found) / len(found) if found else math.nan

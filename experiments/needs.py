@@ -97,17 +97,18 @@ def _beside(
     cited: Callable[[str, str], str],
     seeds: int,
 ) -> str:
-    """Who is above the pick on one backbone, by an interval, and whom none tells from it; nothing
-    of few seeds."""
+    """Who is better than the pick on one backbone, by an interval, and whom none tells from it;
+    nothing of few seeds."""
     if seeds < FEWEST_SEEDS:
         return ""
     gains = {of: {name: gain(of, name) for name in others} for of in backbones}
     said = []
     for of, found in gains.items():
         above = sorted((n for n in others if found[n].low > 0), key=lambda n, f=found: -f[n].value)
-        more = [f"{len(above) - MOST_ABOVE} more are above it"] * (len(above) > MOST_ABOVE)
-        named = [f"{code(name)} has {cited(of, name)}" for name in above[:MOST_ABOVE]]
-        said += [f"; on {of} {' and '.join(named + more)}"] if named else []
+        more = [f"{len(above) - MOST_ABOVE} more"] * (len(above) > MOST_ABOVE)
+        named = [f"{code(name)} with {cited(of, name)}" for name in above[:MOST_ABOVE]]
+        are = "is" if len(above) == 1 else "are"
+        said += [f"; better on {of} {are} {' and '.join(named + more)}"] if named else []
     level = [
         name
         for name in others
@@ -147,7 +148,7 @@ def _for_code(case: Case) -> Recommendation | None:
     def carried(name: str) -> float:
         """The part of r2 that hangs on the code, where it is least."""
         found = [
-            min(case.study.mean(of, place, name, metric) for metric in ("r2", "code_reliance"))
+            min(case.study.mean_of_all(of, place, name, key) for key in ("r2", "code_reliance"))
             for of in case.evidence.collapse
         ]
         return min(found)
@@ -162,8 +163,8 @@ def _for_code(case: Case) -> Recommendation | None:
     return Recommendation(
         "The target may be the bound, and the code must carry it",
         code(best) if useful else "none that has a guarantee",
-        f"Highest code reliance of those with a guarantee: {'' if useful else code(best) + ', '}"
-        f"{numbers} ({place}).",
+        f"Of those with a guarantee, most of the r2 hangs on the code of {code(best)}: a code "
+        f"reliance of {numbers} ({place}).",
     )
 
 

@@ -174,8 +174,9 @@ def counted(study: Study) -> str:
     """What was compared, in numbers."""
     trained = [name for name in study.strategies if name not in BASELINES]
     groups = {name for r in study.rankings.values() for name in r.scores.groups}
+    ranked = f" (ranked in {len(groups)} group{'s' * (len(groups) != 1)})" if groups else ""
     roles = [
-        f"{len(names)} {text}{'s' * (len(names) > 1)}"
+        f"{len(names)} {text}{'s' * (len(names) > 1)}{ranked * (role == 'study')}"
         for role, text in {
             "study": "study dataset",
             "autoencoder": "autoencoder dataset",
@@ -184,11 +185,12 @@ def counted(study: Study) -> str:
         }.items()
         if (names := study.datasets(role))
     ]
+    if not study.backbones:
+        return "No final cells yet"
     seeds = len({r["config"]["seed"] for r in finals(study)})
-    ranked = f" (ranked in {len(groups)} group{'s' * (len(groups) != 1)})" if groups else ""
     return (
         f"{len(trained)} trained strategies and {len(study.strategies) - len(trained)} untrained "
-        f"baselines on {', '.join(roles)}{ranked}, backbones {' and '.join(study.backbones)}, "
+        f"baselines on {', '.join(roles)}, backbones {' and '.join(study.backbones)}, "
         f"{seeds} seed{'s' * (seeds != 1)}"
     )
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import evidence, figures, page, statistics, store, study, tables
+from experiments import captions, evidence, figures, page, statistics, store, study, tables
 from experiments.catalogue import DATASETS
 from experiments.choices import UsageError, in_order
 from experiments.progress import say
@@ -46,13 +46,15 @@ def build(folder: Path, with_figures: bool = True) -> list[Record]:
     shown = evidence.gather(found)
     try:
         if with_figures:
-            figures.draw_all(folder, records)
+            figures.draw_all(folder, found)
         tables.write(folder / "tables", shown.tables)
         pictures = page.pictures(folder)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written to: {error}.") from error
     name = folder.resolve().name
     mind = notes(manifest, records) + [one.warning for one in pictures if one.warning]
+    if captions.drawn(folder) not in (None, captions.digest(records)):
+        mind.append("the figures are of other records; `python -m experiments.report` redoes them.")
     text = page.render(name, found, shown, pictures, mind)
     store.write_text(folder / PAGE, text)
     return records
@@ -78,6 +80,9 @@ def notes(manifest: dict[str, Any], records: list[Record]) -> list[str]:
             f"the records are of {names.count(name)} versions of the {kind} {name}."
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
+    for key, kind in {"versions": "sets of packages", "processor": "processors"}.items():
+        ran = {str(s[key]) for s in manifest.get("sittings", ()) if s.get(key)}
+        mixed += [f"the sittings had {len(ran)} {kind}."] * (len(ran) > 1)
     broken = [
         f"{100 * found['infeasible']:.3g} % of the targets of {name} break their bounds."
         for name, found in manifest.get("datasets", {}).items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import devices, executors, manifest, report, store, work
+from experiments import captions, devices, executors, manifest, report, store, work
 from experiments.choices import UsageError, choose
 from experiments.executors import Group, Team
 from experiments.plan import (
@@ -114,6 +114,7 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
         ran, planned, left = set(), set(), 0
         try:
             for part in by_dataset(layout):
+                planned |= part.cells.keys()
                 part, before, finished = _run_part(
                     part, records, plan, options, console, watch, spent
                 )
@@ -125,8 +126,8 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
         finally:
             with suppress(StorageError):
                 store.write_json(folder / "manifest.json", manifest.finish(sitting, **spent))
-        redraw = ran or not (folder / "figures").is_dir()
-        records = report.build(folder, with_figures=bool(redraw) and not watch.interrupted)
+        redraw = captions.drawn(folder) != captions.digest(records)
+        records = report.build(folder, with_figures=redraw and not watch.interrupted)
     failed = sum(r["status"] == "failed" for r in records if r["id"] in planned)
     return Outcome(records, failed, left, len(ran))
 
@@ -201,23 +202,26 @@ def _stale(layout: Layout, records: list[Record], options: Options) -> list[Reco
     """The stale records that are to be set aside.
 
     Raises:
-      UsageError: if the records do not go with the plan.
+      UsageError: if the records do not go with the plan, or cannot be set aside.
     """
     reasons = stale_reasons(layout, records, work.source_hash())
+    forced = set(map(_seat, layout.later)) if options.force else set()
     if options.force:
         reasons = {key: reason for key, reason in reasons.items() if key not in layout.cells}
     stale = [record for record in records if record["id"] in reasons]
-    if stale and options.stale == "refuse":
-        lines = [f"  {name(r['config'])}: {reasons[r['id']]}" for r in stale]
+    kept = [record for record in stale if _seat(record["config"]) not in forced]
+    if kept and options.stale == "refuse":
+        lines = [f"  {name(r['config'])}: {reasons[r['id']]}" for r in kept]
         more = [f"  and {len(lines) - 5} more"] if len(lines) > 5 else []
         listed = "\n".join(lines[:5] + more)
         raise UsageError(
-            f"{options.out} holds {len(stale)} stale records, of other code or data:\n{listed}\n"
+            f"{options.out} holds {len(kept)} stale records, of other code or data:\n{listed}\n"
             "Give another --out; or --stale rerun sets them aside and runs those of this plan "
             "again, --stale keep mixes them with new ones."
         )
     if options.stale == "keep":
-        stale = []
+        stale = [record for record in stale if _seat(record["config"]) in forced]
+    store.check_loose(options.out, stale)
     aside = {record["id"] for record in stale}
     fresh = [record for record in records if record["id"] not in aside]
     check_compatible(layout, fresh)

@@ -175,17 +175,23 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def set_aside(folder: Path, record: Record) -> None:
-    """Rename a stale record's files to `….stale`: it counts as missing from now on.
+def check_loose(folder: Path, records: Iterable[Record]) -> None:
+    """That none of the records is packed, for those cannot be set aside.
 
     Raises:
-      UsageError: if it is packed.
+      UsageError: if one is; says which file to delete.
     """
-    if not (folder / "cells" / f"{record['id']}.json").is_file():
-        raise UsageError(
-            f"{record['config']['dataset']['name']} has stale records in {folder / 'packed'}: "
-            "delete its file there, and its cells run again."
-        )
+    packed = _packed(folder)
+    for record in records:
+        if record["id"] in packed:
+            raise UsageError(
+                f"{record['config']['dataset']['name']} has stale records in {folder / 'packed'}: "
+                "delete its file there, and its cells run again."
+            )
+
+
+def set_aside(folder: Path, record: Record) -> None:
+    """Rename a loose record's files to `….stale`: it counts as missing from now on."""
     for suffix in (".json", ".npz"):
         path = folder / "cells" / (record["id"] + suffix)
         path.replace(path.with_name(path.name + ".stale"))

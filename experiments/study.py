@@ -1,7 +1,7 @@
 """A sweep as it is read: who is ranked and where each stands, by backbone; what is missing.
 
 Study datasets are ranked. Autoencoders, which show collapse, and datasets whose bound is wrong
-are shown apart; roles are never pooled.
+or whose features' sum is known are shown apart; roles are never pooled.
 """
 
 import math
@@ -75,8 +75,8 @@ class Study:
 
     @cached_property
     def backbones(self) -> list[str]:
-        """Those that something was trained on."""
-        return in_order({key[1] for key in self.spreads} - {"none"}, BACKBONES)
+        """Those that a final cell is of."""
+        return in_order({r["config"]["backbone"] for r in finals(self)} - {"none"}, BACKBONES)
 
     @cached_property
     def strategies(self) -> list[str]:
@@ -127,6 +127,17 @@ class Study:
         """Over final seeds; NaN where there is none."""
         found = self.spread(dataset, backbone, strategy, metric)
         return found.mean if found else math.nan
+
+    def mean_of_all(self, dataset: str, backbone: str, strategy: str, metric: str) -> float:
+        """Over final seeds; NaN where a seed that others have there is missing or failed."""
+        seeds = {
+            seed
+            for place, runs in self._runs.items()
+            if place[:2] == (dataset, backbone)
+            for seed in runs
+        }
+        known = self._values(dataset, backbone, strategy, metric).keys()
+        return self.mean(dataset, backbone, strategy, metric) if seeds <= known else math.nan
 
 
 def guarantee(strategy: str) -> str:
@@ -285,13 +296,13 @@ def _over_groups(apart: Scores, values: np.ndarray, groups: Mapping[str, str]) -
 
 
 def _count(records: Sequence[Record], backbone: str) -> dict[tuple[str, str], int]:
-    """Final cells of each strategy and dataset on a backbone, or on none."""
-    return Counter(
-        (record["config"]["strategy"]["name"], record["config"]["dataset"]["name"])
-        for record in records
-        if record["config"]["phase"] == "final"
-        and record["config"]["backbone"] in (backbone, "none")
-    )
+    """Final seeds of each strategy and dataset on a backbone, or on none."""
+    seeds = {
+        (config["strategy"]["name"], config["dataset"]["name"], config["seed"])
+        for config in (record["config"] for record in records)
+        if config["phase"] == "final" and config["backbone"] in (backbone, "none")
+    }
+    return Counter((strategy, dataset) for strategy, dataset, _ in seeds)
 
 
 def _whole(

@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
         "--strategies",
         type=names,
         help="names from --list, module:function, or module:function(temperature=0.1); "
-        "comma-separated",
+        "comma-separated. Skill and ranking need climatology_clipped among them",
     )
     add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
     add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")

@@ -195,7 +195,7 @@ SMOKE = {
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Figures say nothing here, and take longer than the cells."""
-    monkeypatch.setattr(figures, "draw_all", lambda folder, records: None)
+    monkeypatch.setattr(figures, "draw_all", lambda folder, found: None)
 
 
 @pytest.fixture(scope="module", autouse=True)

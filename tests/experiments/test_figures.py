@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import rc_context
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bounded import constraints
@@ -27,7 +28,6 @@ from experiments.drawing import FAMILIES, STYLE, apart, family_of, listed, look,
 from experiments.figures_tradeoff import pareto
 from experiments.statistics import Comparison
 from experiments.strategies import EVERY_STRATEGY, TRAINED
-from tests.experiments import written
 
 STEPS = 3
 STRATEGIES = ("unconstrained", "clip", "smooth_clip", "relu_offset")
@@ -98,7 +98,13 @@ def sketched(records, of=None, roles=ROLES, groups=GROUPS):
     of = {r["id"]: made for r in records if r["config"]["backbone"] != "none"} if of is None else of
     held = {r["id"]: of.get(r["id"], {}) for r in records}
     with rc_context(STYLE):
-        return {sketch.name: sketch for sketch in figures.sketches(records, held, roles, groups)}
+        found = study.read(described(roles, groups), records)
+        return {sketch.name: sketch for sketch in figures.sketches(found, held)}
+
+
+def described(roles=ROLES, groups=GROUPS):
+    """A manifest of datasets alone."""
+    return {"datasets": {name: {"role": roles[name], "group": groups[name]} for name in roles}}
 
 
 @pytest.fixture(autouse=True)
@@ -255,8 +261,8 @@ def test_without_the_reference_or_clip_what_needs_them_is_left_out():
     assert "loss_violation_diffuse" in names
     without = [r for r in records if r["config"]["strategy"]["name"] != "clip"]
     names = sketched(without).keys()
-    assert not {"planned_comparisons", "improvement", "backbones"} & names
-    assert "ranks" in names
+    assert not {"skill_violation", "ranks", "planned_comparisons", "backbones"} & names
+    assert "loss_violation_diffuse" in names
 
 
 @pytest.mark.parametrize(
@@ -422,7 +428,7 @@ def test_the_wrong_bound_stands_beside_the_same_target_under_one_that_holds():
     assert "clip has 0.4" in sketch.alt
     assert "mean of diffuse_greensboro and diffuse_sand_point" in sketch.caption
     alone = figures_gradients.wrong_bound(found_in(records[:2]), "irradiance_soiled")
-    assert "(open: mean of diffuse_greensboro)" in alone.caption
+    assert "open" not in alone.caption
 
 
 def test_examples_are_placed_in_their_panels_and_cut_at_the_edge():
@@ -474,8 +480,10 @@ def test_what_has_no_arrays_is_drawn_from_its_metrics_and_compact_ones_from_what
 
 
 def test_nothing_breaks_over_missing_infinite_and_failed_numbers():
-    records = sweep(strategies=("clip", "smooth_clip"), backbones=BOTH[:1])
+    records = sweep(strategies=("unconstrained", "clip", "smooth_clip"), backbones=BOTH[:1])
     records += [record("relu_offset", "diffuse", seed=seed, status="failed") for seed in range(2)]
+    unknown = dict.fromkeys(("mse", "violation_rate"))
+    records += [record("softplus_offset", "diffuse", seed=seed, **unknown) for seed in range(2)]
     absent = dict.fromkeys(("mse", "r2", "violation_rate", "code_reliance"))
     absent |= dict.fromkeys(figures_training.HEALTH)
     for dataset in ROLES:
@@ -492,26 +500,63 @@ def test_nothing_breaks_over_missing_infinite_and_failed_numbers():
         sketch.figure.canvas.draw()
     sketch = found["loss_violation_diffuse"]
     assert "failed: 2 of relu_offset, bottleneck." in sketch.caption
+    marks = labelled(found["skill_violation"].figure.axes[0])
+    assert marks.keys() == {"unconstrained", "clip", "smooth_clip", "climatology_clipped"}
     axes = sketch.figure.axes[0]
     assert "exp_offset" not in labelled(axes)
     assert labelled(axes)["hinge"].get_xdata()[0] == pytest.approx(axes.get_xlim()[1])
 
 
-def test_figures_rank_the_datasets_that_the_tables_rank(tmp_path, monkeypatch):
-    """A dataset under way is in neither."""
-    datasets, given = ["wind", "flights"], []
+@pytest.mark.parametrize("backbones", [BOTH, BOTH[:1]])
+def test_figures_rank_what_the_tables_rank(backbones):
+    """A dataset with fewer seeds, or on one backbone alone, is in neither, and takes none of the
+    strategies with it."""
+    records = sweep(3, datasets=("diffuse",)) + sweep(2, backbones, datasets=("wind",))
+    found = study.read({}, records)
+    assert {ranking.scores.groups for ranking in found.rankings.values()} == {("diffuse",)}
+    drawn = {sketch.name: sketch for sketch in figures._of_rankings(found.rankings)}
+    for axes in drawn["skill_violation"].figure.axes:
+        assert labelled(axes).keys() == {*STRATEGIES, "climatology_clipped"}
+    assert "planned_comparisons" in drawn
+
+
+def test_a_strategy_that_failed_on_a_dataset_is_not_said_to_keep_every_bound():
     records = [
-        one
-        for one in written.sweep(datasets)
-        if one["config"]["dataset"]["name"] == "wind"
-        or one["config"]["strategy"]["name"] != "smooth_clip"
+        r
+        for r in sweep(datasets=("diffuse", "wind"))
+        if r["config"]["strategy"]["name"] != "smooth_clip"
+        or r["config"]["dataset"]["name"] != "wind"
     ]
-    folder = written.save(tmp_path / "half", records, written.manifest(datasets))
-    monkeypatch.setattr(figures, "sketches", lambda *found: given.append(found[3]) or [])
-    figures.draw_all(folder, records)
-    found = study.read(store.read_manifest(folder), records)
-    assert given == [{"wind": "wind"}]
-    assert {ranking.scores.groups for ranking in found.rankings.values()} == {("wind",)}
+    for backbone in BOTH:
+        for seed in range(2):
+            records.append(record("smooth_clip", "wind", backbone, seed, status="failed"))
+    sketch = next(figures._of_rankings(study.read({}, records).rankings))
+    assert "smooth_clip" not in labelled(sketch.figure.axes[0])
+    assert "3 of 4 strategies never violate" in sketch.alt
+
+
+def test_figures_that_are_not_drawn_again_are_deleted_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "sketches", of_each_dataset)
+    both = [record("clip", name) for name in ("wind", "flights")]
+    draw(tmp_path, both)
+    names = {path.name for path in (tmp_path / "figures").glob("*.png")}
+    (tmp_path / "figures" / "mine.png").write_bytes(b"")
+    draw(tmp_path, both[:1])
+    left = {path.name for path in (tmp_path / "figures").glob("*.png")} - {"mine.png"}
+    assert names - left == {name for name in names if "flights" in name} != set()
+    assert captions.drawn(tmp_path) == captions.digest(both[:1]) != captions.digest(both)
+    draw(tmp_path, [record("climatology_clipped", "wind", "none")])
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"mine.png"}
+
+
+def of_each_dataset(found, _):
+    words = {"title": "", "caption": "", "alt": ""}
+    for name in found.every_dataset:
+        yield drawing.Sketch(name=name, figure=Figure(), dataset=name, **words)
+
+
+def draw(folder, records):
+    figures.draw_all(folder, study.read({}, records))
 
 
 def test_names_are_literal_in_figures_and_whole_in_files(tmp_path):
@@ -519,7 +564,7 @@ def test_names_are_literal_in_figures_and_whole_in_files(tmp_path):
     records = [record(name, dataset) for name in ("clip", OWN)]
     for cell in records:
         store_arrays(tmp_path, cell, arrays())
-    figures.draw_all(tmp_path, records)
+    draw(tmp_path, records)
     said = captions.read(tmp_path)
     assert {file for file, words in said.items() if words.dataset == dataset} == {
         "loss_violation_my-data-more-npz.png",
@@ -545,7 +590,7 @@ def store_arrays(folder, cell, held):
 
 
 def test_datasets_whose_names_differ_in_punctuation_do_not_share_a_file(tmp_path):
-    figures.draw_all(tmp_path, [record("clip", name) for name in ("a b", "a-b")])
+    draw(tmp_path, [record("clip", name) for name in ("a b", "a-b")])
     said = captions.read(tmp_path)
     of = {f"loss_violation_a-b{ending}.png": name for ending, name in (("", "a b"), ("-2", "a-b"))}
     assert {file: said[file].dataset for file in of} == of
@@ -553,8 +598,8 @@ def test_datasets_whose_names_differ_in_punctuation_do_not_share_a_file(tmp_path
 
 
 def test_nothing_is_drawn_where_nothing_is_trained(tmp_path):
-    figures.draw_all(tmp_path, [record("climatology_clipped", "sines", "none")])
-    figures.draw_all(tmp_path, [])
+    draw(tmp_path, [record("climatology_clipped", "sines", "none")])
+    draw(tmp_path, [])
     assert not (tmp_path / "figures").exists()
 
 

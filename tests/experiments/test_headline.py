@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import evidence, headline, report, store, study, tables
+from experiments import captions, evidence, headline, report, store, study, tables
 from experiments.choices import UsageError
 from tests.experiments import written
 
@@ -21,8 +21,8 @@ def folder(tmp_path_factory):
     records = written.sweep(datasets, seeds=2)
     found = written.save(tmp_path_factory.mktemp("made"), records, written.manifest(datasets))
     (found / "figures").mkdir()
-    drawing = '{"skill_violation.png": {"title": "", "caption": "It shows.", "alt": "Skills."}}'
-    (found / "figures" / "captions.json").write_text(drawing)
+    words = captions.Words(title="", caption="It shows.", alt="Skills.")
+    captions.keep(found, [("skill_violation.png", words)], records)
     report.build(found, with_figures=False)
     return found
 

@@ -112,7 +112,7 @@ def test_a_damaged_file_is_named_and_its_cells_are_missing(packed):
 
 def test_a_stale_packed_record_says_which_file_to_delete(packed):
     with pytest.raises(UsageError, match=r"sines has stale records in .*packed: delete its file"):
-        store.set_aside(packed, RECORDS[0])
+        store.check_loose(packed, RECORDS[:1])
 
 
 def test_the_command(folder, tmp_path, capsys):

@@ -15,6 +15,7 @@ from experiments.choices import UsageError
 from tests.experiments import written
 
 DATASETS = ["wind", "flights", "irradiance_soiled", "sines"]
+KEYS = "versions", "processor"
 EVIL = '<script>alert("1")</script> & `x` [y](#z).npz'
 
 
@@ -24,10 +25,10 @@ SAID = {
 }
 
 
-def draw(folder, records):
+def draw(folder, found):
     for name in SAID:
         written.figure(folder / "figures" / name)
-    captions.keep(folder, SAID.items())
+    captions.keep(folder, SAID.items(), found.records)
 
 
 class Outline(HTMLParser):
@@ -315,3 +316,24 @@ def test_printing_opens_what_is_closed(opened):
 def test_all_images_say_what_they_show(opened):
     script = "return [...document.images].map(image => image.alt)"
     assert opened(1200).execute_script(script) == ["Says <b>.", "Of wind."]
+
+
+def test_figures_of_other_records_are_said_to_be(tmp_path):
+    folder = written.save(tmp_path / "wind", written.sweep(["wind"]), written.manifest(["wind"]))
+    written.figure(folder / "figures" / "a.png")
+    for drawn, said in ((store.load(folder)[1:], True), (store.load(folder), False)):
+        captions.keep(folder, [("a.png", SAID["a.png"])], drawn)
+        report.build(folder, with_figures=False)
+        text = (folder / "report.html").read_text(encoding="utf-8")
+        assert ("the figures are of other records" in text) == said
+
+
+def test_sittings_on_other_machines_or_packages_are_noted():
+    one, other = {"jax": "0.10.0"}, {"jax": "0.10.1"}
+
+    def notes(*sittings):
+        return report.notes({"sittings": [dict(zip(KEYS, s, strict=True)) for s in sittings]}, [])
+
+    assert notes((one, "a"), (one, "a")) == notes() == []
+    assert notes((one, "a"), (one, "b")) == ["the sittings had 2 processors."]
+    assert notes((one, "a"), (other, "a")) == ["the sittings had 2 sets of packages."]

@@ -48,7 +48,7 @@ METRICS = {
 def undrawn(request, monkeypatch):
     """Figures take longer than the cells: they are drawn for `smoke` and with `drawn` alone."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(figures, "draw_all", lambda folder, records: None)
+        monkeypatch.setattr(figures, "draw_all", lambda folder, found: None)
 
 
 @pytest.fixture
@@ -142,6 +142,18 @@ def test_tuning_then_final_in_as_many_sittings_as_it_takes(tmp_path, capsys, mon
     assert (out / "summary.csv").read_bytes() == (tmp_path / "at_once/summary.csv").read_bytes()
     assert sweep.main([*options, "--dry-run", "--out", str(out)]) == 0
     assert "4 cells, 4 of them done; 0 to run" in capsys.readouterr().out
+    altered(out, lambda record: record.update(sources="0" * 64))
+    assert sweep.main([*options, "--out", str(out), "--force"]) == 0
+    assert len({record["sources"] for record in store.load(out)}) == 1
+    assert len(list((out / "cells").glob("*.json.stale"))) == 4
+
+
+def test_tuning_cells_that_failed_are_counted_with_the_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (0.003, 1e38))
+    options = [*TUNED, "--tuning-seeds", "1", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert sweep.main(options) == 1
+        assert "3 failed cells" in capsys.readouterr().out
 
 
 def test_what_was_chosen_is_run_in_the_final_phase_and_said(tmp_path):
@@ -257,6 +269,16 @@ def test_a_dry_run_changes_nothing(copy, capsys):
         assert sweep.main(options) == 0
     assert "14 to run" in capsys.readouterr().out
     assert contents(copy) == before
+
+
+def test_stale_records_that_are_packed_as_well_stay_where_they_are(copy, capsys):
+    altered(copy, lambda record: record.update(sources="0" * 64))
+    store.pack(copy)
+    before = {path.name for path in (copy / "cells").iterdir()}
+    for more in (["--dry-run"], []):
+        assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "rerun", *more]) == 2
+        assert "delete its file there" in capsys.readouterr().err
+    assert {path.name for path in (copy / "cells").iterdir()} == before
 
 
 def test_stale_records_beyond_the_plan_are_set_aside_and_counted(copy, capsys):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import evidence, protocol, standing, statistics, study, tables
+from experiments import evidence, protocol, standing, statistics, store, study, tables
 from experiments.baselines import BASELINES
 from experiments.statistics import Estimate
 from experiments.tables import Column, Table, slug, text_of
@@ -368,6 +368,16 @@ def test_a_dataset_without_every_seed_is_left_out_and_said():
     assert found.left_out == (
         "flights: unconstrained and clip do not have every seed (bottleneck)",
     )
+
+
+def test_two_versions_of_a_dataset_take_no_other_out_of_the_ranking():
+    records = written.sweep(["wind", "flights"], seeds=3)
+    for record in written.sweep(["wind"], seeds=3):
+        record["config"]["dataset"]["hash"] = "1"
+        records.append({**record, "id": store.identity(record["config"])})
+    found = study.read({}, records)
+    assert found.left_out == ()
+    assert found.rankings["bottleneck"].scores.groups == ("flights", "wind")
 
 
 def test_a_dataset_that_the_plan_has_not_finished_takes_no_strategy_out_of_the_ranking():
