@@ -163,8 +163,8 @@ def _for_code(case: Case) -> Recommendation | None:
     return Recommendation(
         "The target may be the bound, and the code must carry it",
         code(best) if useful else "none that has a guarantee",
-        f"Of those with a guarantee, most of the r2 hangs on the code of {code(best)}: a code "
-        f"reliance of {numbers} ({place}).",
+        f"More of the r2 hangs on the code of {code(best)} than of any other with a guarantee: a "
+        f"code reliance of {numbers} ({place}).",
     )
 
 

@@ -346,8 +346,8 @@ def test_a_code_that_carries_nothing_right_is_not_recommended():
     (one,) = recommend(found, evidence.gather(found))
     assert one.take == "`smooth_clip`"
     assert plain(one.reason).startswith(
-        "Of those with a guarantee, most of the r2 hangs on the code of `smooth_clip`: a code "
-        "reliance of 0.500 with an r2 of 0.600 on `sines`"
+        "More of the r2 hangs on the code of `smooth_clip` than of any other with a guarantee: a "
+        "code reliance of 0.500 with an r2 of 0.600 on `sines`"
     )
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import figures, manifest, report, store, sweep
+from experiments import captions, figures, manifest, report, store, sweep
 from experiments.baselines import BASELINES
 from experiments.choices import UsageError
 from experiments.drawing import look
@@ -223,6 +223,16 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
     after = {record["id"]: record for record in store.load(copy)}
     assert {**after.pop(clip), "timing": None} == {**before.pop(clip), "timing": None}
     assert after == before
+
+
+def test_figures_are_drawn_again_only_where_they_are_of_other_records(copy, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "draw_all", lambda folder, found: drawn.append(folder))
+    assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
+    assert drawn == []
+    captions.keep(copy, captions.read(copy).items(), [])
+    assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
+    assert drawn == [copy]
 
 
 def altered(folder, change):
