@@ -83,7 +83,8 @@ def _by_skill(
     highest = f", the highest{_averaged(rankings)}" if len(names) > 1 else ""
     kind = share.removesuffix("_rate")
     numbers = f"Skill {case.standing(best, 'skill')}{highest}; {kind} {case.standing(best, share)}"
-    return Recommendation(need, code(best), f"{numbers} ({case.where}){beside}{note}.")
+    take = code(best) if case.skill(best) > 0 else "none has skill"
+    return Recommendation(need, take, f"{numbers} ({case.where}){beside}{note}.")
 
 
 def _averaged(backbones: Iterable[str]) -> str:

@@ -172,11 +172,13 @@ def _part(name: str) -> Markup:
 
 def counted(study: Study) -> str:
     """What was compared, in numbers."""
+    if not study.strategies:
+        return "No final cells yet"
     trained = [name for name in study.strategies if name not in BASELINES]
     groups = {name for r in study.rankings.values() for name in r.scores.groups}
-    ranked = f" (ranked in {len(groups)} group{'s' * (len(groups) != 1)})" if groups else ""
+    ranked = f" (ranked in {_many(len(groups), 'group', 'groups')})" if groups else ""
     roles = [
-        f"{len(names)} {text}{'s' * (len(names) > 1)}{ranked * (role == 'study')}"
+        _many(len(names), text, text.replace("dataset", "datasets")) + ranked * (role == "study")
         for role, text in {
             "study": "study dataset",
             "autoencoder": "autoencoder dataset",
@@ -185,14 +187,20 @@ def counted(study: Study) -> str:
         }.items()
         if (names := study.datasets(role))
     ]
-    if not study.backbones:
-        return "No final cells yet"
-    seeds = len({r["config"]["seed"] for r in finals(study)})
-    return (
-        f"{len(trained)} trained strategies and {len(study.strategies) - len(trained)} untrained "
-        f"baselines on {', '.join(roles)}, backbones {' and '.join(study.backbones)}, "
-        f"{seeds} seed{'s' * (seeds != 1)}"
+    untrained = _many(
+        len(study.strategies) - len(trained), "untrained baseline", "untrained baselines"
     )
+    parts = [
+        f"{_many(len(trained), 'trained strategy', 'trained strategies')} and {untrained} on "
+        f"{', '.join(roles)}",
+        *([f"backbones {' and '.join(study.backbones)}"] if study.backbones else []),
+        _many(len({r["config"]["seed"] for r in finals(study)}), "seed", "seeds"),
+    ]
+    return ", ".join(parts)
+
+
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
 
 
 def _commands(manifest: Mapping[str, Any]) -> list[str]:

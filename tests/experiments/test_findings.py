@@ -330,6 +330,22 @@ def test_a_penalty_that_ruins_the_fit_is_not_recommended():
     assert takes["A penalty alone, with the fewest violations"] == "`hinge`"
 
 
+@pytest.mark.parametrize(("mse", "take"), [(0.9, "none has skill"), (0.3, "`clip`")])
+def test_where_all_lose_to_the_clipped_mean_none_is_recommended(mse, take):
+    records = [
+        written.record(name, dataset, **({} if name == "climatology_clipped" else {"mse": of}))
+        for name, of in {"unconstrained": 1.0, "clip": mse, "climatology_clipped": 0.5}.items()
+        for dataset in ("wind", "flights")
+    ]
+    found = study.read({}, records)
+    recommended = recommend(found, evidence.gather(found))
+    assert {one.need: one.take for one in recommended} == {
+        "The bound must never break": take,
+        "Accuracy first, bound or no bound": take,
+    }
+    assert all(plain(one.reason).startswith("Skill ") for one in recommended)
+
+
 def test_penalties_promise_nothing():
     assert {TRAINED[name].guarantee for name in PENALTIES} == {"never"}
 
@@ -395,6 +411,13 @@ def test_what_has_no_final_cell_yet_is_said_to_have_none():
     found = study.read({}, [written.record("clip", "wind", phase="tune")])
     assert page.counted(found) == "No final cells yet"
     assert caveats.grave(study.read({}, [])) == []
+
+
+def test_baselines_alone_are_counted():
+    found = study.read({}, [written.record("climatology_clipped", "wind", "none")])
+    assert page.counted(found) == (
+        "0 trained strategies and 1 untrained baseline on 1 study dataset, 1 seed"
+    )
 
 
 def two_strategies(groups=("wind", "flights"), **metrics):
