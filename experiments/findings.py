@@ -47,6 +47,12 @@ class Case:
         """Of a share, over backbones; NaN where one has none."""
         return float(np.max([r.shares[name][share] for r in self.study.rankings.values()]))
 
+    def losing(self, name: str) -> str:
+        """The backbones on which an untrained baseline has more skill."""
+        rankings = self.study.rankings
+        places = [of for of, ranking in rankings.items() if loses_to(ranking, name)]
+        return "both backbones" if len(places) > 1 else " and ".join(places)
+
     @property
     def where(self) -> str:
         """The backbones that strategies are ranked on, as `each` has them."""
@@ -120,12 +126,17 @@ def _most_accurate(case: Case) -> str | None:
         return f"{code(name)} on {' and '.join(backbones)}{alone} ({text}{against})"
 
     leaders = {name: [of for of in best if best[of] == name] for name in best.values()}
-    losing = [name for name in names if all(loses_to(r, name) for r in rankings.values())]
-    every = "both backbones" if len(rankings) > 1 else next(iter(rankings))
-    lost = f"; worse than an untrained baseline on {every}: {listed(losing)}" if losing else ""
+    losing: dict[str, list[str]] = {}
+    for name in names:
+        if where := case.losing(name):
+            losing.setdefault(where, []).append(name)
+    lost = [
+        f"; worse than an untrained baseline on {where}: {listed(those)}"
+        for where, those in losing.items()
+    ]
     return (
         f"Of the {len(names)} strategies with a guarantee that no run broke, the most accurate is "
-        f"{' and '.join(skills(name, of) for name, of in leaders.items())}{lost}."
+        f"{' and '.join(skills(name, of) for name, of in leaders.items())}{''.join(lost)}."
     )
 
 

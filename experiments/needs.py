@@ -83,8 +83,10 @@ def _by_skill(
     highest = f", the highest{_averaged(rankings)}" if len(names) > 1 else ""
     kind = share.removesuffix("_rate")
     numbers = f"Skill {case.standing(best, 'skill')}{highest}; {kind} {case.standing(best, share)}"
+    where = case.losing(best)
+    lost = f"; worse than an untrained baseline on {where}" * bool(where)
     take = code(best) if case.skill(best) > 0 else "none has skill"
-    return Recommendation(need, take, f"{numbers} ({case.where}){beside}{note}.")
+    return Recommendation(need, take, f"{numbers} ({case.where}){lost}{beside}{note}.")
 
 
 def _averaged(backbones: Iterable[str]) -> str:

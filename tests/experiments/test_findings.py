@@ -343,7 +343,18 @@ def test_where_all_lose_to_the_clipped_mean_none_is_recommended(mse, take):
         "The bound must never break": take,
         "Accuracy first, bound or no bound": take,
     }
-    assert all(plain(one.reason).startswith("Skill ") for one in recommended)
+    lost = "; worse than an untrained baseline on bottleneck"
+    assert all((lost in one.reason) == (mse > 0.5) for one in recommended)
+
+
+def test_who_loses_to_a_baseline_on_one_backbone_is_said():
+    """`clip` errs half as much as the clipped mean."""
+    found, tables = two_strategies(bottleneck={"mse": 0.6}, conditioned={"mse": 0.1})
+    best, *_ = answer(found, tables)
+    assert best.endswith("; worse than an untrained baseline on bottleneck: `smooth_clip`.")
+    (one,) = [one for one in recommend(found, tables) if "untrained" in one.reason]
+    assert one.need == "… and every output must keep learning"
+    assert one.take == "`smooth_clip`"
 
 
 def test_penalties_promise_nothing():
