@@ -11,7 +11,7 @@ from experiments.choices import UsageError
 from tests.experiments import written
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = Path("results/reference")
+REFERENCE, SUPPLEMENT = Path("results/reference"), Path("results/supplement")
 LINK = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\])?)\]\(([^)#]*)#L(\d+)\)")
 
 
@@ -90,12 +90,14 @@ def test_the_readmes_numbers_are_those_of_the_reference_results(monkeypatch):
     assert headline.put(readme, text) == readme, "run: python -m experiments.headline " + str(
         REFERENCE
     )
-    assert_links_hold(text)
+    assert readme.count(str(SUPPLEMENT)) > 5
+    assert_links_hold(readme)
 
 
-def test_the_reference_tables_are_those_of_its_records(monkeypatch):
+@pytest.mark.parametrize("folder", [REFERENCE, SUPPLEMENT], ids=str)
+def test_the_tables_are_those_of_the_records(folder, monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = study.read(store.read_manifest(REFERENCE), store.load(REFERENCE))
+    found = study.read(store.read_manifest(folder), store.load(folder))
     for table in evidence.gather(found).tables:
-        path = REFERENCE / "tables" / f"{table.name}.csv"
+        path = folder / "tables" / f"{table.name}.csv"
         assert path.read_text(encoding="utf-8") == tables.to_csv(table), path
