@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -41,7 +42,7 @@ def begin(before: Manifest, plan: Plan, layout: Layout, where: str) -> Manifest:
         "revision": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--", ".", ":(exclude)results")),
         "host": platform.node(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "devices": None,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "started": _now(),
@@ -89,6 +90,15 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "infeasible": dataset.infeasible,
         "windows": dict(zip(SPLITS, np.bincount(dataset.split).tolist(), strict=True)),
     }
+
+
+def _processor() -> str:
+    """Its model where the system names it: numbers are the same to the bit on one kind alone."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _git(*command: str) -> str | None:

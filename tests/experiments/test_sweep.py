@@ -118,6 +118,27 @@ def test_the_manifest_says_what_was_run(smoke):
     assert manifest["finished"] >= manifest["started"]
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: Some Model: 3\nmodel name\t: other\n", "Some Model: 3"),
+        ("Processor\t: 0\n", "a kind"),
+        (None, "a kind"),
+    ],
+)
+def test_a_processor_is_named_by_its_model_where_that_is_known(monkeypatch, cpuinfo, name):
+    def read(path, encoding):
+        assert str(path) == "/proc/cpuinfo"
+        if cpuinfo is None:
+            raise FileNotFoundError
+        return cpuinfo
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(manifest.platform, "processor", lambda: "")
+    monkeypatch.setattr(manifest.platform, "machine", lambda: "a kind")
+    assert manifest._processor() == name
+
+
 TUNED = [*SMOKE, "--datasets", "irradiance", "--strategies", "relu_offset,climatology_clipped"]
 
 
