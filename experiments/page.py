@@ -51,18 +51,21 @@ class Picture(Words):
     """A figure as the page shows it."""
 
     name: str  # of its file
-    source: str = ""  # a data URI; none where it would make the page too large
+    source: str = ""  # a data URI; none for lack of room or of the file
     width: int = 0
     height: int = 0
 
 
 def pictures(folder: Path) -> list[Picture]:
     """The figures of a folder, in the order in which they were drawn; one without words has its
-    file's name."""
+    file's name, one whose file is missing no source."""
     said = captions.read(folder)
     there = {path.name: path for path in sorted((folder / "figures").glob("*.png"))}
     found = []
-    for name in in_order(there, said):
+    for name in in_order(there.keys() | said.keys(), said):
+        if name not in there:
+            found.append(Picture(**vars(said[name]), name=name))
+            continue
         stem = there[name].stem.replace("_", " ")
         words = said.get(name) or Words(title=stem, caption="", alt=stem)
         with suppress(OSError, SyntaxError), Image.open(there[name]) as image:

@@ -52,7 +52,9 @@ def build(folder: Path, with_figures: bool = True) -> list[Record]:
     except OSError as error:
         raise StorageError(f"{folder} cannot be written to: {error}.") from error
     name = folder.resolve().name
-    mind = notes(manifest, records) + [one.warning for one in pictures if one.warning]
+    cut = [path.name for path in store.damaged(folder)]
+    mind = [f"packed/{name} is not whole: its cells count as missing." for name in cut]
+    mind += notes(manifest, records) + [one.warning for one in pictures if one.warning]
     if captions.drawn(folder) not in (None, captions.digest(records)):
         mind.append("the figures are of other records; `python -m experiments.report` redoes them.")
     text = page.render(name, found, shown, pictures, mind)

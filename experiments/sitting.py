@@ -101,7 +101,8 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
     with store.opened(folder):
         records = store.load(folder)
         stale = _stale(layout, records, options)
-        sitting = manifest.begin(store.read_manifest(folder), plan, layout, _where(options))
+        earlier = store.read_manifest(folder)
+        sitting = manifest.begin(earlier, plan, layout, _where(options))
         store.write_json(folder / "manifest.json", sitting)
         for record in stale:
             store.set_aside(folder, record)
@@ -124,8 +125,10 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
                 planned |= part.cells.keys()
                 left += len(part.cells.keys() - before.keys() - finished) + len(part.later)
         finally:
+            idle = earlier and planned and not ran and not left
             with suppress(StorageError):
-                store.write_json(folder / "manifest.json", manifest.finish(sitting, **spent))
+                kept = earlier if idle else manifest.finish(sitting, **spent)
+                store.write_json(folder / "manifest.json", kept)
         redraw = captions.drawn(folder) != captions.digest(records)
         records = report.build(folder, with_figures=redraw and not watch.interrupted)
     failed = sum(r["status"] == "failed" for r in records if r["id"] in planned)

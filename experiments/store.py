@@ -85,7 +85,16 @@ def holds_sweep(folder: str | Path) -> bool:
 
 
 def pack(folder: Path) -> list[Path]:
-    """Write `packed/<dataset>.npz` for each dataset of the folder; returns their paths."""
+    """Write `packed/<dataset>.npz` for each dataset of the folder; returns their paths.
+
+    Raises:
+      StorageError: if one is there that cannot be read, and would be written over.
+    """
+    for path in damaged(folder):
+        raise StorageError(
+            f"{path} is not whole, and nothing is packed over it: put a whole copy there, or "
+            "delete it, and its cells run again."
+        )
     by_dataset: dict[str, list[Record]] = {}
     for record in load(folder, set_aside=False):
         by_dataset.setdefault(record["config"]["dataset"]["name"], []).append(record)
@@ -104,6 +113,12 @@ def pack(folder: Path) -> list[Path]:
         paths.append(folder / "packed" / f"{quote(dataset, safe='')}.npz")
         write_arrays(paths[-1], packed_arrays(found))
     return paths
+
+
+def damaged(folder: str | Path) -> list[Path]:
+    """The packed files that cannot be read."""
+    paths = sorted((Path(folder) / "packed").glob("*.npz"))
+    return [path for path in paths if not _unpacked(path, path.stat().st_mtime_ns)]
 
 
 def _packed(folder: str | Path) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:

@@ -110,6 +110,15 @@ def test_a_damaged_file_is_named_and_its_cells_are_missing(packed):
         assert len(store.load(packed)) == 2
 
 
+def test_nothing_is_packed_over_a_damaged_file(packed, capsys):
+    path = packed / "packed" / "sines.npz"
+    path.write_bytes(cut := path.read_bytes()[:-40])
+    with pytest.warns(UserWarning, match=r"sines\.npz is not whole"):
+        assert archive.main([str(packed)]) == 1
+    assert "sines.npz is not whole, and nothing is packed over it" in capsys.readouterr().err
+    assert path.read_bytes() == cut
+
+
 def test_a_stale_packed_record_says_which_file_to_delete(packed):
     with pytest.raises(UsageError, match=r"sines has stale records in .*packed: delete its file"):
         store.check_loose(packed, RECORDS[:1])

@@ -115,6 +115,26 @@ def test_made_again_without_drawing_it_is_the_same(folder, text, tmp_path):
     assert (copy / "report.html").read_text(encoding="utf-8") == text
 
 
+def test_a_figure_whose_file_is_missing_is_named_with_its_words(folder, text, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / folder.name)
+    (copy / "figures" / "a.png").unlink()
+    report.build(copy, with_figures=False)
+    made = (copy / "report.html").read_text(encoding="utf-8")
+    assert made.count("<figcaption>") == text.count("<figcaption>")
+    assert 'href="figures/a.png"' in made
+    assert "where the file is missing" in made
+
+
+def test_a_packed_file_that_cannot_be_read_is_noted(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / folder.name)
+    (copy / "packed").mkdir()
+    (copy / "packed" / "flights.npz").write_bytes(b"half")
+    with pytest.warns(UserWarning, match=r"flights\.npz is not whole"):
+        report.build(copy, with_figures=False)
+    text = (copy / "report.html").read_text(encoding="utf-8")
+    assert "Mind: packed/flights.npz is not whole: its cells count as missing." in text
+
+
 def test_figures_without_words_have_their_files_name(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     assert captions.read(copy) == SAID
@@ -175,7 +195,7 @@ def test_records_that_say_nothing_have_a_page_that_says_so(tmp_path, records):
     found = written.save(tmp_path / "bare", records, written.manifest([]))
     report.build(found)
     text = (found / "report.html").read_text(encoding="utf-8")
-    assert "These records answer nothing" in text
+    assert "These records do not answer the question" in text
     assert "Nothing is ranked" in text
 
 

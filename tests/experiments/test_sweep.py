@@ -246,11 +246,15 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
     assert after == before
 
 
-def test_figures_are_drawn_again_only_where_they_are_of_other_records(copy, monkeypatch):
+def test_what_runs_nothing_changes_nothing_and_figures_of_other_records_are_redrawn(
+    copy, monkeypatch
+):
     drawn = []
     monkeypatch.setattr(figures, "draw_all", lambda folder, found: drawn.append(folder))
+    before = (copy / "manifest.json").read_bytes()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
     assert drawn == []
+    assert (copy / "manifest.json").read_bytes() == before, "a sitting in which nothing ran"
     captions.keep(copy, captions.read(copy).items(), [])
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
     assert drawn == [copy]
