@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from experiments.baselines import BASELINES
 from experiments.catalogue import DATASETS, SAME_SOURCE, SYNTHETIC
+from experiments.choices import in_order
 from experiments.findings import hard, listed
 from experiments.needs import FEWEST_SEEDS, PENALTIES
 from experiments.standing import is_powered
@@ -31,7 +32,7 @@ def caveats(study: Study, notes: Iterable[str]) -> list[str]:
 def grave(study: Study) -> list[str]:
     """What no answer should be read without: what the plan did not do, or has not done yet."""
     found = []
-    if finals(study) and not any(r["config"]["phase"] == "tune" for r in study.records):
+    if finals(study) and not study.tuned:
         found.append(
             "Nothing was tuned: every strategy ran with its default hyperparameters, at the "
             "default learning rate. That is how things stand there, and no ranking."
@@ -61,6 +62,8 @@ def power(study: Study) -> list[str]:
             said.append(
                 f"Underpowered: over {there}, no outcome of {len(planned)} comparisons could be "
                 "significant, and no conclusion is drawn from them"
+                + "; ranks and recommendations are of that group alone"
+                * (groups == 1)
             )
         elif planned:
             said.append(
@@ -125,6 +128,7 @@ def _always(study: Study) -> list[str]:
             if strategy == name
         )
     ]
+    compared = [n for n in PLANNED if any(n in r.comparisons for r in study.rankings.values())]
     found = []
     if broken:
         found.append(
@@ -132,7 +136,7 @@ def _always(study: Study) -> list[str]:
             "that a strategy is given: those with one side leave the lower bound of a dataset that "
             "has two."
         )
-    if any(name in study.strategies for name in PENALTIES):
+    if study.tuned and any(name in study.strategies for name in PENALTIES):
         found.append(
             "Soft strategies are tuned by the error on validation, as all are. That favours small "
             "penalties: with larger ones they would break the bound less, and err more."
@@ -143,12 +147,18 @@ def _always(study: Study) -> list[str]:
         *_tuned(study),
         *_alike(study),
         "A seed gives the same initial weights to every strategy, on every dataset of the same "
-        "shapes: runs that fail, fail together, and groups are less independent than the tests "
-        "take them to be.",
+        "shapes: runs that fail, fail together"
+        + ", and groups are less independent than the tests take them to be" * bool(compared)
+        + ".",
         "Every interval is over seeds alone: it leaves out the sampling of the data, of which "
         "there is one split, and which datasets were chosen.",
-        "The most accurate of many strategies is flattered by having been picked. The comparisons "
-        f"fixed beforehand ({listed(list(PLANNED), 6)}, each against `clip`) are not.",
+        "The most accurate of many strategies is flattered by having been picked."
+        + (
+            f" The comparisons fixed beforehand ({listed(compared, 6)}, each against `clip`) are "
+            "not."
+            if compared
+            else ""
+        ),
         f"Skill is relative to `{REFERENCE}`, which knows the bound, and is floored at {FLOOR:g}: "
         "how badly a failure fails does not count.",
         "All strategies had the same number of updates of one small recurrent network. Other "
@@ -188,7 +198,13 @@ def _tuned(study: Study) -> list[str]:
         return []
     ends = [min(LEARNING_RATES), max(LEARNING_RATES)]
     edge = sum(rate in ends for rate in chosen.values())
-    return [
+    untuned = {
+        place_of(config)[1]
+        for config in (record["config"] for record in finals(study))
+        if config["backbone"] != "none" and place_of(config) not in places
+    }
+    missed = listed(in_order(untuned, DATASETS)) if untuned else ""
+    return [f"Not all is tuned on {missed}: the defaults ran there."] * bool(untuned) + [
         f"Tuning moved one value at a time from the default, with {seeds} "
         f"seed{'s' * (seeds != 1)}: a better pair of values, or a choice by luck, is not found "
         f"out. {edge} of {len(chosen)} choices are the least or the largest learning rate tried."

@@ -239,7 +239,7 @@ def gradient_training(
         for backbone, found in curves.items()
         for name, run in found.items()
     }
-    order = sorted(blocked, key=blocked.__getitem__, reverse=True)
+    order = sorted((key for key in blocked if blocked[key]), key=lambda key: -blocked[key])
     parts = (f"{short(key[0])} on {key[1]} {number(blocked[key])}" for key in order[:4])
     return Sketch(
         name=f"gradient_training_{slug(of)}" if of else "gradient_training",
@@ -286,7 +286,7 @@ def mean_over_groups(
         here = _holding({name: found[name, backbone] for name in datasets}, HEALTH.keys())
         kinds = [groups[name] for name in here]
         weights = [1 / kinds.count(kind) for kind in kinds]
-        for name in set.intersection(*map(set, here.values())) if here else ():
+        for name in sorted(set.intersection(*map(set, here.values()))) if here else ():
             runs = [these[name] for these in here.values()]
             if len({len(run["epoch"]) for run in runs}) == 1:
                 together.setdefault(backbone, {})[name] = {"epoch": runs[0]["epoch"]} | {

@@ -158,7 +158,7 @@ def _cost_of_holding(case: Case) -> str | None:
         "unconstrained",
         better="training through `clip` costs accuracy",
         worse="training through `clip` gains accuracy",
-        same="training through `clip` is not shown to cost or gain accuracy",
+        same="beyond these groups, training through `clip` is not shown to cost or gain accuracy",
     )
     start = f"{verdict}: against its skill" if verdict else "Against the skill of `clip`"
     return f"{start}, {'; '.join(scores)} ({case.where})."
@@ -176,7 +176,7 @@ def _dead_gradients(case: Case) -> str | None:
         name,
         better="dead gradients cost accuracy",
         worse="a gradient everywhere costs accuracy",
-        same="dead gradients are not shown to cost accuracy",
+        same="beyond these groups, dead gradients are not shown to cost accuracy",
     )
     return (
         f"{verdict}{': ' * bool(verdict)}`clip` blocks {case.standing('clip', 'blocked')} of its "

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from experiments import captions, evidence, store, study
 from experiments.caveats import grave, power
@@ -41,7 +42,7 @@ def _parts(folder: Path, found: study.Study, shown: Evidence) -> Iterator[str]:
     yield from (f"**{caveat}**" for caveat in (*grave(found), *power(found)))
     yield "\n".join(f"{place}. {said}" for place, said in enumerate(answer(found, shown), 1))
     if words := captions.read(folder).get(FIGURE):
-        yield f"![{words.alt}]({(folder / 'figures' / FIGURE).as_posix()})"
+        yield f"![{words.alt}]({quote((folder / 'figures' / FIGURE).as_posix())})"
         yield f"*{words.caption}*"
     needs = [(one.need, one.take, one.reason) for one in recommend(found, shown)]
     if needs:
@@ -62,7 +63,9 @@ def _ranking(table: Table) -> str:
 def _linked(said: str, shown: Evidence, folder: Path) -> str:
     """Links within the page as links to lines of the tables' files."""
     place_of = {
-        table.anchor(row, column): f"{(folder / 'tables').as_posix()}/{table.name}.csv#L{line}"
+        table.anchor(
+            row, column
+        ): f"{quote((folder / 'tables').as_posix())}/{table.name}.csv#L{line}"
         for table in shown.tables
         for line, row in enumerate(table.rows, 2)
         for column in table.columns

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from experiments.evidence import Evidence
 from experiments.findings import (
     IGNORED,
@@ -23,7 +25,7 @@ from experiments.study import Study, guarantee
 
 PENALTIES = ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian")
 LEARNING = 0.01  # share of blocked outputs below which all are said to keep learning
-FEWEST_SEEDS = 5  # with which two strategies are told apart by an interval
+FEWEST_SEEDS = 6  # with which two strategies are told apart by an interval
 MOST_ABOVE = 3  # that are named
 Gain = Callable[[str, str], Estimate]  # of a backbone and a strategy: how far above the pick it is
 
@@ -44,19 +46,23 @@ def recommend(study: Study, evidence: Evidence) -> list[Recommendation]:
     learning = [n for n in unbroken if case.most(n, "blocked_fraction") < LEARNING]
     soft = [name for name in case.ranked if name in PENALTIES]
     useful = [n for n in soft if all(r.skill[n].value > 0 for r in study.rankings.values())]
-    fewest = sorted(useful, key=lambda name: case.most(name, "violation_rate"))[:1]
+    known = [name for name in useful if not math.isnan(case.most(name, "violation_rate"))]
+    fewest = sorted(known, key=lambda name: (case.most(name, "violation_rate"), -case.skill(name)))
     after = [name for name in unbroken if name == "clip_at_evaluation"]
+    picked = "learning rate and best epoch were" if study.tuned else "best epoch was"
     found = [
         _by_skill(case, "The bound must never break", unbroken, "violation_rate"),
         _by_skill(case, "… and every output must keep learning", learning, "blocked"),
         _by_skill(case, "Accuracy first, bound or no bound", case.ranked, "violation_rate"),
-        _by_skill(case, "A penalty alone, with the fewest violations", fewest, "violation_rate"),
+        _by_skill(
+            case, "A penalty alone, with the fewest violations", fewest[:1], "violation_rate"
+        ),
         _by_skill(
             case,
             "The network is trained already",
             after,
             "violation_rate",
-            "; of a network whose learning rate and best epoch were chosen with the clip in place",
+            f"; of a network whose {picked} chosen with the clip in place",
         ),
         _for_code(case),
         *(_for_wrong_bound(case, dataset) for dataset in evidence.wrong_bound),
@@ -85,8 +91,27 @@ def _by_skill(
     numbers = f"Skill {case.standing(best, 'skill')}{highest}; {kind} {case.standing(best, share)}"
     where = case.losing(best)
     lost = f"; worse than an untrained baseline on {where}" * bool(where)
+    lost += _hanging_on(case, names, best)
     take = code(best) if case.skill(best) > 0 else "none has skill"
     return Recommendation(need, take, f"{numbers} ({case.where}){lost}{beside}{note}.")
+
+
+def _hanging_on(case: Case, names: Sequence[str], best: str) -> str:
+    """The groups without which another than the best would be it."""
+    rankings = list(case.study.rankings.values())
+    groups = [name for name in rankings[0].scores.groups if len(names) > 1]
+    if any(ranking.scores.groups != rankings[0].scores.groups for ranking in rankings):
+        return ""
+    said = []
+    for place, group in enumerate(groups if len(groups) > 2 else ()):
+
+        def without(name: str, place: int = place) -> float:
+            means = [ranking.scores.of(name).mean(axis=0) for ranking in rankings]
+            return float(np.mean([np.delete(mean, place) for mean in means]))
+
+        other = max(names, key=without)
+        said += [f"; without the group {code(group)} it is {code(other)}"] * (other != best)
+    return "".join(said)
 
 
 def _averaged(backbones: Iterable[str]) -> str:

@@ -81,11 +81,22 @@ def failed(study: Study) -> Table:
     )
 
 
+FIXED = {
+    "network": "LSTM encoder, whose last state is the code; LSTM decoder; a dense layer for every "
+    "step; initial weights as in Keras",
+    "optimiser": "Adam, gradients clipped by their global norm",
+    "an epoch": "batches of windows drawn at random, as many whatever the dataset's size",
+    "parameters kept": "those that err least on validation, of all looks in the training curves",
+    "splits": "blocks of neighbouring days, or in order where made; sources, licences and splits "
+    "are in experiments/data/README.md",
+}
+
+
 def settings(study: Study) -> Table:
     """Model, training and machine: all that the cells share."""
     manifest = study.manifest
     plan, model = manifest.get("plan", {}), _shared(study)
-    rows: list[tuple[Entry, ...]] = [(key, value) for key, value in model.items()]
+    rows: list[tuple[Entry, ...]] = [*FIXED.items(), *model.items()]
     rows += [
         (name.replace("_", " "), str(plan[name]))
         for name in ("seeds", "tuning_seeds")

@@ -13,7 +13,8 @@ from experiments.tables import Column, Entry, Table, slug, text_of
 
 BOOTSTRAP = (
     "In brackets: 95 % interval by a bootstrap of the seeds, the same ones for every strategy and "
-    "group, for a seed gives them the same initial weights. It leaves out the sampling of the "
+    "group, for a seed gives them the same initial weights; its percentiles are expanded for the "
+    "number of seeds (Hesterberg, 2015). It leaves out the sampling of the "
     "data, and which datasets there are."
 )
 
@@ -131,6 +132,7 @@ def against_clip(study: Study) -> Table:
         ),
         notes=(
             f"Difference of mean skills. {BOOTSTRAP}",
+            "A run is here a seed on a group of datasets, whose mean is its score. "
             "Probability of improvement: that a run scores higher than one of `clip` on the same "
             "group; a tie counts half. Skill of runs with skill: mean of those above 0 on each "
             "dataset, averaged as above; it flatters whoever has runs without. Interquartile "

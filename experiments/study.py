@@ -79,6 +79,11 @@ class Study:
         return in_order({r["config"]["backbone"] for r in finals(self)} - {"none"}, BACKBONES)
 
     @cached_property
+    def tuned(self) -> bool:
+        """Whether anything was."""
+        return any(record["config"]["phase"] == "tune" for record in self.records)
+
+    @cached_property
     def strategies(self) -> list[str]:
         """All that a final cell is of, baselines too."""
         return in_order({r["config"]["strategy"]["name"] for r in finals(self)}, EVERY_STRATEGY)

@@ -109,7 +109,7 @@ def test_who_is_level_with_the_best_is_said():
         if strategy != "straight_through_clip"
         for name in ("wind", "flights")
         for backbone in written.BACKBONES
-        for seed in range(5)
+        for seed in range(6)
     ]
     found = study.read({}, list({one["id"]: one for one in records}.values()))
     never = recommend(found, evidence.gather(found))[0]
@@ -159,7 +159,8 @@ def test_what_is_not_significant_is_not_a_difference(backbones, where, everywher
     found = study.read({}, list({one["id"]: one for one in records}.values()))
     _, cost, dead = map(plain, answer(found, evidence.gather(found)))
     assert cost.startswith(
-        f"Training through `clip` is not shown to cost or gain accuracy on {where}:"
+        "Beyond these groups, training through `clip` is not shown to cost or gain accuracy on "
+        f"{where}:"
     )
     assert f"(above it in {wins})" in cost
     assert dead.startswith(f"Dead gradients cost accuracy on {everywhere}: ")
@@ -192,7 +193,7 @@ def test_a_backbone_that_is_not_finished_is_not_spoken_of():
     assert not any("conditioned" in text for text in texts[:4])
 
 
-@pytest.mark.parametrize("seeds", [1, 4, 5])
+@pytest.mark.parametrize("seeds", [1, 5, 6])
 def test_few_seeds_tell_nothing_apart_and_say_so(seeds):
     """Against `smooth_clip`, `clip` is better on one backbone by the same on every seed,
     `knee_tanh` differs by turns on both, and `leaky_clip` by turns on one, clearly on the other."""
@@ -223,15 +224,15 @@ def test_few_seeds_tell_nothing_apart_and_say_so(seeds):
     skill, wrong = needs[0].reason, needs[-1].reason
     assert needs[0].take == needs[-1].take == "`smooth_clip`"
     for reason in (skill, wrong):
-        assert ("no interval tells `knee_tanh` from it" in reason) == (seeds == 5)
-        assert ("; better on conditioned is `clip` with" in reason) == (seeds == 5)
+        assert ("no interval tells `knee_tanh` from it" in reason) == (seeds == 6)
+        assert ("; better on conditioned is `clip` with" in reason) == (seeds == 6)
         assert "`knee_tanh` with" not in reason
     assert ("[" in plain(skill)) == (seeds > 1)
     gain = evidence.gather(found).against_clip.find("smooth_clip", "gain_bottleneck")
     assert ("[" in gain.text) == (seeds > 1)
-    few = {1: "One seed has no interval", 4: "With 4 seeds, intervals over seeds are too narrow"}
+    few = {1: "One seed has no interval", 5: "With 5 seeds, intervals over seeds are too narrow"}
     said = " ".join(caveats.caveats(found, []))
-    assert [of for of, text in few.items() if text in said] == [seeds] * (seeds < 5)
+    assert [of for of, text in few.items() if text in said] == [seeds] * (seeds < 6)
 
 
 def test_backbones_that_differ_are_told_apart_in_one_sentence():
@@ -257,8 +258,8 @@ def test_backbones_that_differ_are_told_apart_in_one_sentence():
     found = study.read({}, records)
     cost = plain(answer(found, evidence.gather(found))[1])
     assert cost.startswith(
-        "Training through `clip` costs accuracy on bottleneck; training through `clip` is not "
-        "shown to cost or gain accuracy on conditioned: against its skill, "
+        "Training through `clip` costs accuracy on bottleneck; beyond these groups, training "
+        "through `clip` is not shown to cost or gain accuracy on conditioned: against its skill, "
     )
 
 
@@ -330,6 +331,64 @@ def test_a_penalty_that_ruins_the_fit_is_not_recommended():
     assert takes["A penalty alone, with the fewest violations"] == "`hinge`"
 
 
+def test_of_penalties_that_violate_as_little_the_more_skilled_is_named():
+    """`hinge` comes first and never violates either; of `log_barrier` that is not known."""
+    metrics = {
+        "hinge": {"mse": 0.4, "violation_rate": 0.0},
+        "squared_hinge": {"mse": 0.2, "violation_rate": 0.0},
+        "log_barrier": {"mse": 0.1, "violation_rate": None},
+    }
+    records = [
+        written.record(name, dataset, **metrics.get(name, {}))
+        for name in ("unconstrained", "clip", "climatology_clipped", *metrics)
+        for dataset in ("wind", "flights")
+    ]
+    found = study.read({}, records)
+    takes = {one.need: one.take for one in recommend(found, evidence.gather(found))}
+    assert takes["A penalty alone, with the fewest violations"] == "`squared_hinge`"
+
+
+def test_a_pick_that_hangs_on_one_group_is_said_to():
+    """`smooth_clip` is ahead of `clip` by far in one of three groups, a little behind in others."""
+    errors = {"wind": 0.05, "flights": 0.21, "bikeshare": 0.21}
+    records = [
+        written.record(name, dataset, mse={"clip": 0.2, "smooth_clip": mse}.get(name, 0.4))
+        for name in ("unconstrained", "clip", "smooth_clip")
+        for dataset, mse in errors.items()
+    ]
+    records += [written.record("climatology_clipped", name) for name in errors]
+    found = study.read({}, records)
+    never = recommend(found, evidence.gather(found))[0]
+    assert never.take == "`smooth_clip`"
+    assert never.reason.endswith("; without the group `wind` it is `clip`.")
+    assert never.reason.count("without the group") == 1
+
+
+def test_what_was_not_tuned_is_not_said_to_be():
+    names = ("unconstrained", "clip", "squared_hinge", "clip_at_evaluation", "climatology_clipped")
+    bare = [written.record(name, dataset) for name in names for dataset in ("wind", "flights")]
+    found = study.read({}, bare)
+    said = " ".join(caveats.caveats(found, []))
+    texts = " ".join(one.reason for one in recommend(found, evidence.gather(found)))
+    assert "Nothing was tuned" in said
+    assert "Soft strategies are tuned" not in said
+    assert "learning rate" not in texts
+    tune = [written.record(name, "wind", phase="tune", seed=1000) for name in names[:-1]]
+    found = study.read({}, bare + tune)
+    said = " ".join(caveats.caveats(found, []))
+    assert "Not all is tuned on `flights`: the defaults ran there." in said
+    assert "Soft strategies are tuned" in said
+    tune += [written.record(name, "flights", phase="tune", seed=1000) for name in names[:-1]]
+    assert "Not all" not in " ".join(caveats.caveats(study.read({}, bare + tune), []))
+
+
+def test_what_one_group_tells_is_of_that_group():
+    (text,) = caveats.power(read(["wind"], seeds=6)[0])
+    assert text.startswith("Underpowered: over 1 group of datasets")
+    assert "; ranks and recommendations are of that group alone (" in text
+    assert "less independent" in " ".join(caveats.caveats(read(["wind", "flights"])[0], []))
+
+
 @pytest.mark.parametrize(("mse", "take"), [(0.9, "none has skill"), (0.3, "`clip`")])
 def test_where_all_lose_to_the_clipped_mean_none_is_recommended(mse, take):
     records = [
@@ -386,7 +445,7 @@ def test_of_those_whose_runs_failed_none_is_recommended(dataset, lost):
     losses = {"null": dict.fromkeys(best), "failed": {"error": "diverged"}}
     records = []
     for name, backbone, seed in product(
-        ("unconstrained", "clip", "smooth_clip"), written.BACKBONES, range(5)
+        ("unconstrained", "clip", "smooth_clip"), written.BACKBONES, range(6)
     ):
         gone = name == "smooth_clip" and seed > 0
         given = {"code_reliance": 0.5} | (best if name == "smooth_clip" else {})
@@ -439,7 +498,7 @@ def two_strategies(groups=("wind", "flights"), **metrics):
         for name in ("unconstrained", "clip", "smooth_clip", "climatology_clipped")
         for dataset in groups
         for backbone in written.BACKBONES
-        for seed in range(5)
+        for seed in range(6)
         for given in [metrics.get(backbone, {}) if name == "smooth_clip" else {}]
     ]
     found = study.read({}, list({one["id"]: one for one in records}.values()))
@@ -492,14 +551,14 @@ def test_of_many_above_the_pick_three_are_named():
         written.record(name, "irradiance_soiled", backbone, seed, mse=error + seed / 100)
         for name, of in {"clip": (0.1, 0.2), **errors}.items()
         for backbone, error in zip(written.BACKBONES, of, strict=True)
-        for seed in range(5)
+        for seed in range(6)
     ]
     found = study.read({}, records)
     (one,) = recommend(found, evidence.gather(found))
     assert one.take == "`clip`"
     assert plain(one.reason).endswith(
-        "; better on conditioned are `leaky_clip` with 0.120 [0.100, 0.140] and `smooth_clip` with "
-        "0.130 [0.110, 0.150] and `knee_tanh` with 0.140 [0.120, 0.160] and 2 more."
+        "; better on conditioned are `leaky_clip` with 0.125 [0.105, 0.145] and `smooth_clip` with "
+        "0.135 [0.115, 0.155] and `knee_tanh` with 0.145 [0.125, 0.165] and 2 more."
     )
 
 
@@ -577,7 +636,7 @@ def test_how_many_must_agree_is_what_wilcoxons_test_gives(groups, comparisons):
     ],
 )
 def test_how_many_groups_must_agree_is_said(datasets, groups, agree):
-    (text,) = caveats.power(read(datasets)[0])
+    (text,) = caveats.power(read(datasets, seeds=6)[0])
     assert text.startswith(
         f"Over {groups} groups of datasets, even the clearest comparison is significant only if "
         f"{agree}: no significance"
@@ -628,10 +687,10 @@ def test_who_holds_a_sum_better_on_one_backbone_is_said():
         )
         for name, of in r2.items()
         for backbone, value in zip(written.BACKBONES, of, strict=True)
-        for seed in range(5)
+        for seed in range(6)
     ]
     found = study.read(written.manifest(["closure_greensboro"]), records)
     (one,) = [need for need in recommend(found, evidence.gather(found)) if "sum" in need.need]
     assert one.take == "`budget_softmax`"
-    said = "; better on conditioned is `budget_rescale` with 0.770 [0.750, 0.790]; `unconstrained` "
+    said = "; better on conditioned is `budget_rescale` with 0.775 [0.755, 0.795]; `unconstrained` "
     assert said in plain(one.reason)
