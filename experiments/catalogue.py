@@ -50,6 +50,17 @@ def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
     return np.concatenate(rounds)[day // block].astype(np.uint8)
 
 
+def deal_in_turns(blocks: int) -> np.ndarray:
+    """Split index of each block of 52 days: of the seven of a year five to training and one each to
+    validation and test, which are two blocks further on every year.
+
+    With few blocks, drawing them as `deal` does may give a split one season alone.
+    """
+    year, place = np.divmod(np.arange(blocks), 7)
+    test, validation = 2 * year % 7, (2 * year + 3) % 7
+    return np.where(place == test, 2, place == validation).astype(np.uint8)
+
+
 def deal_in_order(windows: int) -> np.ndarray:
     """Split index of each window: the first 70 % training, then 15 % validation, then test."""
     held_out = max(1, round(0.15 * windows))
@@ -159,7 +170,7 @@ def _bikeshare() -> Arrays:
 
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
-    arrays = _cut(np.stack([discharge, baseflow(discharge)], axis=-1), block=104)
+    arrays = _cut(np.stack([discharge, baseflow(discharge)], axis=-1))
     return {**arrays, "lower": np.zeros_like(arrays["targets"])}
 
 
@@ -180,18 +191,18 @@ def baseflow(flow: np.ndarray) -> np.ndarray:
 
 def _daily_temperature() -> Arrays:
     data = _read("daily_temperature")
-    return _cut(np.stack([data["highest"], data["lowest"]], axis=-1) / 10, block=52)
+    return _cut(np.stack([data["highest"], data["lowest"]], axis=-1) / 10)
 
 
-def _cut(series: np.ndarray, block: int, steps: int = 24, stride: int = 4) -> Arrays:
-    """Overlapping windows of a series of (bound, target), within blocks of days that are dealt as
-    one: no day is in two splits."""
-    blocks = series[: len(series) // block * block].reshape(-1, block, 2)
-    starts = range(0, block - steps + 1, stride)
+def _cut(series: np.ndarray, steps: int = 24, stride: int = 4) -> Arrays:
+    """Overlapping windows of a daily series of (bound, target), within blocks of 52 days that are
+    dealt as one: no day is in two splits."""
+    blocks = series[: len(series) // 52 * 52].reshape(-1, 52, 2)
+    starts = range(0, 52 - steps + 1, stride)
     windows = np.stack([blocks[:, start : start + steps] for start in starts], axis=1)
-    day = np.repeat(np.arange(len(blocks)) * block, len(starts))
     inputs, targets = np.split(windows.reshape(-1, steps, 2), 2, axis=-1)
-    return _below_input(inputs, targets, deal(day, block))
+    split = np.repeat(deal_in_turns(len(blocks)), len(starts))
+    return _below_input(inputs, targets, split)
 
 
 def _sines(windows: int = 800, steps: int = 24, seed: int = 0) -> Arrays:

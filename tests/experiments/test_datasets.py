@@ -4,7 +4,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments.catalogue import BASEFLOW_FILTER, DATASETS, FOLDER, ROLES, _cut, baseflow, deal
+from experiments.catalogue import (
+    BASEFLOW_FILTER,
+    DATASETS,
+    FOLDER,
+    ROLES,
+    _cut,
+    baseflow,
+    deal,
+    deal_in_turns,
+)
 from experiments.choices import UsageError
 from experiments.data.build import SOURCES, content_hash
 from experiments.datasets import SPLITS, load
@@ -78,6 +87,25 @@ def test_blocks_of_days_stay_together_and_every_season_is_everywhere():
         assert {0, 1, 2} <= set(seasons)
 
 
+@pytest.mark.parametrize("blocks", [7, 28, 70])
+def test_what_is_held_out_goes_round_the_year(blocks):
+    split = deal_in_turns(blocks)
+    years = split.reshape(-1, 7)
+    np.testing.assert_array_equal(np.sort(years), np.tile([0, 0, 0, 0, 0, 1, 2], (blocks // 7, 1)))
+    for part in (1, 2):
+        places = (years == part).argmax(axis=1)
+        assert len(set(places.tolist())) == min(7, len(years))
+    np.testing.assert_array_equal(deal_in_turns(blocks + 3)[:blocks], split)
+
+
+@pytest.mark.parametrize("name", ["daily_temperature", "streamflow"])
+def test_every_split_of_a_series_is_like_the_others(name):
+    """Drawn by chance, the test split of the few blocks was early summer alone."""
+    dataset = load(name)
+    means = [dataset.part(split)["targets"].mean() for split in SPLITS]
+    assert max(means) < 1.3 * min(means)
+
+
 def test_sites_are_halves_of_irradiance_and_airports_parts_of_dew_point():
     both = load("irradiance")
     sites = [load(f"diffuse_{name}") for name in ("greensboro", "sand_point")]
@@ -114,7 +142,7 @@ def test_the_baseflow_filter_is_the_formula_written_out():
 
 def test_no_day_of_a_cut_series_is_in_two_splits():
     day = np.arange(1000.0)
-    arrays = _cut(np.stack([day, -day], axis=-1), block=52)
+    arrays = _cut(np.stack([day, -day], axis=-1))
     days = [set(arrays["inputs"][arrays["split"] == part].ravel()) for part in range(3)]
     assert set.union(*days) == set(range(988))
     assert sum(map(len, days)) == 988
