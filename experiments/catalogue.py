@@ -21,6 +21,7 @@ SAME_SOURCE = {  # groups that share more than their kind
     "three New York airports in one year": ("dew_point", "flights", "wind")
 }
 SYNTHETIC = ("spectrum",)  # groups that are drawn
+DEALT_AGAIN = ("daily_temperature", "streamflow")  # with results seen; why is in data/README.md
 SPLIT_SEED = 0
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
 Arrays = dict[str, np.ndarray]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from experiments.baselines import BASELINES
-from experiments.catalogue import DATASETS, SAME_SOURCE, SYNTHETIC
+from experiments.catalogue import DATASETS, DEALT_AGAIN, SAME_SOURCE, SYNTHETIC
 from experiments.choices import in_order
 from experiments.findings import hard, listed
 from experiments.needs import FEWEST_SEEDS, PENALTIES
@@ -212,7 +212,7 @@ def _tuned(study: Study) -> list[str]:
 
 
 def _alike(study: Study) -> list[str]:
-    """Groups that are not what a test over groups takes them for."""
+    """Groups and datasets that are not what a test over groups takes them for."""
     groups = sorted({name for r in study.rankings.values() for name in r.scores.groups})
     found = []
     for source, alike in SAME_SOURCE.items():
@@ -223,4 +223,10 @@ def _alike(study: Study) -> list[str]:
             )
     if made := [name for name in groups if name in SYNTHETIC]:
         found.append(f"Of the {len(groups)} groups, {listed(made)} is made, not measured.")
+    if again := [name for name in study.datasets("study") if name in DEALT_AGAIN]:
+        found.append(
+            f"The splits of {listed(again)} were changed after a first run had been read: drawn at "
+            "random, they were of different seasons. What lies at an edge, as a p near "
+            f"{SIGNIFICANT:g} does, may hang on that."
+        )
     return found

@@ -605,8 +605,10 @@ def test_groups_that_are_alike_or_made_are_a_caveat():
     said = caveats.caveats(read(["wind", "flights", "spectrum"])[0], [])
     assert any(text.startswith("The groups `flights` and `wind` are of three New") for text in said)
     assert "Of the 3 groups, `spectrum` is made, not measured." in said
+    assert not any("of different seasons" in text for text in said)
     said = caveats.caveats(read(["wind", "streamflow"])[0], [])
     assert not any("of three New" in text or "not measured" in text for text in said)
+    assert any(text.startswith("The splits of `streamflow` were changed") for text in said)
 
 
 @pytest.mark.parametrize("comparisons", [1, 3, 6])
