@@ -153,12 +153,8 @@ def _always(study: Study) -> list[str]:
         "Every interval is over seeds alone: it leaves out the sampling of the data, of which "
         "there is one split, and which datasets were chosen.",
         "The most accurate of many strategies is flattered by having been picked."
-        + (
-            f" The comparisons fixed beforehand ({listed(compared, 6)}, each against `clip`) are "
-            "not."
-            if compared
-            else ""
-        ),
+        + f" The comparisons fixed beforehand ({listed(compared, 6)}, each against `clip`) are not."
+        * bool(compared),
         f"Skill is relative to `{REFERENCE}`, which knows the bound, and is floored at {FLOOR:g}: "
         "how badly a failure fails does not count.",
         "All strategies had the same number of updates of one small recurrent network. Other "
@@ -203,8 +199,8 @@ def _tuned(study: Study) -> list[str]:
         for config in (record["config"] for record in finals(study))
         if config["backbone"] != "none" and place_of(config) not in places
     }
-    missed = listed(in_order(untuned, DATASETS)) if untuned else ""
-    return [f"Not all is tuned on {missed}: the defaults ran there."] * bool(untuned) + [
+    missed = f"Not all is tuned on {listed(in_order(untuned, DATASETS))}: the defaults ran there."
+    return [missed] * bool(untuned) + [
         f"Tuning moved one value at a time from the default, with {seeds} "
         f"seed{'s' * (seeds != 1)}: a better pair of values, or a choice by luck, is not found "
         f"out. {edge} of {len(chosen)} choices are the least or the largest learning rate tried."

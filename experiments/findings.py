@@ -259,7 +259,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Names in a row, and how many more there are."""
     shown = [code(name) for name in names[:most]]
     more = [f"{len(names) - most} more"] if len(names) > most else []
-    *first, last = shown + more
+    *first, last = shown + more or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

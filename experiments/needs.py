@@ -99,11 +99,11 @@ def _by_skill(
 def _hanging_on(case: Case, names: Sequence[str], best: str) -> str:
     """The groups without which another than the best would be it."""
     rankings = list(case.study.rankings.values())
-    groups = [name for name in rankings[0].scores.groups if len(names) > 1]
-    if any(ranking.scores.groups != rankings[0].scores.groups for ranking in rankings):
+    groups = rankings[0].scores.groups
+    if len(groups) < 3 or any(ranking.scores.groups != groups for ranking in rankings):
         return ""
     said = []
-    for place, group in enumerate(groups if len(groups) > 2 else ()):
+    for place, group in enumerate(groups):
 
         def without(name: str, place: int = place) -> float:
             means = [ranking.scores.of(name).mean(axis=0) for ranking in rankings]

@@ -112,7 +112,7 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
             say(console, f"{len(stale)} stale records set aside, {again} of them of this plan.")
             records = store.load(folder)
         spent = {"compile_seconds": 0.0, "train_seconds": 0.0, "devices": []}
-        ran, planned, left = set(), set(), 0
+        ran, planned, left, idle = set(), set(), 0, False
         try:
             for part in by_dataset(layout):
                 planned |= part.cells.keys()
@@ -124,8 +124,8 @@ def _run_phases(plan: Plan, options: Options, console: Console, watch: "_Watch")
                 ran |= finished
                 planned |= part.cells.keys()
                 left += len(part.cells.keys() - before.keys() - finished) + len(part.later)
+            idle = bool(earlier) and not ran and not left
         finally:
-            idle = earlier and planned and not ran and not left
             with suppress(StorageError):
                 kept = earlier if idle else manifest.finish(sitting, **spent)
                 store.write_json(folder / "manifest.json", kept)

@@ -90,9 +90,9 @@ def pack(folder: Path) -> list[Path]:
     Raises:
       StorageError: if one is there that cannot be read, and would be written over.
     """
-    for path in damaged(folder):
+    if cut := damaged(folder):
         raise StorageError(
-            f"{path} is not whole, and nothing is packed over it: put a whole copy there, or "
+            f"{cut[0]} is not whole, and nothing is packed over it: put a whole copy there, or "
             "delete it, and its cells run again."
         )
     by_dataset: dict[str, list[Record]] = {}

@@ -260,6 +260,23 @@ def test_what_runs_nothing_changes_nothing_and_figures_of_other_records_are_redr
     assert drawn == [copy]
 
 
+def test_a_sitting_that_breaks_off_is_in_the_manifest_with_what_it_ran(copy, monkeypatch):
+    clip = next(r["id"] for r in store.load(copy) if strategy_of(r) == "clip")
+    (copy / "cells" / f"{clip}.json").unlink()
+    before = store.read_manifest(copy)["sittings"]
+    save = store.save
+
+    def save_one(*arguments):
+        save(*arguments)
+        raise store.StorageError("the disk is full")
+
+    monkeypatch.setattr(store, "save", save_one)
+    assert sweep.main([*SMOKE, "--out", str(copy)]) == 1
+    after = store.read_manifest(copy)["sittings"]
+    assert after[:-1] == before
+    assert after[-1]["finished"]
+
+
 def altered(folder, change):
     """The folder, each record changed as if by another sweep."""
     for record in store.load(folder):
