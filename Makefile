@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-SITTING := $(if $(MINUTES),--minutes $(MINUTES))
+SESSION := $(if $(MINUTES),--minutes $(MINUTES))
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile | awk '{printf "  make %-10s", $$1; $$1 = ""; print}'
@@ -12,13 +12,12 @@ sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
 
 full: $(VENV)/.experiments  ## go on with the reference run in results/reference/, hours in all (MINUTES=N: N for each of two presets)
-	$(RUN) -m experiments.sweep --preset full --out results/reference $(SITTING)
-	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SITTING)
+	$(RUN) -m experiments.sweep --preset full --out results/reference $(SESSION)
+	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SESSION)
 	$(RUN) -m experiments.archive results/reference
-	$(RUN) -m experiments.headline results/reference
 
-supplement: $(VENV)/.experiments  ## go on with the runs of 144 steps in results/supplement/ (MINUTES=N: a sitting of N)
-	$(RUN) -m experiments.sweep --preset supplement --out results/supplement $(SITTING)
+supplement: $(VENV)/.experiments  ## go on with the runs of 144 steps in results/supplement/ (MINUTES=N: a session of N)
+	$(RUN) -m experiments.sweep --preset supplement --out results/supplement $(SESSION)
 	$(RUN) -m experiments.archive results/supplement
 
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax

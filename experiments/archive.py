@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from experiments import store
-from experiments.choices import UsageError
 from experiments.store import StorageError
+from experiments.usage import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,9 +7,10 @@ the final phase, HISTORY in half precision; of its examples, if it is of seed 0,
 import json
 import lzma
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+
+from experiments.cells import Record
 
 Arrays = Mapping[str, np.ndarray]
 HISTORY = (
@@ -22,16 +23,18 @@ HISTORY = (
 )
 
 
-def pack(found: Sequence[tuple[dict[str, Any], Arrays]]) -> dict[str, np.ndarray]:
+def pack(found: Sequence[tuple[Record, Arrays]]) -> dict[str, np.ndarray]:
     """Records of one dataset and training, each with its arrays, as arrays."""
-    text = json.dumps([record for record, _ in found], separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        [record.to_json() for record, _ in found], separators=(",", ":"), allow_nan=False
+    )
     held = {"records": np.frombuffer(lzma.compress(text.encode(), preset=9), np.uint8)}
-    final = [index for index, (r, _) in enumerate(found) if r["config"]["phase"] == "final"]
+    final = [index for index, (r, _) in enumerate(found) if r.cell.phase == "final"]
     curves = [index for index in final if "history_epoch" in found[index][1]]
     shown = [
         index
         for index in final
-        if found[index][0]["config"]["seed"] == 0 and "example_output" in found[index][1]
+        if found[index][0].cell.seed == 0 and "example_output" in found[index][1]
     ]
 
     def stacked(name: str, indices: Sequence[int]) -> np.ndarray:
@@ -51,9 +54,10 @@ def pack(found: Sequence[tuple[dict[str, Any], Arrays]]) -> dict[str, np.ndarray
     return held
 
 
-def unpack(held: Arrays) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+def unpack(held: Arrays) -> list[tuple[Record, dict[str, np.ndarray]]]:
     """The records of `pack`, each with the arrays that were kept."""
-    records = json.loads(lzma.decompress(held["records"].tobytes()))
+    found = json.loads(lzma.decompress(held["records"].tobytes()))
+    records = [Record.from_json(record) for record in found]
     arrays: list[dict[str, np.ndarray]] = [{} for _ in records]
     for kind in ("history", "example"):
         names = [key for key in held if key.startswith(f"{kind}_") and key != f"{kind}_of"]

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from experiments import devices, figures
-from experiments.choices import UsageError
+from experiments.figures import draw
 from experiments.reproduced import drawings, enforce, hardnet, networks, pages, question, tables
 from experiments.reproduced.tables import Row
+from experiments.training import devices
+from experiments.usage import UsageError
 
 FOLDER = Path("results/reproduced")
 STUDIES: dict[str, tuple[Callable[[], Iterable[Row]], Sequence[str]]] = {
@@ -43,8 +44,8 @@ def run(study: str, folder: Path) -> None:
 def write(study: str, folder: Path) -> None:
     """Redo a study's figure and page from its CSV."""
     rows = tables.read_csv(folder / f"{study}.csv")
-    figures.save(drawings.FIGURES[study](rows), folder / f"{study}.png")
-    (folder / f"{study}.md").write_text(pages.PAGES[study](rows), encoding="utf-8")
+    draw.save(drawings.FIGURES[study](rows), folder / f"{study}.png")
+    (folder / f"{study}.md").write_text(pages.page(study, rows), encoding="utf-8")
     print(f"{folder}: {study}.csv, {study}.png, {study}.md")
 
 

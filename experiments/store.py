@@ -15,6 +15,7 @@ import platform
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,32 +24,32 @@ from urllib.parse import quote
 import numpy as np
 from filelock import FileLock, Timeout
 
-from experiments.choices import UsageError
-from experiments.packed import pack as packed_arrays
-from experiments.packed import unpack
+from experiments import packed
+from experiments.cells import Json, Record, canonical
+from experiments.usage import UsageError
 
-Cell = dict[str, Any]  # one training run, as plain JSON
-Record = dict[str, Any]  # a cell and what came of it
+Arrays = dict[str, np.ndarray]
 FIELDS = {"id", "status", "config", "metrics", "timing", "error"}
 STATUSES = ("done", "failed")
-OPTIONAL = {"sources", "arrays_sha256", "sha256"}  # a record written by hand has none of them
+# A record written by hand has none of these.
+OPTIONAL = {"fingerprint", "sources", "arrays_sha256", "sha256"}
 
 
 class StorageError(Exception):
     """The sweep's folder could not be written to."""
 
 
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces; NaN is refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def load(folder: str | Path) -> list[Json]:
+    """Every record of a sweep as plain JSON, ordered by id: `id`, `status`, `config`, `metrics`,
+    `timing`, `error`. Null metrics are None. As `read`, it renames what is damaged.
+
+    Raises:
+      UsageError: if the folder holds no sweep.
+    """
+    return [record.to_json() for record in read(folder)]
 
 
-def identity(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a cell's canonical JSON: the same on any machine."""
-    return _sha256(canonical(config).encode())
-
-
-def load(folder: str | Path, set_aside: bool = True) -> list[Record]:
+def read(folder: str | Path, set_aside: bool = True) -> list[Record]:
     """Every record of a sweep, ordered by id; null metrics are None.
 
     A file that is no whole record (truncated, altered, under another's name, without its arrays)
@@ -68,7 +69,7 @@ def load(folder: str | Path, set_aside: bool = True) -> list[Record]:
     for path in sorted(cells.glob("*.json")):
         try:
             records[path.stem] = _read(path)
-        except (ValueError, RecursionError, OSError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
             aside = f"set aside as {path.name}.damaged, " if set_aside else ""
             if set_aside:
                 with suppress(OSError):
@@ -96,22 +97,15 @@ def pack(folder: Path) -> list[Path]:
             "delete it, and its cells run again."
         )
     by_dataset: dict[str, list[Record]] = {}
-    for record in load(folder, set_aside=False):
-        by_dataset.setdefault(record["config"]["dataset"]["name"], []).append(record)
+    for record in read(folder, set_aside=False):
+        by_dataset.setdefault(record.cell.dataset, []).append(record)
     (folder / "packed").mkdir(exist_ok=True)
     paths = []
     for dataset, records in by_dataset.items():
-        found = []
-        for record in records:
-            try:
-                arrays = load_arrays(folder, record["id"])
-            except FileNotFoundError:  # a failed cell, or one written by hand
-                arrays = {}
-            checksums = ("sha256", "arrays_sha256")
-            found.append(({k: v for k, v in record.items() if k not in checksums}, arrays))
+        found = [(record, arrays_of(folder, record)) for record in records]
         # Quoted, names that differ stay different: none is written over another.
         paths.append(folder / "packed" / f"{quote(dataset, safe='')}.npz")
-        write_arrays(paths[-1], packed_arrays(found))
+        write_arrays(paths[-1], packed.pack(found))
     return paths
 
 
@@ -121,7 +115,7 @@ def damaged(folder: str | Path) -> list[Path]:
     return [path for path in paths if not _unpacked(path, path.stat().st_mtime_ns)]
 
 
-def _packed(folder: str | Path) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
+def _packed(folder: str | Path) -> dict[str, tuple[Record, Arrays]]:
     """The packed records and their arrays, by id."""
     found = {}
     for path in sorted((Path(folder) / "packed").glob("*.npz")):
@@ -130,56 +124,70 @@ def _packed(folder: str | Path) -> dict[str, tuple[Record, dict[str, np.ndarray]
 
 
 @lru_cache(maxsize=64)
-def _unpacked(path: Path, changed: int) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
+def _unpacked(path: Path, changed: int) -> dict[str, tuple[Record, Arrays]]:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            found = unpack({key: file[key] for key in file.files})
-        return {identity(record["config"]): (record, arrays) for record, arrays in found}
+            found = packed.unpack({key: file[key] for key in file.files})
+        return {record.id: (record, arrays) for record, arrays in found}
     except Exception as error:  # whatever zipfile, lzma, numpy and json make of a damaged file
         warnings.warn(f"{path} is not whole ({error}): its cells count as missing.", stacklevel=2)
         return {}
 
 
 def _read(path: Path) -> Record:
-    record = json.loads(path.read_bytes())
-    if not isinstance(record, dict) or not FIELDS <= record.keys() <= FIELDS | OPTIONAL:
+    found = json.loads(path.read_bytes())
+    if not isinstance(found, dict) or not FIELDS <= found.keys() <= FIELDS | OPTIONAL:
         raise ValueError("its fields are not a record's")
-    parts = record["config"], record["metrics"], record["timing"]
-    if not all(isinstance(part, dict) for part in parts) or record["status"] not in STATUSES:
+    parts = found["config"], found["metrics"], found["timing"]
+    if not all(isinstance(part, dict) for part in parts) or found["status"] not in STATUSES:
         raise ValueError("its fields do not hold what a record's do")
-    expected = record.pop("sha256", None)
-    if expected and expected != _sha256(canonical(record).encode()):
+    expected = found.pop("sha256", None)
+    if expected and expected != _sha256(canonical(found).encode()):
         raise ValueError("its checksum does not match")
-    if not record["id"] == path.stem == identity(record["config"]):
+    expected = found.pop("arrays_sha256", None)
+    record = Record.from_json(found)
+    if not found["id"] == path.stem == record.id:
         raise ValueError("its id is not that of its configuration")
-    expected = record.pop("arrays_sha256", None)
     arrays = path.with_suffix(".npz")
     if expected and expected != _sha256(arrays.read_bytes()):
         raise ValueError(f"the checksum of {arrays.name} does not match")
     return record
 
 
-def load_arrays(folder: str | Path, identity: str) -> dict[str, np.ndarray]:
+def load_arrays(folder: str | Path, identity: str) -> Arrays:
     """A cell's history (`history_*`, one row a chunk of epochs) and `example_*` windows."""
     path = Path(folder) / "cells" / f"{identity}.npz"
-    packed = {} if path.is_file() else _packed(folder)
-    if identity in packed:
-        return packed[identity][1]
+    there = {} if path.is_file() else _packed(folder)
+    if identity in there:
+        return there[identity][1]
     with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
+
+
+def arrays_of(folder: Path, record: Record) -> Arrays:
+    """A record's arrays; none of one that has none: a failed cell's, or one written by hand."""
+    try:
+        return load_arrays(folder, record.id)
+    except FileNotFoundError:
+        return {}
 
 
 def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a cell's arrays, then its record; NaN and infinite metrics become null."""
     cells = folder / "cells"
-    content = write_arrays(cells / f"{record['id']}.npz", arrays)
-    metrics = {
+    content = write_arrays(cells / f"{record.id}.npz", arrays)
+    found = replace(record, metrics=with_nulls(record.metrics)).to_json()
+    found |= {"arrays_sha256": _sha256(content)}
+    found |= {"sha256": _sha256(canonical(found).encode())}
+    write_json(cells / f"{record.id}.json", found)
+
+
+def with_nulls(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Metrics as they are kept: what is not finite is null."""
+    return {
         name: None if value is None or not np.isfinite(value) else value
-        for name, value in record["metrics"].items()
+        for name, value in metrics.items()
     }
-    record = {**record, "metrics": metrics, "arrays_sha256": _sha256(content)}
-    record |= {"sha256": _sha256(canonical(record).encode())}
-    write_json(cells / f"{record['id']}.json", record)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -196,11 +204,11 @@ def check_loose(folder: Path, records: Iterable[Record]) -> None:
     Raises:
       UsageError: if one is; says which file to delete.
     """
-    packed = _packed(folder)
+    there = _packed(folder)
     for record in records:
-        if record["id"] in packed:
+        if record.id in there:
             raise UsageError(
-                f"{record['config']['dataset']['name']} has stale records in {folder / 'packed'}: "
+                f"{record.cell.dataset} has stale records in {folder / 'packed'}: "
                 "delete its file there, and its cells run again."
             )
 
@@ -208,7 +216,7 @@ def check_loose(folder: Path, records: Iterable[Record]) -> None:
 def set_aside(folder: Path, record: Record) -> None:
     """Rename a loose record's files to `….stale`: it counts as missing from now on."""
     for suffix in (".json", ".npz"):
-        path = folder / "cells" / (record["id"] + suffix)
+        path = folder / "cells" / (record.id + suffix)
         path.replace(path.with_name(path.name + ".stale"))
 
 
@@ -222,9 +230,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         found = json.loads((Path(folder) / "manifest.json").read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
+    if isinstance(found, dict) and "sittings" in found:  # as older manifests call them
+        found["sessions"] = found.pop("sittings")
     whole = isinstance(found, dict) and all(
         isinstance(found.get(key), kind)
-        for key, kind in {"plan": dict, "datasets": dict, "sittings": list}.items()
+        for key, kind in {"plan": dict, "datasets": dict, "sessions": list}.items()
     )
     return found if whole else {}
 

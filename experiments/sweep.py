@@ -5,7 +5,6 @@ over), 1 some cells failed, 2 bad usage, 130 interrupted.
 """
 
 import argparse
-import re
 import sys
 import time
 import warnings
@@ -15,14 +14,18 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import devices, report, statistics
-from experiments.choices import UsageError
-from experiments.executors import TeamLostError
-from experiments.listing import list_choices
-from experiments.plan import PRESETS, Plan, make_plan
-from experiments.progress import say
-from experiments.sitting import STALE, Options, dry_run, run
+from experiments.analysis import statistics
+from experiments.console import make_console, names, say
+from experiments.page.build import refresh
+from experiments.page.terminal import show
+from experiments.running.executors import TeamLostError
+from experiments.running.listing import list_choices
+from experiments.running.options import STALE, Options
+from experiments.running.presets import PRESETS, Plan, make_plan
+from experiments.running.session import dry_run, run
 from experiments.store import StorageError
+from experiments.training import devices
+from experiments.usage import UsageError
 
 
 def run_sweep(
@@ -81,18 +84,12 @@ def run_sweep(
     )
     chosen = Options(Path(out or f"results/{preset}"), **options)
     devices.prepare()
-    outcome = run(plan, chosen, console or Console(quiet=True))
+    outcome = run(plan, chosen, console or Console(quiet=True), refresh)
     if outcome.failed or outcome.left:
         warnings.warn(
             f"{outcome.failed} cells of {chosen.out} failed, {outcome.left} are left.", stacklevel=2
         )
     return statistics.summary(outcome.records)
-
-
-def names(text: str) -> tuple[str, ...]:
-    """A comma-separated list; commas within parentheses belong to a name."""
-    parts = re.split(r",(?![^(]*\))", text)
-    return tuple(part.strip() for part in parts if part.strip())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -130,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--dask", metavar="ADDRESS", help="run on a Dask cluster: its scheduler's address, or local"
     )
-    add("--minutes", type=float, help="end the sitting after so many minutes")
+    add("--minutes", type=float, help="end the session after so many minutes")
     add("--timeout", type=float, metavar="SECONDS", help="that a batch of cells may take")
     add("--retry-failed", action="store_true", help="run failed cells again")
     add("--force", action="store_true", help="run every cell again")
@@ -145,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
-    console = report.make_console()
+    console = make_console()
     try:
         return _main(given, console)
     except UsageError as error:
@@ -176,11 +173,11 @@ def _main(given: argparse.Namespace, console: Console) -> int:
     chosen = {key: values[key] for key in Options.__dataclass_fields__}
     options = Options(**{**chosen, "out": given.out or Path(f"results/{given.preset}")})
     if given.dry_run:
-        say(console, dry_run(plan, options))
+        say(console, dry_run(plan, options, console))
         return 0
     started = time.perf_counter()
-    outcome = run(plan, options, console)
-    report.show(console, options.out, outcome.records)
+    outcome = run(plan, options, console, refresh)
+    show(console, options.out, outcome.records)
     without = ", without --force," if options.force else ""
     nothing = "" if outcome.ran else "nothing was finished, give it more time; "
     left = f"{outcome.left} cells left, the same command{without} goes on; {nothing}"

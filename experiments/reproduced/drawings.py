@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.drawing import STYLE, look
+from experiments.figures.style import STYLE, look
 from experiments.reproduced import hardnet, question
 from experiments.reproduced.tables import Row
 

@@ -20,7 +20,8 @@ from jax import lax
 from experiments.reproduced import networks, tables
 from experiments.reproduced.networks import Points, Training
 from experiments.reproduced.tables import Row
-from experiments.strategies import TRAINED, Strategy, bound_sources
+from experiments.training.strategies import TRAINED
+from experiments.training.strategy_rows import Strategy, bound_sources
 
 SIZES = (1, 64, 64, 1)
 SEEDS = 30
@@ -122,8 +123,8 @@ def enforce(scale: float) -> Strategy:
         train,
         evaluate,
         "Newton's method on the conditions of Fischer and Burmeister",
-        "never",
         "Lastrucci and Schweidtmann 2025",
+        "never",
         grid={"weight": (0.5,)},
     )
 

@@ -18,7 +18,7 @@ from bounded import metrics, penalties
 from experiments.reproduced import networks, tables
 from experiments.reproduced.networks import Points, Training
 from experiments.reproduced.tables import Row
-from experiments.strategies import DC3_STEPS, TRAINED, Strategy
+from experiments.training.strategies import DC3_STEPS, TRAINED, Strategy
 
 SIZES = (1, 200, 200, 1)
 EPOCHS = 1000

@@ -19,8 +19,8 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from bounded import metrics
-from experiments.choices import UsageError
-from experiments.strategies import Strategy, select_bounds
+from experiments.training.strategy_rows import Strategy, select_bounds
+from experiments.usage import UsageError
 
 Parameters = list[tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]]
 

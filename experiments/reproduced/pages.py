@@ -1,4 +1,4 @@
-"""A study's page: its template in `templates/`, filled from the rows of its CSV."""
+"""A study's page: its text in `templates/`, written by hand, with tables of the rows of its CSV."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -6,12 +6,11 @@ from pathlib import Path
 
 from scipy import stats
 
-from experiments.reproduced import enforce, hardnet, question
+from experiments.analysis.tables import markdown
+from experiments.reproduced import enforce, hardnet
 from experiments.reproduced.tables import Row
-from experiments.strategies import BOTH, TRAINED, bound_sources
-from experiments.tables import markdown
-from experiments.training import Settings
-from experiments.tuning import LEARNING_RATES
+from experiments.training.strategies import TRAINED
+from experiments.training.strategy_rows import BOTH, bound_sources
 
 TEMPLATES = Path(__file__).parent / "templates"
 LEVEL = 0.01  # of the test that marks a disagreement
@@ -19,50 +18,20 @@ DECIMALS = 2  # of HardNet's published numbers
 Key = tuple[str, str, str]  # task, method and source
 Mark = tuple[str, str, str, str]  # and metric
 
-EXPLANATIONS = {
-    ("pwcbox", "DC3"): (
-        "their correction steps the wrong way below the lower bound. The derivative of the squared "
-        "violation has opposite signs on the two sides; in their `get_resid_grad` it has the same, "
-        "so that an output below is pushed further down. The exact row has that step, and comes "
-        "out as published; ours has the derivative."
-    ),
-}
-"""Why a method's numbers on a task are not the published ones."""
+
+def page(study: str, rows: Sequence[Row]) -> str:
+    """What is said, which tests hold to the committed rows, around tables of these rows."""
+    text = (TEMPLATES / f"{study}.md").read_text(encoding="utf-8")
+    return text.format(**TABLES[study](rows))
 
 
-def _fill(study: str, **values: object) -> str:
-    return (TEMPLATES / f"{study}.md").read_text(encoding="utf-8").format(**values)
-
-
-def hardnet_page(rows: Sequence[Row]) -> str:
+def _hardnet_tables(rows: Sequence[Row]) -> dict[str, str]:
     found = {(row["task"], row["method"], row["source"]): row for row in rows}
     marks = disagreements(found)
-    exact = [key for key in found if key[2] == "exact"]
-    cells = len(hardnet.METRICS) * len(exact)
-    nn = [found["pwc", "NN", source]["mse_std"] for source in ("published", "ours")]
-    return _fill(
-        "hardnet",
-        same=cells - sum(source == "exact" for _, _, source, _ in marks),
-        cells=cells,
-        seeds=hardnet.SEEDS,
-        catalogue_seeds=hardnet.CATALOGUE_SEEDS,
-        level=LEVEL,
-        tables="\n".join(_hardnet_table(task, found, marks) for task in hardnet.TASKS),
-        disagreements=_explained(marks),
-        theirs_nn=_number(nn[0]),
-        ours_nn=_number(nn[1]),
-        catalogue=_catalogue_table(found),
-        **{
-            f"{name}_{task}": _number(found[task, method, "ours"]["mse"])
-            for task in hardnet.TASKS
-            for name, method in {
-                "nn": "NN",
-                "projected": "HardNet-Aff",
-                "late": "clip_at_evaluation",
-                "through": "straight_through_clip",
-            }.items()
-        },
-    )
+    return {
+        "tables": "\n".join(_hardnet_table(task, found, marks) for task in hardnet.TASKS),
+        "catalogue": _catalogue_table(found),
+    }
 
 
 def _hardnet_table(task: str, found: Mapping[Key, Row], marks: Sequence[Mark]) -> str:
@@ -121,18 +90,6 @@ def same_mean(row: Row, theirs: Row, metric: str) -> float:
     return float(stats.ttest_ind_from_stats(*samples).pvalue)
 
 
-def _explained(marks: Sequence[Mark]) -> str:
-    places: dict[tuple[str, str], list[str]] = {}
-    for task, method, source, metric in marks:
-        places.setdefault((task, method), []).append(f"{metric} ({source})")
-    lines = [
-        f"- **{method} on `{task}`**, {', '.join(what)}: "
-        + EXPLANATIONS.get((task, method), "not explained.")
-        for (task, method), what in places.items()
-    ]
-    return "\n".join(lines or ["- No number is marked."])
-
-
 def _catalogue_table(found: Mapping[Key, Row]) -> str:
     def cell(task: str, name: str) -> str:
         row = found[task, name, "ours"]
@@ -164,32 +121,13 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
-def enforce_page(rows: Sequence[Row]) -> str:
-    found = {(row["method"], row["source"]): row for row in rows}
+def _enforce_tables(rows: Sequence[Row]) -> dict[str, str]:
     header = ("method", "source", "seeds", "MSE", "max violation", "above, %", "below, %")
     theirs, others = (
-        [row for row in rows if (row["method"] in enforce.PUBLISHED) is published]
+        [_enforce_cells(row) for row in rows if (row["method"] in enforce.PUBLISHED) is published]
         for published in (True, False)
     )
-    pairs = [(found[name, "ours"], found[name, "published"]) for name in enforce.PUBLISHED]
-    return _fill(
-        "enforce",
-        seeds=enforce.SEEDS,
-        catalogue_seeds=enforce.CATALOGUE_SEEDS,
-        theirs=markdown(header, map(_enforce_cells, theirs)),
-        catalogue=markdown(header, map(_enforce_cells, others)),
-        distances=_exact_distances(found),
-        places="\n  ".join(_place(*pair) for pair in pairs),
-        **{
-            name: f"{found[method, 'ours']['mse']:.4f}"
-            for name, method in {
-                "free": "unconstrained",
-                "enforce": "ENFORCE",
-                "late": "clip_at_evaluation",
-                "clip": "clip",
-            }.items()
-        },
-    )
+    return {"theirs": markdown(header, theirs), "catalogue": markdown(header, others)}
 
 
 def _enforce_cells(row: Row) -> list[str]:
@@ -202,47 +140,19 @@ def _enforce_cells(row: Row) -> list[str]:
     return [name, row["source"], f"{row['seeds']:.0f}", mse, violation, *shares]
 
 
-def _exact_distances(found: Mapping[tuple[str, str], Row]) -> str:
-    errors = {
-        name: [found[name, source]["mse"] for source in ("exact", "published")]
-        for name in enforce.PUBLISHED
-        if (name, "exact") in found
-    }
-    return ", ".join(
-        f"{100 * (ours / theirs - 1):+.1f} % of the MSE of {name}"
-        for name, (ours, theirs) in errors.items()
-    )
-
-
-def _place(ours: Row, theirs: Row) -> str:
-    distance = (theirs["mse"] - ours["mse"]) / ours["mse_std"]
-    side = "above" if distance > 0 else "below"
-    return (
-        f"The published {theirs['mse']:.5f} of {theirs['method']} lies {abs(distance):.1f} "
-        f"standard deviations {side} the mean of ours."
-    )
-
-
-def keras_page(rows: Sequence[Row]) -> str:
+def _keras_tables(rows: Sequence[Row]) -> dict[str, str]:
     keys = ("raw", "output", "losses", "weights", "weights_moved")
     header = ("answer", "ours", "dtype", "raw", "output", "losses", "weights", "weights moved by")
     shown = [
         [row["strategy"], f"`{row['ours']}`", row["dtype"], *(f"{row[key]:.1e}" for key in keys)]
         for row in rows
     ]
-    return _fill(
-        "keras",
-        hidden=question.HIDDEN,
-        updates=question.UPDATES,
-        table=markdown(header, shown),
-        tolerance=question.TOLERANCE,
-        our_rate=LEARNING_RATES[0],
-        clip_norm=Settings().clip_norm,
-    )
+    return {"table": markdown(header, shown)}
 
 
-PAGES: dict[str, Callable[[Sequence[Row]], str]] = {
-    "hardnet": hardnet_page,
-    "enforce": enforce_page,
-    "keras": keras_page,
+TABLES: dict[str, Callable[[Sequence[Row]], dict[str, str]]] = {
+    "hardnet": _hardnet_tables,
+    "enforce": _enforce_tables,
+    "keras": _keras_tables,
 }
+"""By study: its tables, by their names in the text."""

@@ -18,8 +18,8 @@ from jax import lax
 
 from bounded import constraints
 from bounded.autoencoder import LSTMAutoencoder
-from experiments.choices import UsageError
 from experiments.reproduced.tables import Row
+from experiments.usage import UsageError
 
 HIDDEN, STEPS, FEATURES, BATCH = 150, 24, 1, 32  # the question's
 UPDATES = 20

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import statistics
+from experiments.analysis import statistics
 
 Row = dict[str, Any]
 

@@ -1,33 +1,28 @@
 """Packed records: what a few small files keep of a sweep's cells."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from experiments import archive, store
-from experiments.choices import UsageError
+from experiments.cells import Cell, Record
 from experiments.packed import HISTORY
+from experiments.usage import UsageError
 
 NAMES = ("epoch", *HISTORY, "gradient_norm")
 
 
 def record_of(seed=0, phase="final", dataset="sines", status="done", mse=0.1):
-    config = {
-        "strategy": {"name": "clip", "hyperparameters": {}},
-        "dataset": {"name": dataset},
-        "phase": phase,
-        "seed": seed,
-    }
-    return {
-        "id": store.identity(config),
-        "status": status,
-        "config": config,
-        "metrics": {"mse": mse, "code_reliance": float("nan")},
-        "timing": {"train_seconds": 1.25, "devices": 2},
-        "error": None if status == "done" else "diverged",
-        "sources": "0" * 64,
-    }
+    return Record(
+        Cell(dataset, "0", phase, "clip", "bottleneck", seed),
+        status,
+        {"mse": mse, "code_reliance": float("nan")},
+        {"train_seconds": 1.25, "devices": 2},
+        None if status == "done" else "diverged",
+        {"strategy": "0" * 32, "versions": {"jax": "0.10.0"}},
+    )
 
 
 def arrays_of(seed):
@@ -53,7 +48,7 @@ def folder(tmp_path):
     folder = tmp_path / "sweep"
     with store.opened(folder):
         for record in RECORDS:
-            store.save(folder, record, arrays_of(record["config"]["seed"]))
+            store.save(folder, record, arrays_of(record.cell.seed))
     return folder
 
 
@@ -78,7 +73,7 @@ def test_every_record_comes_back_to_the_bit(folder):
 
 
 def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packed):
-    first, second = (store.load_arrays(packed, RECORDS[seed]["id"]) for seed in (0, 1))
+    first, second = (store.load_arrays(packed, RECORDS[seed].id) for seed in (0, 1))
     expected = arrays_of(0)
     assert first.keys() == expected.keys() - {"history_gradient_norm"}
     assert second.keys() == {key for key in first if key.startswith("history_")}
@@ -87,18 +82,18 @@ def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packe
     for name in HISTORY[:1] + HISTORY[2:]:
         np.testing.assert_allclose(first[f"history_{name}"], expected[f"history_{name}"], rtol=1e-3)
     np.testing.assert_array_equal(first["history_train_loss"], [np.inf, 2, np.nan])
-    assert store.load_arrays(packed, RECORDS[2]["id"]) == {}
+    assert store.load_arrays(packed, RECORDS[2].id) == {}
 
 
 def test_packing_again_adds_to_what_is_packed_and_a_loose_record_comes_first(packed):
-    newer = RECORDS[1] | {"metrics": {"mse": 0.5}}
+    newer = replace(RECORDS[1], metrics={"mse": 0.5})
     with store.opened(packed):
         store.save(packed, newer, arrays_of(1))
         store.save(packed, record_of(7), arrays_of(7))
         assert len(store.load(packed)) == 7
         store.pack(packed)
     shutil.rmtree(packed / "cells")
-    found = {record["config"]["seed"]: record["metrics"]["mse"] for record in store.load(packed)}
+    found = {record.cell.seed: record.metrics["mse"] for record in store.read(packed)}
     assert len(store.load(packed)) == 7
     assert found[1] == 0.5
 

@@ -6,21 +6,27 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import captions, figures, manifest, report, store, sweep
-from experiments.baselines import BASELINES
-from experiments.choices import UsageError
-from experiments.drawing import look
-from experiments.plan import PRESETS, Layout
-from experiments.statistics import COLUMNS, over_seeds, spread, summary
-from experiments.store import identity
-from experiments.strategies import EVERY_STRATEGY
+from experiments import report, store, sweep
+from experiments.analysis.statistics import COLUMNS, over_seeds, spread, summary
+from experiments.figures import captions, draw
+from experiments.figures.style import look
+from experiments.page import terminal
+from experiments.running import manifest
+from experiments.running.plan import Layout
+from experiments.running.presets import PRESETS
+from experiments.training.baselines import BASELINES
+from experiments.training.strategies import EVERY_STRATEGY
+from experiments.usage import UsageError
 
+OTHER = "0" * 32
 SMOKE = ["--preset", "smoke", "--seeds", "1"]
 METRICS = {
     "mse",
@@ -48,7 +54,7 @@ METRICS = {
 def undrawn(request, monkeypatch):
     """Figures take longer than the cells: they are drawn for `smoke` and with `drawn` alone."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(figures, "draw_all", lambda folder, found: None)
+        monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def test_every_cell_has_a_record_with_every_metric(smoke):
     for record in records:
         assert set(record) >= {"id", "status", "config", "metrics", "timing", "error"}
         assert record["status"] == "done"
-        assert record["id"] == identity(record["config"])
+        assert record["fingerprint"].keys() == {"strategy", "training", "host", "versions"}
         untrained = record["config"]["strategy"]["name"] in BASELINES
         assert (
             record["metrics"].keys() <= METRICS if untrained else set(record["metrics"]) == METRICS
@@ -142,10 +148,10 @@ def test_a_processor_is_named_by_its_model_where_that_is_known(monkeypatch, cpui
 TUNED = [*SMOKE, "--datasets", "irradiance", "--strategies", "relu_offset,climatology_clipped"]
 
 
-def test_tuning_then_final_in_as_many_sittings_as_it_takes(tmp_path, capsys, monkeypatch):
+def test_tuning_then_final_in_as_many_sessions_as_it_takes(tmp_path, capsys, monkeypatch):
     options = [*TUNED, "--tuning-seeds", "1"]
     assert sweep.main([*options, "--out", str(tmp_path / "at_once")]) == 0
-    out = tmp_path / "in_sittings"
+    out = tmp_path / "in_sessions"
     save = store.save
 
     def save_one(*arguments):
@@ -163,14 +169,14 @@ def test_tuning_then_final_in_as_many_sittings_as_it_takes(tmp_path, capsys, mon
     assert (out / "summary.csv").read_bytes() == (tmp_path / "at_once/summary.csv").read_bytes()
     assert sweep.main([*options, "--dry-run", "--out", str(out)]) == 0
     assert "4 cells, 4 of them done; 0 to run" in capsys.readouterr().out
-    altered(out, lambda record: record.update(sources="0" * 64))
+    altered(out, of_other_code)
     assert sweep.main([*options, "--out", str(out), "--force"]) == 0
-    assert len({record["sources"] for record in store.load(out)}) == 1
+    assert hosts(out) == {False: 4 + 9}
     assert len(list((out / "cells").glob("*.json.stale"))) == 4
 
 
 def test_tuning_cells_that_failed_are_counted_with_the_others(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (0.003, 1e38))
+    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (0.003, 1e38))
     options = [*TUNED, "--tuning-seeds", "1", "--out", str(tmp_path)]
     for _ in range(2):
         assert sweep.main(options) == 1
@@ -207,7 +213,7 @@ def test_figures_are_drawn(smoke):
     names = {path.name for path in (smoke / "figures").glob("*.png")}
     assert names >= {
         "loss_violation_irradiance.png",
-        "skill_violation.png",
+        "skills.png",
         "training_curves_irradiance.png",
         "gradient_health_blocked.png",
         "collapse.png",
@@ -250,20 +256,20 @@ def test_what_runs_nothing_changes_nothing_and_figures_of_other_records_are_redr
     copy, monkeypatch
 ):
     drawn = []
-    monkeypatch.setattr(figures, "draw_all", lambda folder, found: drawn.append(folder))
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: drawn.append(folder))
     before = (copy / "manifest.json").read_bytes()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
     assert drawn == []
-    assert (copy / "manifest.json").read_bytes() == before, "a sitting in which nothing ran"
+    assert (copy / "manifest.json").read_bytes() == before, "a session in which nothing ran"
     captions.keep(copy, captions.read(copy).items(), [])
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
     assert drawn == [copy]
 
 
-def test_a_sitting_that_breaks_off_is_in_the_manifest_with_what_it_ran(copy, monkeypatch):
+def test_a_session_that_breaks_off_is_in_the_manifest_with_what_it_ran(copy, monkeypatch):
     clip = next(r["id"] for r in store.load(copy) if strategy_of(r) == "clip")
     (copy / "cells" / f"{clip}.json").unlink()
-    before = store.read_manifest(copy)["sittings"]
+    before = store.read_manifest(copy)["sessions"]
     save = store.save
 
     def save_one(*arguments):
@@ -272,38 +278,47 @@ def test_a_sitting_that_breaks_off_is_in_the_manifest_with_what_it_ran(copy, mon
 
     monkeypatch.setattr(store, "save", save_one)
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 1
-    after = store.read_manifest(copy)["sittings"]
+    after = store.read_manifest(copy)["sessions"]
     assert after[:-1] == before
     assert after[-1]["finished"]
 
 
 def altered(folder, change):
     """The folder, each record changed as if by another sweep."""
-    for record in store.load(folder):
-        (folder / "cells" / f"{record['id']}.json").unlink()
-        arrays = store.load_arrays(folder, record["id"])
-        change(record)
-        record["id"] = identity(record["config"])
-        store.save(folder, record, arrays)
+    for record in store.read(folder):
+        arrays = store.load_arrays(folder, record.id)
+        (folder / "cells" / f"{record.id}.json").unlink()
+        store.save(folder, change(record), arrays)
     return folder
 
 
+def of_other_code(record):
+    return replace(record, fingerprint={**record.fingerprint, "host": OTHER})
+
+
+def of_other_data(record):
+    irradiance = replace(record.cell, data_hash="0" * 64)
+    return replace(record, cell=irradiance) if record.cell.dataset == "irradiance" else record
+
+
+def hosts(folder):
+    return Counter(record.fingerprint["host"] == OTHER for record in store.read(folder))
+
+
 def test_records_of_other_code_are_not_mixed_unless_told_to(copy, capsys):
-    altered(copy, lambda record: record.update(sources="0" * 64))
+    altered(copy, of_other_code)
     clip = next(r for r in store.load(copy) if strategy_of(r) == "clip")
     (copy / "cells" / f"{clip['id']}.json").unlink()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 2
     error = capsys.readouterr().err
     assert "13 stale records" in error
-    assert "other code (sources 000000000000, now" in error
-    assert "and 8 more" in error
+    assert "  13: the code around the programs changed (bound, climatology_clipped, clip," in error
     assert "--stale rerun" in error
-    assert len(store.load(copy)) == 13
+    assert hosts(copy) == {True: 13}
     assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "keep"]) == 0
-    assert "note: the records are of 2 versions of the code." in capsys.readouterr().out
-    assert len({record["sources"] for record in store.load(copy)}) == 2
+    assert hosts(copy) == {True: 13, False: 1}
     assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "rerun"]) == 0
-    assert len({record["sources"] for record in store.load(copy)}) == 1
+    assert hosts(copy) == {False: 14}
     assert len(list((copy / "cells").glob("*.json.stale"))) == 13
     assert len(rows_of(copy)) == 2 * (4 * 18 + 3 * 11)
 
@@ -313,7 +328,7 @@ def contents(folder):
 
 
 def test_a_dry_run_changes_nothing(copy, capsys):
-    altered(copy, lambda record: record.update(sources="0" * 64))
+    altered(copy, of_other_code)
     (copy / "cells" / f"{'0' * 64}.json").write_text("{")
     before = contents(copy)
     options = [*SMOKE, "--out", str(copy), "--dry-run", "--stale", "rerun"]
@@ -324,7 +339,7 @@ def test_a_dry_run_changes_nothing(copy, capsys):
 
 
 def test_stale_records_that_are_packed_as_well_stay_where_they_are(copy, capsys):
-    altered(copy, lambda record: record.update(sources="0" * 64))
+    altered(copy, of_other_code)
     store.pack(copy)
     before = {path.name for path in (copy / "cells").iterdir()}
     for more in (["--dry-run"], []):
@@ -334,20 +349,16 @@ def test_stale_records_that_are_packed_as_well_stay_where_they_are(copy, capsys)
 
 
 def test_stale_records_beyond_the_plan_are_set_aside_and_counted(copy, capsys):
-    altered(copy, lambda record: record.update(sources="0" * 64))
+    altered(copy, of_other_code)
     options = ["--datasets", "irradiance", "--out", str(copy), "--stale", "rerun"]
     assert sweep.main([*SMOKE, *options]) == 0
     assert "14 stale records set aside, 7 of them of this plan." in capsys.readouterr().out
 
 
 def test_records_of_two_versions_of_a_dataset_are_noted(copy, capsys):
-    def change(record):
-        if record["config"]["dataset"]["name"] == "irradiance":
-            record["config"]["dataset"]["hash"] = "0" * 64
-
-    options = ["--out", str(altered(copy, change)), "--stale", "keep"]
+    options = ["--out", str(altered(copy, of_other_data)), "--stale", "keep"]
     assert sweep.main([*SMOKE, *options]) == 0
-    expected = "note: the records are of 2 versions of the dataset irradiance."
+    expected = "warning: Records of several versions of a dataset: irradiance 2"
     assert expected in capsys.readouterr().out
 
 
@@ -359,7 +370,7 @@ def test_what_force_has_not_run_again_is_left(copy, capsys):
 
 
 def test_failed_cells_are_a_warning_from_python(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (1e38,))
+    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (1e38,))
     with pytest.warns(UserWarning, match=r"2 cells of .* failed, 0 are left"):
         rows = sweep.run_sweep(
             "smoke", seeds=1, datasets=["irradiance"], strategies=["bound"], out=tmp_path
@@ -383,7 +394,9 @@ def test_results_leave_a_checkout_clean_and_other_files_do_not(tmp_path, monkeyp
     assert is_dirty()
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"plan": {}}', '{"sittings": 1}', "{"])
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"plan": {}}', '{"sessions": 1}', '{"sittings": 1}', "{"]
+)
 def test_a_foreign_manifest_is_replaced(copy, text):
     (copy / "manifest.json").write_text(text)
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
@@ -391,20 +404,16 @@ def test_a_foreign_manifest_is_replaced(copy, text):
 
 
 def test_records_of_other_data_are_stale(copy, capsys):
-    def change(record):
-        if record["config"]["dataset"]["name"] == "irradiance":
-            record["config"]["dataset"]["hash"] = "0" * 64
-
-    assert sweep.main([*SMOKE, "--out", str(altered(copy, change))]) == 2
+    assert sweep.main([*SMOKE, "--out", str(altered(copy, of_other_data))]) == 2
     error = capsys.readouterr().err
     assert "7 stale records" in error
     assert "the data of irradiance changed" in error
 
 
 def test_forced_cells_run_again_and_are_never_stale(copy):
-    altered(copy, lambda record: record.update(sources="0" * 64))
+    altered(copy, of_other_code)
     assert sweep.main([*SMOKE, "--out", str(copy), "--force"]) == 0
-    assert len({record["sources"] for record in store.load(copy)}) == 1
+    assert hosts(copy) == {False: 14}
 
 
 def test_a_plan_is_extended_and_the_manifest_covers_both(copy, capsys):
@@ -416,7 +425,7 @@ def test_a_plan_is_extended_and_the_manifest_covers_both(copy, capsys):
     assert {"half_tanh", "squared_hinge"} < set(manifest["plan"]["strategies"])
     assert manifest["plan"]["datasets"] == ["irradiance", "irradiance_autoencoder"]
     assert manifest["plan"]["seeds"] == 2
-    assert [sitting["plan"]["seeds"] for sitting in manifest["sittings"]] == [1, 2]
+    assert [session["plan"]["seeds"] for session in manifest["sessions"]] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -444,8 +453,8 @@ def test_a_damaged_record_is_reported_and_run_again(copy):
 
 def test_failed_cells_run_again_when_asked_to(copy, capsys):
     def fail(record):
-        if strategy_of(record) == "clip":
-            record.update(status="failed", error="out of memory", metrics={})
+        failed = {"status": "failed", "error": "out of memory", "metrics": {}}
+        return replace(record, **failed) if record.cell.strategy == "clip" else record
 
     altered(copy, fail)
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 1
@@ -457,7 +466,7 @@ def test_failed_cells_run_again_when_asked_to(copy, capsys):
 
 
 def test_fail_fast_stops_at_the_first_failure(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (1e38,))
+    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (1e38,))
     options = ["--preset", "smoke", "--datasets", "irradiance", "--seeds", "3", "--fail-fast"]
     assert sweep.main([*options, "--out", str(tmp_path)]) == 1
     records = store.load(tmp_path)
@@ -465,7 +474,7 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path, monkeypatch, capsys):
     assert f"{4 * 3 + 3 - len(records)} cells left" in capsys.readouterr().out
 
 
-def test_minutes_end_a_sitting_with_what_is_left_and_another_goes_on(smoke, tmp_path, capsys):
+def test_minutes_end_a_session_with_what_is_left_and_another_goes_on(smoke, tmp_path, capsys):
     assert sweep.main([*SMOKE, "--out", str(tmp_path), "--minutes", "1e-9"]) == 0
     assert "14 cells left, the same command goes on" in capsys.readouterr().out
     assert store.load(tmp_path) == []
@@ -570,7 +579,7 @@ def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
 
 
 def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.tuning.LEARNING_RATES", (1e38,))
+    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (1e38,))
     options = [*SMOKE, "--datasets", "irradiance", "--strategies", "bound", "--out", str(tmp_path)]
     assert sweep.main(options) == 1
     records = store.load(tmp_path)
@@ -635,7 +644,7 @@ def test_a_dataset_that_breaks_its_bound_is_kept_when_allowed_and_reported(tmp_p
     assert sweep.main(options) == 2
     assert "or keep them with --allow-infeasible" in capsys.readouterr().err
     assert sweep.main([*options, "--allow-infeasible"]) == 0
-    expected = "note: 1.25 % of the targets of broken.npz break their bounds."
+    expected = "warning: Targets that break their bounds: broken.npz 1.25 %"
     assert expected in capsys.readouterr().out
     assert report.main([str(tmp_path / "out")]) == 0
     assert expected in capsys.readouterr().out
@@ -658,13 +667,13 @@ def test_spread_over_seeds_by_hand():
     assert found.deviation == pytest.approx(np.sqrt(2))
     assert np.isnan(spread([1.0]).deviation)
     assert np.isnan(spread([None]).mean)
-    assert report.cell_text(spread([1.0, 3.0])) == "2.000 ± 1.414"
-    assert report.cell_text(spread([0.5])) == "0.500"
-    assert report.cell_text(None) == "–"
+    assert terminal.cell_text(spread([1.0, 3.0])) == "2.000 ± 1.414"
+    assert terminal.cell_text(spread([0.5])) == "0.500"
+    assert terminal.cell_text(None) == "–"
 
 
 def test_over_seeds_groups_by_dataset_backbone_and_strategy(smoke):
-    found = over_seeds(summary(store.load(smoke)))
+    found = over_seeds(summary(store.read(smoke)))
     assert len(found) == 14
     assert found["irradiance", "bottleneck", "clip"]["violation_rate"].mean == 0
 
@@ -676,10 +685,11 @@ def test_strategies_look_different():
 
 COMPILE = """
 import sys, jax
-from experiments import devices
-from experiments.training import Runner, Settings
-from experiments.datasets import load
-from experiments.strategies import TRAINED
+from experiments.training import devices
+from experiments.data.datasets import load
+from experiments.training.cell import Settings
+from experiments.training.runner import Run, Runner
+from experiments.training.strategies import TRAINED
 devices.use_compilation_cache()
 if jax.config.jax_compilation_cache_dir is None:
     sys.exit("no cache")
@@ -687,7 +697,7 @@ settings = Settings(hidden=3, epochs=1, batches_per_epoch=1, batch=4)
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append("cache_hits" in event))
 runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["clip"]])
-print(sum(hits), runner.run([("clip", {}, 1e-3, 0)])[0].metrics["mse"])
+print(sum(hits), runner.run([Run("clip", {}, 1e-3, 0)])[0].metrics["mse"])
 """
 
 

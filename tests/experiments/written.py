@@ -6,8 +6,9 @@ import zlib
 import numpy as np
 
 from experiments import store
-from experiments.baselines import BASELINES
-from experiments.catalogue import DATASETS
+from experiments.cells import UNTRAINED, Cell, Record
+from experiments.data.catalogue import DATASETS
+from experiments.training.baselines import BASELINES
 
 BACKBONES = ("bottleneck", "conditioned")
 STRATEGIES = (
@@ -54,24 +55,20 @@ def record(strategy, dataset, backbone="bottleneck", seed=0, phase="final", **me
             "gradient_vanishing_fraction": 0.01,
             "code_reliance": 0.8 + noise / 10 if free else 0.001 * noise,
         }
-    config = {
-        "dataset": {"name": dataset, "hash": "0"},
-        "phase": phase,
-        "metric_version": 1,
-        "strategy": {"name": strategy, "hyperparameters": {}, "bounds": {}},
-        "backbone": "none" if untrained else backbone,
-        "seed": 0 if untrained else seed,
-        "model": {} if untrained else {"hidden": 8, "dtype": "float32"},
-        "training": {} if untrained else {"epochs": 2, "batch": 32, "learning_rate": rate},
-    }
-    return {
-        "id": store.identity(config),
-        "status": "failed" if error else "done",
-        "config": config,
-        "metrics": {} if error else made_up | metrics,
-        "timing": {},
-        "error": error,
-    }
+    cell = Cell(
+        dataset,
+        "0",
+        phase,
+        strategy,
+        UNTRAINED if untrained else backbone,
+        0 if untrained else seed,
+        model={} if untrained else {"hidden": 8, "dtype": "float32"},
+        training={} if untrained else {"epochs": 2, "batch": 32, "learning_rate": rate},
+        metric_version=1,
+    )
+    return Record(
+        cell, "failed" if error else "done", {} if error else made_up | metrics, error=error
+    )
 
 
 def sweep(datasets, strategies=STRATEGIES, backbones=BACKBONES, seeds=5):
@@ -83,7 +80,7 @@ def sweep(datasets, strategies=STRATEGIES, backbones=BACKBONES, seeds=5):
         for backbone in backbones
         for seed in range(seeds)
     ]
-    return list({one["id"]: one for one in found}.values())
+    return list({one.id: one for one in found}.values())
 
 
 def manifest(datasets, **changes):
@@ -105,7 +102,7 @@ def manifest(datasets, **changes):
         },
         "command": ["sweep.py", "--preset", "full"],
         "versions": {"python": "3.11.7"},
-        "sittings": [{"command": ["sweep.py", "--preset", "full"], "started": "2026-01-01"}],
+        "sessions": [{"command": ["sweep.py", "--preset", "full"], "started": "2026-01-01"}],
         **changes,
     }
 
@@ -114,7 +111,7 @@ def save(folder, records, described=None):
     """A sweep's folder, without arrays."""
     (folder / "cells").mkdir(parents=True)
     for one in records:
-        (folder / "cells" / f"{one['id']}.json").write_text(json.dumps(one))
+        (folder / "cells" / f"{one.id}.json").write_text(json.dumps(one.to_json()))
     if described is not None:
         store.write_json(folder / "manifest.json", described)
     return folder

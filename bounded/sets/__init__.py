@@ -1,0 +1,74 @@
+"""Hard constraints on outputs together: sets that depend on the input.
+
+`bounded.constraints` bounds every entry for itself; here entries share their bounds. All are pure
+functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leading shape.
+
+**Budgets**, `0 <= y <= u` and `sum(y) <= total(x)` along an axis, or `=` with `equality`:
+`budget_…(raw, total, *, axis=-1, equality=False, upper=None)`. What they share is said in
+`bounded.sets.budgets`.
+
+| function | output | dead to raw |
+|---|---|---|
+| `budget_projection` | the nearest point inside | at 0 and at caps; along the common shift |
+| `budget_softmax` | the total, dealt by a softmax with a slack class | by underflow |
+| `budget_sequential` | each entry takes a share of what is left | where nothing is left |
+| `budget_rescale` | `clip(raw, 0, u)`, scaled down to the total | outside [0, u]; along itself |
+
+**Affine sets**, `lower <= matrix @ output <= upper`. What they share is said in
+`bounded.sets.affine`.
+
+| function | output outside the set | dead to raw |
+|---|---|---|
+| `affine_projection` | the nearest point inside | along every active row |
+| `affine_hardnet` | independent rows clipped, in closed form | one direction per broken row |
+| `affine_radial` | where the ray from an interior point leaves the set | along that ray |
+
+`affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
+each row is violated. Sets are given as matrix and bounds, or as `Rows` from `box_rows`,
+`sum_rows`, `rate_rows`, `monotone_rows` and `quantile_rows`, joined by `stack_rows`:
+
+    rows = stack_rows(box_rows(0.0, upper), sum_rows(total, size=upper.shape[-1]))
+    output = affine_projection(raw, *rows)
+"""
+
+from bounded.sets.affine import (
+    affine_excess,
+    affine_hardnet,
+    affine_projection,
+    affine_projection_with_residual,
+    affine_radial,
+)
+from bounded.sets.budgets import (
+    budget_projection,
+    budget_rescale,
+    budget_sequential,
+    budget_softmax,
+)
+from bounded.sets.rows import (
+    Rows,
+    box_rows,
+    monotone_rows,
+    quantile_rows,
+    rate_rows,
+    stack_rows,
+    sum_rows,
+)
+
+__all__ = [
+    "Rows",
+    "affine_excess",
+    "affine_hardnet",
+    "affine_projection",
+    "affine_projection_with_residual",
+    "affine_radial",
+    "box_rows",
+    "budget_projection",
+    "budget_rescale",
+    "budget_sequential",
+    "budget_softmax",
+    "monotone_rows",
+    "quantile_rows",
+    "rate_rows",
+    "stack_rows",
+    "sum_rows",
+]

@@ -1,0 +1,201 @@
+"""Euclidean projection onto `lower <= matrix @ output <= upper`, behind `bounded.sets.affine`.
+
+A dual active-set method (Goldfarb and Idnani, 1983, "A numerically stable dual method for solving
+strictly convex quadratic programs"), for a whole batch at once. It starts from raw with no row
+active. A step takes the row that is violated most and moves its multiplier until the row holds,
+which makes it active, or until an active row's multiplier reaches 0, which sets that row free.
+Active rows are linearly independent throughout, so that redundant and parallel rows, empty
+interiors and vertices with more rows than outputs need no care, and it ends at the projection
+after about as many steps as rows are active there.
+
+Splittings (Dykstra, ADMM, Douglas-Rachford) do less a step and end at a tolerance. Where rows are
+redundant or nearly so they need very many of them, for multipliers that change nothing in the
+output drift; and their derivative needs the system of the active rows besides, whose inverse is at
+hand here.
+
+Rows are of unit norm or zero and lower <= upper. The matrix is (m, n), shared by the whole batch,
+or (..., m, n); all else is (..., n) and (..., m).
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+EXACT = lax.Precision.HIGHEST  # accelerators round the factors of a product otherwise
+
+
+def product(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """`matrix @ vector`, for one matrix or for one a vector."""
+    if matrix.ndim == 2:
+        return jnp.matmul(vector, matrix.T, precision=EXACT)
+    return jnp.einsum("...mn,...n->...m", matrix, vector, precision=EXACT)
+
+
+def transpose(matrix: jax.Array) -> jax.Array:
+    return jnp.swapaxes(matrix, -1, -2)
+
+
+class Solution(NamedTuple):
+    """Where the projection lies, and what holds it there."""
+
+    output: jax.Array  # (..., n): raw - matrix.T @ multiplier
+    multiplier: jax.Array  # (..., m): positive on an upper bound, negative on a lower one
+    side: jax.Array  # (..., m): the active bound, 1 upper, -1 lower, 0 none
+    inverse: jax.Array  # (..., m, m): of the active rows' Gram matrix, 0 elsewhere
+    residual: jax.Array  # (...): the largest distance of a row from its interval or active bound
+
+
+class _State(NamedTuple):
+    step: jax.Array
+    place: jax.Array  # (..., m): matrix @ output
+    multiplier: jax.Array
+    side: jax.Array
+    inverse: jax.Array
+    hopeless: jax.Array  # (..., m): depends on the active rows, none of which can give way
+    row: jax.Array  # (...): which is made active
+    pending: jax.Array  # (...): an active row gave way to it in the last step
+
+
+@partial(jax.jit, static_argnums=4)  # so that the loop compiles once where it is called eagerly
+def _solve(
+    raw: jax.Array, matrix: jax.Array, lower: jax.Array, upper: jax.Array, steps: int
+) -> Solution:
+    eps = float(jnp.finfo(raw.dtype).eps)
+    gram = jnp.matmul(matrix, transpose(matrix), precision=EXACT)
+    start = product(matrix, raw)
+    size = jnp.max(jnp.abs(raw), axis=-1)
+    indices = lax.broadcasted_iota(jnp.int32, start.shape, start.ndim - 1)
+    equal = lower == upper
+
+    def waiting(state: _State) -> jax.Array:
+        """Distance outside of each row that may be made active; equalities come first."""
+        outside = jnp.maximum(state.place - upper, lower - state.place)
+        outside = jnp.where(equal & ~jnp.isnan(outside), jnp.inf, outside)
+        return jnp.where((state.side != 0) | state.hopeless, -jnp.inf, outside)
+
+    def unsolved(state: _State) -> jax.Array:
+        scale = jnp.maximum(size, jnp.max(jnp.abs(state.place), axis=-1))
+        # NaN counts as solved, and shows in the residual.
+        return state.pending | (jnp.max(waiting(state), axis=-1) > 4 * eps * scale)
+
+    def advance(state: _State) -> _State:
+        running = unsolved(state)
+        row = jnp.where(
+            state.pending, state.row, jnp.argmax(waiting(state), axis=-1).astype(jnp.int32)
+        )
+        entering = indices == row[..., None]
+        over, under = (
+            _entry(distance, entering) for distance in (state.place - upper, lower - state.place)
+        )
+        sign = jnp.where(over >= under, 1, -1).astype(raw.dtype)
+
+        # Where the multipliers of the active rows go as that of the row grows by 1.
+        active = state.side != 0
+        column = gram[row] if gram.ndim == 2 else _row(gram, row)
+        follow = jnp.where(active, product(state.inverse, jnp.where(active, column, 0)), 0)
+        bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
+        dependent = bend <= eps**0.75
+        bend = jnp.where(dependent, 1, bend)
+        falling = sign[..., None] * state.side * follow
+        blocks = active & ~equal & (falling > 0)
+        lasting = jnp.abs(state.multiplier) / jnp.where(blocks, falling, 1)
+        lasting = jnp.where(blocks, lasting, jnp.inf)
+        freeing = jnp.argmin(lasting, axis=-1)
+        leaving = indices == freeing[..., None]
+        until_free = jnp.min(lasting, axis=-1)
+        until_held = jnp.where(dependent, jnp.inf, jnp.maximum(over, under) / bend)
+
+        stuck = jnp.isinf(until_free) & dependent
+        joins = running & ~stuck & (until_held <= until_free)
+        leaves = running & ~stuck & (until_free < until_held)
+        length = jnp.where(joins, until_held, jnp.where(leaves, until_free, 0))
+        change = jnp.where(entering, 1, -follow)
+        moved = (sign * length)[..., None] * change
+        joins_here, leaves_here = joins[..., None] & entering, leaves[..., None] & leaving
+
+        # The inverse of the Gram matrix with the row, or without the one that leaves.
+        freed = _row(state.inverse, freeing)
+        update = jnp.where(joins[..., None], change, jnp.where(active, freed, 0))
+        pivot = jnp.where(leaves, _entry(freed, leaving), 1)
+        weight = jnp.where(joins, 1 / bend, jnp.where(leaves, -1 / pivot, 0))
+        return _State(
+            step=state.step + 1,
+            place=state.place - product(gram, moved),
+            multiplier=jnp.where(leaves_here, 0, state.multiplier + moved),
+            side=jnp.where(joins_here, sign[..., None], jnp.where(leaves_here, 0, state.side)),
+            inverse=state.inverse
+            + (weight[..., None] * update)[..., :, None] * update[..., None, :],
+            hopeless=state.hopeless | ((running & stuck)[..., None] & entering),
+            row=row,
+            pending=leaves,
+        )
+
+    state = lax.while_loop(
+        lambda state: (state.step < steps) & jnp.any(unsolved(state)),
+        advance,
+        _State(
+            step=jnp.zeros((), jnp.int32),
+            place=start,
+            multiplier=jnp.zeros_like(start),
+            side=jnp.zeros_like(start),
+            inverse=jnp.zeros((*start.shape, start.shape[-1]), raw.dtype),
+            hopeless=jnp.zeros_like(start, bool),
+            row=jnp.zeros_like(size, jnp.int32),
+            pending=jnp.zeros_like(size, bool),
+        ),
+    )
+    active = state.side != 0
+    bound = jnp.where(active, jnp.where(state.side < 0, lower, upper), 0)
+    missed = jnp.where(active, start - product(gram, state.multiplier) - bound, 0)
+    multiplier = state.multiplier + jnp.where(active, product(state.inverse, missed), 0)
+    output = raw - product(transpose(matrix), multiplier)
+    place = product(matrix, output)
+    wanted = jnp.where(active, bound, jnp.clip(place, lower, upper))
+    residual = jnp.max(jnp.abs(place - wanted), axis=-1)
+    output = jnp.where(jnp.isnan(residual)[..., None], jnp.nan, output)
+    return Solution(output, multiplier, state.side, state.inverse, residual)
+
+
+project = jax.custom_jvp(_solve, nondiff_argnums=(4,))
+
+
+@project.defjvp
+def _project_jvp(
+    steps: int, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[Solution, Solution]:
+    """Of `active @ output = bound` and `output = raw - active.T @ multiplier`."""
+    raw, matrix, lower, upper = primals
+    raw_dot, matrix_dot, lower_dot, upper_dot = tangents
+    solution = project(raw, matrix, lower, upper, steps)
+    active, inverse = solution.side != 0, lax.stop_gradient(solution.inverse)
+
+    def gram(vector: jax.Array) -> jax.Array:
+        held = product(transpose(matrix), jnp.where(active, vector, 0))
+        return jnp.where(active, product(matrix, held), vector)
+
+    def solve_by_inverse(gram, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+        def approximately(vector: jax.Array) -> jax.Array:
+            return jnp.where(active, product(inverse, jnp.where(active, vector, 0)), vector)
+
+        first = approximately(vector)
+        return first + approximately(vector - gram(first))
+
+    free = raw_dot - product(transpose(matrix_dot), solution.multiplier)
+    bound_dot = jnp.where(solution.side < 0, lower_dot, upper_dot)
+    moved = product(matrix, free) + product(matrix_dot, solution.output) - bound_dot
+    moved = jnp.where(active, moved, 0)
+    multiplier_dot = lax.custom_linear_solve(gram, moved, solve_by_inverse, symmetric=True)
+    output_dot = free - product(transpose(matrix), multiplier_dot)
+    still = Solution(*map(jnp.zeros_like, solution))
+    return solution, still._replace(output=output_dot, multiplier=multiplier_dot)
+
+
+def _entry(values: jax.Array, where: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.where(where, values, 0), axis=-1)
+
+
+def _row(matrix: jax.Array, row: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(matrix, row[..., None, None], axis=-2)[..., 0, :]

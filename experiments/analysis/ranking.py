@@ -1,0 +1,155 @@
+"""Where strategies stand over groups of study datasets, on one backbone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.analysis import statistics
+from experiments.analysis.statistics import REFERENCE, Comparison, Estimate, Scores, Spreads
+from experiments.cells import UNTRAINED, Record
+from experiments.data.catalogue import DATASETS
+from experiments.training.baselines import BASELINES
+from experiments.training.strategies import COUPLED, EVERY_STRATEGY
+from experiments.usage import in_order
+
+SHARES = ("violation_rate", "blocked_fraction")
+ANCHORS = ("unconstrained", "clip")  # with no full set of seeds of these, a dataset is not ranked
+SEED = 0  # of every bootstrap
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Of strategies over groups of study datasets, on one backbone."""
+
+    scores: Scores
+    draws: np.ndarray  # of the mean skills, by bootstrap: (resamples, strategies)
+    skill: dict[str, Estimate]  # mean over runs
+    middle: dict[str, Estimate]  # interquartile mean of the same
+    apart: Scores  # of every dataset as a group of its own
+    failing: dict[str, float]  # share of runs on a dataset with no skill; of those trained
+    with_skill: dict[str, float]  # mean skill of the others
+    improvement: dict[str, float]  # probability of, against `clip`
+    rank: dict[str, float]  # averaged over groups
+    shares: dict[str, dict[str, float]]  # each of SHARES, mean over groups
+    comparisons: dict[str, Comparison]  # those planned
+    friedman: float  # p that those trained do not differ; NaN for fewer than three, or one group
+
+    @property
+    def seeds(self) -> int:
+        return self.scores.values.shape[1]
+
+    @property
+    def is_underpowered(self) -> bool:
+        """Whether there are too few groups for significance."""
+        return any(found.underpowered for found in self.comparisons.values())
+
+    def difference(self, one: str, other: str) -> Estimate:
+        """Of two mean skills; of one seed, without an interval."""
+        value = self.skill[one].value - self.skill[other].value
+        if self.seeds < 2:
+            return Estimate(value)
+        first, second = (self.scores.strategies.index(name) for name in (one, other))
+        draws = self.draws[:, first] - self.draws[:, second]
+        return Estimate(value, *map(float, statistics.interval(draws, self.seeds)))
+
+
+def _estimates(
+    scores: Scores, statistic: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, dict[str, Estimate]]:
+    """A statistic's bootstrap draws, and its value by strategy with its interval, which untrained
+    baselines and single seeds have none of."""
+    draws = statistics.resampled(scores.values, statistic, np.random.default_rng(SEED))
+    seeds = scores.values.shape[1]
+    ends = statistics.interval(draws, seeds)
+    found = zip(scores.strategies, statistic(scores.values), *ends, strict=True)
+    return draws, {
+        name: Estimate(*map(float, numbers[: 1 if name in BASELINES or seeds < 2 else 3]))
+        for name, *numbers in found
+    }
+
+
+def rank(
+    records: Iterable[Record], backbone: str, groups: Mapping[str, str], spreads: Spreads
+) -> tuple[Ranking | None, list[str]]:
+    """The ranking on a backbone, if any, and what is not in it. Not in it, and not said, are the
+    strategies for a sum, which few datasets bound."""
+    here = [record for record in records if record.cell.strategy not in COUPLED]
+    cells = [r.cell for r in here if r.cell.phase == "final"]
+    there = {c.seat for c in cells if c.backbone in (backbone, UNTRAINED)}
+    counts = Counter((strategy, dataset) for (strategy, dataset, _), *_ in there)  # seeds
+    whole, reasons = _whole(counts, groups, spreads)
+    scores = statistics.skill_scores(here, backbone, whole)
+    lost = {name for name, of in counts if of in groups} - set(scores.strategies)
+    for name in in_order(lost, EVERY_STRATEGY) if whole else []:
+        reasons.append(f"{name}: not every seed on every dataset")
+    if not set(ANCHORS) <= set(scores.strategies):
+        return None, reasons
+    return _ranking(scores, here, backbone, whole, spreads), reasons
+
+
+def _ranking(
+    scores: Scores,
+    records: Iterable[Record],
+    backbone: str,
+    groups: Mapping[str, str],
+    spreads: Spreads,
+) -> Ranking:
+    names, clip = scores.strategies, scores.of("clip")
+    draws, skill = _estimates(scores, statistics.mean)
+    _, middle = _estimates(scores, statistics.interquartile_mean)
+    apart = statistics.skill_scores(records, backbone, {name: name for name in groups})
+    kinds = np.array([groups[name] for name in apart.groups])
+    failing = _over_groups((apart.values <= 0).mean(axis=1), kinds).tolist()
+    with_skill = _over_groups(statistics.mean_with_skill(apart.values), kinds).tolist()
+
+    def share(name: str, metric: str) -> float:
+        found = [
+            spreads.get((of, home(name, backbone), name), {}).get(metric) for of in apart.groups
+        ]
+        means = np.array([spread.mean if spread else np.nan for spread in found])
+        return float(_over_groups(means, kinds))
+
+    return Ranking(
+        scores,
+        draws,
+        skill,
+        middle,
+        apart,
+        {name: of for name, of in zip(names, failing, strict=True) if name not in BASELINES},
+        dict(zip(names, with_skill, strict=True)),
+        {name: statistics.probability_of_improvement(scores.of(name), clip) for name in names},
+        dict(zip(names, statistics.average_rank(scores.values).tolist(), strict=True)),
+        {name: {metric: share(name, metric) for metric in SHARES} for name in names},
+        statistics.planned_comparisons(scores),
+        statistics.friedman(scores.values[[name not in BASELINES for name in names]]),
+    )
+
+
+def _over_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Mean over groups, each the mean over its datasets: (..., datasets) -> (...)."""
+    means = [values[..., groups == group].mean(axis=-1) for group in np.unique(groups)]
+    return np.mean(means, axis=0)
+
+
+def home(strategy: str, backbone: str) -> str:
+    """The backbone that a strategy's cells are of: a baseline has none."""
+    return UNTRAINED if strategy in BASELINES else backbone
+
+
+def _whole(
+    counts: Mapping[tuple[str, str], int], groups: Mapping[str, str], spreads: Spreads
+) -> tuple[dict[str, str], list[str]]:
+    """The groups of the datasets that can be ranked, and why the others cannot."""
+    most = max((counts.get(("clip", name), 0) for name in groups), default=0)
+    whole, reasons = {}, []
+    for name in in_order(groups, DATASETS):
+        reference = spreads.get((name, UNTRAINED, REFERENCE), {}).get("mse")
+        if any(counts.get((anchor, name), 0) < max(most, 1) for anchor in ANCHORS):
+            reasons.append(f"{name}: {' and '.join(ANCHORS)} do not have every seed")
+        elif reference is None or not reference.mean > 0:
+            reasons.append(f"{name}: no error of {REFERENCE} to measure skill by")
+        else:
+            whole[name] = groups[name]
+    return whole, reasons

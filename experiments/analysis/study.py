@@ -1,0 +1,159 @@
+"""A sweep as it is read: who is ranked and where each stands, by backbone; what is missing.
+
+Study datasets are ranked. Autoencoders, which show collapse, and datasets whose bound is wrong
+or whose features' sum is known are shown apart; roles are never pooled.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from experiments.analysis import statistics
+from experiments.analysis.ranking import Ranking, home, rank
+from experiments.analysis.statistics import Spread
+from experiments.cells import UNTRAINED, Record
+from experiments.data.catalogue import DATASETS, ROLES
+from experiments.training.baselines import BASELINES
+from experiments.training.cell import BACKBONES
+from experiments.training.strategies import EVERY_STRATEGY
+from experiments.usage import in_order
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep's records, and what they add up to."""
+
+    manifest: Mapping[str, Any]  # empty where there is none
+    records: Sequence[Record]
+    rows: Sequence[statistics.Row]  # of `summary.csv`
+    spreads: statistics.Spreads
+    roles: Mapping[str, str]  # of each dataset
+    rankings: Mapping[str, Ranking]  # by backbone; none where nothing can be ranked
+    left_out: tuple[str, ...]  # of the rankings, each with its reason
+    missing: Mapping[str, int]  # planned final cells without a record, by dataset
+
+    @cached_property
+    def backbones(self) -> list[str]:
+        """Those that a final cell is of."""
+        return in_order({r.cell.backbone for r in finals(self)} - {UNTRAINED}, BACKBONES)
+
+    @cached_property
+    def strategies(self) -> list[str]:
+        """All that a final cell is of, baselines too."""
+        return in_order({r.cell.strategy for r in finals(self)}, EVERY_STRATEGY)
+
+    @cached_property
+    def failures(self) -> Counter[str]:
+        """How many final cells of each strategy failed."""
+        return Counter(record.cell.strategy for record in finals(self) if not record.is_done)
+
+    def datasets(self, role: str) -> list[str]:
+        """Those of a role that a final cell is of."""
+        names = {record.cell.dataset for record in finals(self)}
+        return in_order({name for name in names if self.roles[name] == role}, DATASETS)
+
+    @cached_property
+    def every_dataset(self) -> list[str]:
+        """By role."""
+        return [name for role in ROLES for name in self.datasets(role)]
+
+    def backbones_of(self, dataset: str) -> list[str]:
+        """Those that a cell of the dataset is finished on."""
+        places = {(name, backbone) for name, backbone, _ in self.spreads}
+        return [backbone for backbone in self.backbones if (dataset, backbone) in places]
+
+    def measured(self, dataset: str, backbone: str) -> dict[str, Mapping[str, Spread]]:
+        """Metrics over final seeds, by strategy; a baseline's are the same on every backbone."""
+        places = {name: (dataset, home(name, backbone), name) for name in self.strategies}
+        return {name: self.spreads[of] for name, of in places.items() if of in self.spreads}
+
+    def spread(self, dataset: str, backbone: str, strategy: str, metric: str) -> Spread | None:
+        """A metric over final seeds."""
+        return self.spreads.get((dataset, home(strategy, backbone), strategy), {}).get(metric)
+
+    def mean(self, dataset: str, backbone: str, strategy: str, metric: str) -> float:
+        """Over final seeds; NaN where there is none."""
+        found = self.spread(dataset, backbone, strategy, metric)
+        return found.mean if found else math.nan
+
+    def by_seed(self, dataset: str, backbone: str, strategy: str, metric: str) -> dict[int, float]:
+        """A metric by final seed; a baseline's single one is the same on every backbone."""
+        place = strategy, dataset, home(strategy, backbone)
+        runs = [record for record in finals(self) if record.cell.place == place]
+        found = {record.cell.seed: record.metrics.get(metric) for record in runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+
+def finals(study: Study) -> list[Record]:
+    """Records of the final phase, failed ones too."""
+    return [record for record in study.records if record.cell.phase == "final"]
+
+
+def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
+    """Put a folder's manifest and records together.
+
+    A dataset that the manifest does not know has the role and group of the catalogue; one that is
+    in neither is a study dataset and a group of its own.
+    """
+    rows = statistics.summary(records)
+    spreads = statistics.over_seeds(rows)
+    roles, groups = described(manifest, records)
+    ranks = ranked(manifest, records)
+    backbones = {r.cell.backbone for r in records if r.cell.phase == "final"}
+    unfinished = {name for name in groups if roles[name] == "study"} - ranks.keys()
+    rankings, left_out = {}, [f"{name}: incomplete" for name in in_order(unfinished, DATASETS)]
+    for backbone in in_order(backbones - {UNTRAINED}, BACKBONES):
+        ranking, reasons = rank(records, backbone, ranks, spreads)
+        left_out += [f"{reason} ({backbone})" for reason in reasons]
+        if ranking:
+            rankings[backbone] = ranking
+    missing = _missing(manifest, records)
+    return Study(manifest, records, rows, spreads, roles, rankings, tuple(left_out), missing)
+
+
+def described(
+    manifest: Mapping[str, Any], records: Iterable[Record]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Role and group of each dataset that a record is of: the manifest's, else the catalogue's."""
+    roles, groups = {}, {}
+    for name in dict.fromkeys(record.cell.dataset for record in records):
+        found, entry = manifest.get("datasets", {}).get(name, {}), DATASETS.get(name)
+        role = found.get("role") or (entry.role if entry else "study")
+        roles[name] = role if role in ROLES else "study"
+        groups[name] = found.get("group") or (entry.group if entry else name)
+    return roles, groups
+
+
+def ranked(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
+    """The group of each study dataset that the plan has finished; of every one if it has none."""
+    roles, groups = described(manifest, records)
+    found = {name: group for name, group in groups.items() if roles[name] == "study"}
+    missing = _missing(manifest, records)
+    return {name: group for name, group in found.items() if name not in missing} or found
+
+
+def _missing(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, int]:
+    """Final cells of every session's plan that have no record, by dataset."""
+    plans = [session["plan"] for session in manifest.get("sessions", ()) if "plan" in session]
+    planned = {cell for plan in plans or [manifest.get("plan", {})] for cell in _planned(plan)}
+    there = {
+        (cell.dataset, cell.strategy, cell.backbone, cell.seed)
+        for cell in (record.cell for record in records)
+        if cell.phase == "final"
+    }
+    found = Counter(dataset for dataset, *_ in planned - there)
+    return {name: found[name] for name in in_order(found, DATASETS)}
+
+
+def _planned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:
+    """Dataset, strategy, backbone and seed of a plan's final cells."""
+    datasets = [Path(name).name for name in plan.get("datasets", ())]
+    trained = list(product(plan.get("backbones", ()), range(plan.get("seeds", 0))))
+    for dataset, strategy in product(datasets, plan.get("strategies", ())):
+        for run in [(UNTRAINED, 0)] if strategy in BASELINES else trained:
+            yield dataset, strategy, *run

@@ -1,0 +1,67 @@
+"""What is said of a sweep's figures, kept beside them for a page that is made without drawing."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from experiments.cells import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What is said of a figure."""
+
+    title: str
+    caption: str  # what is shown, how it is read, what is left out
+    dataset: str = ""  # what it is of; empty: of the whole sweep
+
+
+KEYS = [field.name for field in fields(Words)]
+
+
+def keep(folder: Path, said: Iterable[tuple[str, Words]], records: Iterable[Record]) -> None:
+    """Into `figures/captions.json`, by file, in order, with the records that were drawn. Figures
+    kept before that are not among them are deleted."""
+    before = read(folder)
+    kept = {file: {name: getattr(words, name) for name in KEYS} for file, words in said}
+    for file in before.keys() - kept.keys():
+        (folder / "figures" / file).unlink(missing_ok=True)
+    path = folder / "figures" / "captions.json"
+    if kept:
+        path.write_text(json.dumps({"records": digest(records), "figures": kept}, indent=1))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> dict[str, Words]:
+    """What was kept, by file; nothing where it cannot be read. Older files hold more of each."""
+    with suppress(TypeError, AttributeError):
+        return {
+            file: Words(**{name: said[name] for name in KEYS if name in said})
+            for file, said in _kept(folder)["figures"].items()
+        }
+    return {}
+
+
+def drawn(folder: Path) -> str | None:
+    """The digest of the records that the figures are of, if any were kept."""
+    return _kept(folder)["records"]
+
+
+def digest(records: Iterable[Record]) -> str:
+    """Of all that figures are drawn from."""
+    found = sorted(
+        (one.id, one.status, json.dumps(dict(one.metrics), sort_keys=True)) for one in records
+    )
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    nothing = {"records": None, "figures": {}}
+    with suppress(OSError, ValueError, TypeError):
+        return nothing | json.loads((folder / "figures" / "captions.json").read_bytes())
+    return nothing

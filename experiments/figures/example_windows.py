@@ -1,0 +1,95 @@
+"""A window of each dataset under every strategy, with what the bound forbids shaded."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from experiments.analysis.tables import slug
+from experiments.figures.style import (
+    FORBIDDEN,
+    Sketch,
+    in_families,
+    legend_above,
+    look,
+    panels,
+    short,
+)
+
+COLUMNS = 5
+Examples = Mapping[str, np.ndarray]  # `example_*` of one cell: (windows, T, features)
+
+
+def examples(dataset: str, backbone: str, seed: int, found: Mapping[str, Examples]) -> Sketch:
+    """The window of the test split whose target varies much, a panel a strategy.
+
+    Args:
+      dataset: its name.
+      backbone: whose outputs they are.
+      seed: of the cells.
+      found: by strategy.
+    """
+    names = in_families(found)
+    first = found[names[0]]
+    targets = first["example_targets"][-1]
+    features = targets.shape[-1]
+    feature = int(targets.std(axis=0).argmax())
+    target = _line(first, "targets", feature)
+    bounds = {
+        key: _line(first, key, feature) for key in ("lower", "upper") if f"example_{key}" in first
+    }
+    outputs = {name: _line(found[name], "output", feature) for name in names}
+    limits = _limits([target, *bounds.values()], list(outputs.values()))
+    steps = np.arange(len(target))
+    figure, grid = panels(
+        len(names), COLUMNS, (1.75, 1.1), left=0.75, right=0.1, top=0.55, gap=(0.1, 0.3)
+    )
+    for index, (axes, name) in enumerate(zip(grid, names, strict=True)):
+        if first["example_inputs"].shape[2] == 1:
+            given = _line(first, "inputs", 0)
+            axes.plot(steps, given, ":", color="#777777", linewidth=1.1, label="input")
+        axes.plot(steps, target, "--", color="black", linewidth=1.1, label="target")
+        output = np.clip(outputs[name], *limits)
+        axes.plot(steps, output, color=look(name)["color"], linewidth=1.6, label="output")
+        for edge, bound in bounds.items():
+            end = limits[edge == "upper"]
+            shade = {"color": FORBIDDEN, "linewidth": 0, "label": "outside the bound"}
+            axes.fill_between(steps, np.clip(bound, *limits), end, **shade)
+        axes.set_title(short(name), fontsize=8, pad=3)
+        axes.set(xlim=(0, steps[-1]), ylim=limits, xticks=[], yticks=[])
+        axes.grid(False)
+        if index % COLUMNS == 0:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        if index + COLUMNS >= len(names):
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    legend_above(figure, [*grid[0].lines, *grid[0].collections[:1]])
+    figure.supxlabel("Step")
+    figure.supylabel("Scaled value")
+    of_feature = f", feature {feature + 1} of {features}" if features > 1 else ""
+    return Sketch(
+        name=f"example_{slug(dataset)}_{backbone}",
+        figure=figure,
+        title=f"Example window: {short(dataset)}, {backbone}",
+        caption=(
+            f"One test window whose target varies much{of_feature}, and each strategy's output "
+            f"(seed {seed}); an output beyond its panel runs along the edge. One window shows in "
+            "what way a strategy errs, and proves nothing."
+        ),
+        dataset=dataset,
+    )
+
+
+def _line(found: Examples, key: str, feature: int) -> np.ndarray:
+    """One feature of the last window; of one step, a level line."""
+    values = found[f"example_{key}"][-1, :, feature]
+    return np.broadcast_to(values, max(len(values), 2))
+
+
+def _limits(data: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Of the y axis: what the data span, and of the outputs what lies not far beyond."""
+    known = np.ravel(data)[np.isfinite(np.ravel(data))]
+    room = max(0.4 * np.ptp(known), 1e-6)
+    shown = np.clip(np.ravel(outputs), known.min() - room, known.max() + room)
+    low, high = np.nanmin([*shown, known.min()]), np.nanmax([*shown, known.max()])
+    margin = 0.08 * (high - low) + 1e-6
+    return float(low - margin), float(high + margin)

@@ -1,0 +1,225 @@
+"""What every figure shares: style, a strategy's look, panels of a known size, rows and curves.
+
+Figures are as wide as a page shows them, about 1000 pixels, so that a text of 8 points is read at
+that size. Panels are placed in inches: nothing is laid out by trial, which would take most of the
+time that drawing takes.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from experiments.analysis.statistics import PLANNED
+from experiments.figures.captions import Words
+from experiments.training.baselines import BASELINES
+from experiments.training.strategies import COUPLED
+from experiments.usage import in_order
+
+STYLE = {
+    "figure.dpi": 100,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "figure.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a name may hold a dollar
+}
+# Okabe and Ito (2008), a brown and a grey: told apart with any colour vision. Markers and dashes
+# tell apart what shares a colour.
+FAMILIES: dict[str, Iterable[str]] = {
+    "#0072B2": ("clip", "straight_through_clip", "leaky_clip"),
+    "#56B4E9": (
+        "clip_at_evaluation",
+        "clip_after_warmup",
+        "clip_with_displacement",
+        "clip_to_sequence_maximum",
+    ),
+    "#009E73": ("smooth_clip", "annealed_smooth_clip", "knee_tanh"),
+    "#D55E00": ("relu_offset", "softplus_offset", "squareplus_offset", "exp_offset"),
+    "#CC79A7": ("stretched_tanh", "half_tanh", "tanh_interval", "sigmoid_interval", "tanh_range"),
+    "#E69F00": ("squared_hinge", "hinge", "log_barrier", "augmented_lagrangian", "dc3_correction"),
+    "#8C6D31": COUPLED,
+    "#000000": ("unconstrained", "offset_unconstrained"),
+    "#888888": BASELINES,
+}
+OWN = "#882255"  # the user's strategies
+MARKERS = "os^Dv"
+DASHES = dict(zip(MARKERS, ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))), strict=True))
+LOOKS = {
+    name: {"color": color, "marker": marker}
+    for color, names in FAMILIES.items()
+    for name, marker in zip(names, MARKERS, strict=False)
+}
+PALE, FORBIDDEN = "#cccccc", "#dddddd"
+ROW = 0.17  # inches from one name to the next
+NAMES = 1.75  # inches that a column of names takes
+LEAST_LOSS = 1e-5  # smaller ones are drawn there: an output equal to the bound, but for rounding
+MOST_LOSS = 4.0  # larger ones too: of scaled targets, an output of 0 has about 1
+MANY = 8  # strategies that can all be coloured and named in one panel of curves
+OF_MANY = "Of many strategies only the planned comparisons, the best and your own are coloured."
+
+
+HEALTH = {
+    "gradient_dead_fraction": "dead",
+    "blocked_fraction": "blocked",
+    "gradient_vanishing_fraction": "vanishing",
+}
+"""Shares of the entries of raw: at which the objective's derivative is exactly 0; of those, the
+ones whose output is wrong as well; at which it is below 0.001."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketch(Words):
+    """A figure with what is said of it."""
+
+    name: str  # of the file, without its ending
+    figure: Figure
+
+
+def look(name: str) -> dict[str, str]:
+    """Colour and marker of a strategy: its family's colour, the marker of its place there."""
+    own = {"color": OWN, "marker": MARKERS[sum(name.encode()) % len(MARKERS)]}
+    return LOOKS.get(name, own)
+
+
+def short(name: str) -> str:
+    """A name as a label: of a path or `module:function` the last part, of a long one its end."""
+    last = re.split(r"[/\\:]", name)[-1]
+    return last if len(last) <= 26 else f"…{last[-25:]}"
+
+
+def percent(share: float) -> str:
+    """Of a share, in whole per cent; 0 only if it is."""
+    if np.isnan(share) or share == 0:
+        return "–" if np.isnan(share) else "0"
+    return "<1" if share < 0.005 else f"{100 * share:.0f}"
+
+
+def in_families(names: Collection[str]) -> list[str]:
+    """Strategies by family, the user's own last."""
+    return in_order(names, LOOKS)
+
+
+def highlighted(names: Collection[str], best: Iterable[str]) -> list[str]:
+    """Which of many curves are coloured and named: the planned comparisons, the best, and the
+    user's own."""
+    chosen = {"clip", *PLANNED, *best} | (set(names) - LOOKS.keys())
+    return [name for name in in_families(names) if name in chosen or len(names) <= MANY]
+
+
+def panels(
+    count: int,
+    columns: int,
+    size: tuple[float, float],
+    *,
+    left: float = 0.65,
+    right: float = 0.15,
+    top: float = 0.35,
+    bottom: float = 0.55,
+    gap: tuple[float, float] = (0.35, 0.6),
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, row by row; all measures in inches."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    width = left + columns * size[0] + (columns - 1) * gap[0] + right
+    height = top + rows * size[1] + (rows - 1) * gap[1] + bottom
+    figure = Figure(figsize=(width, height))
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=left / width,
+        right=1 - right / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+        wspace=gap[0] / size[0],
+        hspace=gap[1] / size[1],
+    )
+    return figure, [figure.add_subplot(grid[index]) for index in range(count)]
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
+    """In as few rows as fit."""
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.4)))
+    figure.legend(handles=handles, loc="upper center", ncols=columns, borderaxespad=0.1)
+
+
+def filled_and_open(figure: Figure, *labels: str) -> None:
+    """The legend of filled marks, then of open ones."""
+    faces = zip(labels, ("black", "white"), strict=False)
+    mark = {"linestyle": "", "marker": "o", "color": "black"}
+    legend_above(figure, [Line2D([], [], **mark, mfc=face, label=label) for label, face in faces])
+
+
+def row_labels(axes: Axes, names: Sequence[str]) -> None:
+    """Names at the left, a row each, from the top."""
+    axes.set_yticks(range(len(names)), [short(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+
+
+def families_apart(axes: Axes, names: Sequence[str]) -> None:
+    """A thin line wherever the family changes from one row to the next."""
+    for row, (one, other) in enumerate(pairwise(names)):
+        if look(one)["color"] != look(other)["color"]:
+            axes.axhline(row + 0.5, color="#bbbbbb", linewidth=0.6, zorder=0.5)
+
+
+def curves(
+    axes: Axes, found: Mapping[str, tuple[np.ndarray, np.ndarray]], named: Iterable[str]
+) -> None:
+    """A curve for each strategy: those named coloured, with a legend at the right in that order,
+    the others grey."""
+    for name in (name for name in named if name in found):
+        x, y = found[name]
+        axes.plot(
+            x,
+            y,
+            **look(name),
+            linestyle=DASHES[look(name)["marker"]],
+            linewidth=1.4,
+            markersize=4,
+            markevery=max(1, len(x) // 5),
+            label=short(name),
+        )
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
+    axes.legend(handles=axes.lines, handlelength=1.7, handletextpad=0.4, **beside)
+    others = [np.column_stack(line) for name, line in found.items() if name not in named]
+    axes.add_collection(LineCollection(others, colors=PALE, linewidths=0.7, zorder=1))
+    axes.autoscale_view()
+
+
+def loss_ends(losses: Iterable[float]) -> tuple[float, float]:
+    """Of an axis of losses, between LEAST_LOSS and MOST_LOSS."""
+    known = np.clip([loss for loss in losses if np.isfinite(loss)], LEAST_LOSS, MOST_LOSS)
+    low, high = known.min(initial=MOST_LOSS), known.max(initial=LEAST_LOSS)
+    return low / 1.2, max(high, 2 * low) * 1.2
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis of losses, as few as fit; limits must be set."""
+    low, high = axis.get_view_interval()
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = np.outer(10.0 ** np.arange(-6, 1), steps).ravel()
+        ticks = ticks[(low <= ticks) & (ticks <= high)]
+        if len(ticks) > 2:
+            break
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())

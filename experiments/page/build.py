@@ -1,0 +1,59 @@
+"""What is derived from a sweep's records: summary, figures, tables and the page.
+
+All of it can be deleted and redone.
+"""
+
+from pathlib import Path
+
+from experiments import store
+from experiments.analysis import evidence, statistics, study, tables
+from experiments.cells import Record
+from experiments.figures import captions, draw
+from experiments.page import render
+from experiments.page.terminal import PAGE
+from experiments.page.warnings import Caution, warnings
+from experiments.store import StorageError
+
+
+def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[Record]:
+    """Redo summary, figures, tables and page from the records; returns the records.
+
+    Args:
+      folder: the sweep's.
+      with_figures: whether figures are drawn again.
+      latex: whether tables are written as LaTeX too.
+
+    Raises:
+      UsageError: if the folder holds no sweep.
+      StorageError: if it cannot be written to.
+    """
+    records, manifest = store.read(folder), store.read_manifest(folder)
+    found = study.read(manifest, records)
+    store.write_summary(folder, found.rows, statistics.COLUMNS)
+    shown = evidence.gather(found)
+    try:
+        if with_figures:
+            draw.draw_all(folder, found)
+        tables.write(folder / "tables", shown, latex)
+        pictures = render.pictures(folder)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written to: {error}.") from error
+    cautions = [*_of_files(folder, records), *warnings(found)]
+    text = render.render(folder.resolve().name, found, shown, pictures, cautions)
+    store.write_text(folder / PAGE, text)
+    return records
+
+
+def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
+    """As `build`; figures that are of these records already are not drawn again."""
+    drawn = captions.drawn(folder) == captions.digest(store.read(folder))
+    return build(folder, with_figures=may_draw and not drawn)
+
+
+def _of_files(folder: Path, records: list[Record]) -> list[Caution]:
+    found = []
+    if cut := ", ".join(f"packed/{path.name}" for path in store.damaged(folder)):
+        found.append(Caution("Files that are not whole; their cells count as missing", cut))
+    if captions.drawn(folder) not in (None, captions.digest(records)):
+        found.append(Caution("The figures are of other records; experiments.report redoes them"))
+    return found

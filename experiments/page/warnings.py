@@ -1,0 +1,92 @@
+"""What a reader must know before believing a sweep's numbers.
+
+Each warning is a fixed text and, beside it, the names and counts that it is of.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
+from experiments.analysis.study import Study, finals
+from experiments.cells import Record
+from experiments.training.strategies import COUPLED
+
+ROUNDING = 1e-6  # of a share of many outputs, which is a mean in float32
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something that weakens the numbers."""
+
+    text: str
+    of: str = ""  # names and counts
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.of}" if self.of else self.text
+
+
+def warnings(study: Study) -> list[Caution]:
+    """Those that apply, the gravest first."""
+    rankings = study.rankings.items()
+    weak = {of: f"{len(r.scores.groups)} groups" for of, r in rankings if r.is_underpowered}
+    few = {of: f"{r.seeds} seeds" for of, r in rankings if r.seeds < FEWEST_SEEDS}
+    found = [
+        Caution("Planned cells without a record", _counts(study.missing)),
+        Caution(f"Cells that failed; each counts as a skill of {FLOOR:g}", _counts(study.failures)),
+        *mixed(study.manifest, study.records),
+        Caution("Too few groups for any comparison to be significant", _counts(weak)),
+        Caution("Too few seeds to tell strategies apart", _counts(few)),
+        Caution("Runs that end without a gradient at any output", _counts(_gradientless(study))),
+        Caution("Not ranked", "; ".join(study.left_out)),
+        Caution(
+            "Not ranked, for they bound a sum of features",
+            ", ".join(name for name in study.strategies if name in COUPLED),
+        ),
+    ]
+    found = [one for one in found if one.of]
+    if {record.cell.phase for record in study.records} == {"final"}:
+        found.insert(0, Caution("Nothing was tuned: every strategy ran with its defaults"))
+    return found
+
+
+def mixed(manifest: Mapping[str, Any], records: Sequence[Record]) -> list[Caution]:
+    """What keeps a sweep's numbers from being compared with each other."""
+    versions: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        cell, made = record.cell, record.fingerprint or {}
+        versions["dataset"][cell.dataset].add(cell.data_hash)
+        place = f"{cell.strategy} on {cell.dataset}"
+        versions["strategy"][place].add(made.get("strategy", ""))
+        place = f"{cell.dataset} {cell.backbone} {cell.phase}"
+        versions["training program"][place].add(made.get("training", ""))
+    found = []
+    for kind, names in versions.items():
+        several = {name: len(of) for name, of in names.items() if len(of) > 1}
+        found.append(Caution(f"Records of several versions of a {kind}", _counts(several)))
+    for key, kind in {"versions": "sets of packages", "processor": "processors"}.items():
+        ran = {str(s[key]) for s in manifest.get("sessions", ()) if s.get(key)}
+        found.append(Caution(f"Sessions with several {kind}", str(len(ran)) * (len(ran) > 1)))
+    broken = {
+        name: f"{100 * of['infeasible']:.3g} %"
+        for name, of in manifest.get("datasets", {}).items()
+        if of.get("infeasible")
+    }
+    found.append(Caution("Targets that break their bounds", _counts(broken)))
+    return [one for one in found if one.of]
+
+
+def _counts(found: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in found.items())
+
+
+def _gradientless(study: Study) -> dict[str, int]:
+    """By strategy; but for autoencoders, where all is well at the bound."""
+    found = Counter(
+        record.cell.strategy
+        for record in finals(study)
+        if (record.metrics.get("gradient_dead_fraction") or 0.0) > 1 - ROUNDING
+        and study.roles[record.cell.dataset] != "autoencoder"
+    )
+    return dict(found.most_common())

@@ -1,0 +1,229 @@
+"""What a record was made by, so that it is known to be stale when that would now be another.
+
+The program is what JAX traces: StableHLO, without locations and names. What tracing cannot see, the
+host code around it, is taken as syntax trees. Neither changes with a comment, a docstring, a
+renamed helper or a function that moves. A strategy's part of the program is traced at the shapes
+of a training batch, the rest with a stand-in for the strategy at the shapes of the dataset.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bounded import constraints, metrics
+from experiments import store
+from experiments.cells import Cell, canonical
+from experiments.data.datasets import Dataset
+from experiments.running.syntax import digest, syntax
+from experiments.training import cell as functions
+from experiments.training import devices, runner
+from experiments.training.baselines import BASELINES
+from experiments.training.cell import Data, Job, Program, Settings, data_of
+from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategy_rows import Strategy, constraint_row
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (
+    "bounded/**/*.py",
+    "experiments/data/*.py",
+    "experiments/training/*.py",
+    "experiments/running/fingerprints.py",
+    "experiments/running/syntax.py",
+)
+PACKAGES = ("jax", "jaxlib", "flax", "optax")
+CONFIG = ("jax_enable_x64", "jax_default_prng_impl", "jax_default_matmul_precision")
+HOST = (
+    data_of,
+    Dataset.part,
+    Dataset.target_range,
+    Strategy.hyper,
+    runner.stacked,
+    runner.results,
+    store.with_nulls,
+)
+STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
+Fingerprint = dict[str, Any]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of the packages that decide what a program computes."""
+    return {package: version(package) for package in PACKAGES}
+
+
+@cache
+def sources_hash() -> str:
+    """Of the bytes of all files that programs are traced from, and of what else tracing reads.
+    While it stands, no fingerprint can change."""
+    found = hashlib.sha256(canonical(versions()).encode())
+    found.update(str([getattr(jax.config, name) for name in CONFIG]).encode())
+    for path in sorted(path for pattern in SOURCES for path in ROOT.glob(pattern)):
+        found.update(path.relative_to(ROOT).as_posix().encode() + b"\n" + path.read_bytes())
+    return found.hexdigest()
+
+
+def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
+    """Of the functions of a strategy's own."""
+
+    def batch(array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((settings.batch, *array.shape[1:]), array.dtype)
+
+    part = jax.tree.map(batch, data["train"])
+    raw = part["targets"]
+    state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
+
+    def branches(
+        raw: jax.Array, signs: jax.Array, progress: jax.Array, state: jax.Array, *given: Any
+    ) -> list[Any]:
+        ranges, part, job = given
+        known = {"data": {"range": ranges}, "part": part, "job": job}
+        return [
+            functions.training_slope(strategy, raw, progress=progress, state=state, **known),
+            functions.evaluation(strategy, raw, **known),
+            functions.final_output(strategy, raw, state=state, **known),
+            functions.final_gradients(strategy, raw, state=state, signs=signs, **known),
+            functions.final_jacobian(strategy, raw, state=state, **known),
+        ]
+
+    progress = jax.ShapeDtypeStruct((), jnp.float32)
+    return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
+
+
+def of_training(backbone: str, settings: Settings, data: Data) -> str:
+    """Of network, optimiser, training and metrics: what all strategies have in common."""
+    program = Program(backbone, settings, (STAND_IN,), data)
+    job = Job.shapes()
+    state = jax.eval_shape(program.initialize, data, job)
+    traced = [
+        _traced(program.initialize, data, job),
+        _traced(program.advance, data, job, state),
+        _traced(program.finish, data, job, state),
+    ]
+    return digest(" ".join(traced))
+
+
+def of_metrics(data: Data) -> str:
+    """Of what measures an untrained baseline."""
+
+    def measured(part: Data) -> list[Any]:
+        output, bounds = part["targets"], (part["lower"], part["upper"])
+        return [
+            constraints.clip(output, *bounds),
+            metrics.reconstruction(output, part["targets"]),
+            metrics.violation(output, *bounds),
+            metrics.sum_violation(output, part["sum_lower"], part["sum_upper"]),
+        ]
+
+    return _traced(measured, data["final"])
+
+
+def _traced(function: Callable, *shapes: Any) -> str:
+    """Of a function's StableHLO, which holds the constants that it closes over."""
+    text = jax.jit(function).lower(*shapes).as_text()
+    text = re.sub(r'\{?jax\.result_info = "[^"]*"\}?', "", text)
+    symbols: dict[str, str] = {}
+    return digest(re.sub(r"@[\w.$]+", lambda s: symbols.setdefault(s[0], f"@{len(symbols)}"), text))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a cell's program, which cells share."""
+
+    key: str  # what it is of
+    trace: Callable[[], str]
+    kept: bool = True  # on disk; not what is traced from the user's files
+
+
+def fingerprints(
+    cells: Iterable[Cell],
+    datasets: Mapping[str, Dataset],
+    own: Mapping[str, Strategy],
+    track: Callable[[Sequence[Part]], Iterable[Part]] = lambda todo: todo,
+) -> dict[str, Fingerprint]:
+    """What cells would be made by now, by id; of those whose dataset and strategy are known.
+
+    Args:
+      cells: the cells.
+      datasets: by name.
+      own: the user's strategies, by name.
+      track: given what must be traced, which takes up to a second each; gives it back in turn.
+    """
+    rows = {**TRAINED, **COUPLED, **own}
+    shapes = cache(lambda name, split: shapes_of(datasets[name], split))
+    of_cell = {
+        cell.id: _parts(cell, rows, shapes(cell.dataset, cell.split))
+        for cell in cells
+        if cell.dataset in datasets and (cell.strategy in rows or cell.strategy in BASELINES)
+    }
+    parts = {part.key: part for found in of_cell.values() for part in found.values()}
+    known = _kept()
+    todo = [part for key, part in parts.items() if key not in known]
+    for part in track(todo):
+        known[part.key] = part.trace()
+    _keep({key: known[key] for key, part in parts.items() if part.kept}, bool(todo))
+    rest = {"host": syntax(*HOST), "versions": versions()}
+    return {
+        key: {**{name: known[part.key] for name, part in found.items()}, **rest}
+        for key, found in of_cell.items()
+    }
+
+
+def shapes_of(dataset: Dataset, split: str) -> Data:
+    """Of the arrays that a cell's functions take."""
+    return jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), data_of(dataset, split)
+    )
+
+
+def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Part]:
+    """By their names in a fingerprint."""
+    sizes = str(data)
+    if cell.strategy in BASELINES:
+        baseline = BASELINES[cell.strategy][0]
+        return {
+            "strategy": Part(f"baseline {cell.strategy}", partial(syntax, baseline)),
+            "training": Part(f"metrics {sizes}", partial(of_metrics, data)),
+        }
+    settings, row = Settings(**cell.settings), rows[cell.strategy]
+    window = {key: array and array.shape[1:] for key, array in data["train"].items()}
+    return {
+        "strategy": Part(
+            f"{cell.strategy} {settings.batch} {window}",
+            partial(of_strategy, row, data, settings),
+            not row.own,
+        ),
+        "training": Part(
+            f"{cell.backbone} {asdict(settings)} {sizes}",
+            partial(of_training, cell.backbone, settings, data),
+        ),
+    }
+
+
+def _kept() -> dict[str, str]:
+    """What was traced before of the same sources."""
+    file = _file()
+    with suppress(OSError, ValueError, TypeError):
+        return dict(json.loads(file.read_bytes())) if file else {}
+    return {}
+
+
+def _keep(found: Mapping[str, str], changed: bool) -> None:
+    file = _file()
+    if changed and file:
+        with suppress(store.StorageError):
+            store.write_json(file, _kept() | found)
+
+
+def _file() -> Path | None:
+    folder = devices.cache_folder("fingerprints")
+    return folder and folder / f"{sources_hash()}.json"

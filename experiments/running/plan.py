@@ -1,0 +1,201 @@
+"""A plan's cells, and which of them a folder's records leave to do."""
+
+import statistics
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from experiments.cells import UNTRAINED, Cell, Record
+from experiments.data.catalogue import DATASETS
+from experiments.data.datasets import Dataset, load
+from experiments.running.presets import Plan
+from experiments.training.baselines import BASELINES
+from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.strategy_rows import Strategy, bound_sources
+from experiments.training.tuning import FIRST_TUNING_SEED, Choice, Choices, grid
+from experiments.usage import UsageError
+
+
+def cells(
+    plan: Plan,
+    dataset: Dataset,
+    strategies: Sequence[Strategy],
+    phase: str = "final",
+    chosen: Choices | None = None,
+) -> list[Cell]:
+    """Every cell of one dataset and phase: trained rows, then, in the final phase,
+    untrained baselines.
+
+    Args:
+      plan: the plan.
+      dataset: the dataset.
+      strategies: rows of the table, or the user's own.
+      phase: "tune" for the whole grid of each, or "final".
+      chosen: what the final phase runs, where it is not the defaults.
+    """
+    settings = asdict(plan.settings)
+    model = {name: settings.pop(name) for name in ("hidden", "dtype")}
+    tuning = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning_seeds)
+
+    def choices(strategy: Strategy, backbone: str) -> list[Choice]:
+        points = grid(strategy)
+        place = strategy.name, dataset.name, backbone
+        return points if phase == "tune" else [(chosen or {}).get(place, points[0])]
+
+    trained = [
+        Cell(
+            dataset.name,
+            dataset.hash,
+            phase,
+            strategy.name,
+            backbone,
+            seed,
+            hyperparameters=choice.hyperparameters,
+            bounds=bound_sources(strategy, dataset.sides()),
+            model=model,
+            training={**settings, "learning_rate": choice.learning_rate},
+        )
+        for backbone in plan.backbones
+        for strategy in strategies
+        for choice in choices(strategy, backbone)
+        for seed in (tuning if phase == "tune" else range(plan.seeds))
+    ]
+    untrained = [
+        Cell(dataset.name, dataset.hash, phase, name, UNTRAINED, 0)
+        for name in plan.strategies
+        if name in BASELINES and phase == "final"
+    ]
+    return trained + untrained
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A plan with its datasets loaded."""
+
+    datasets: dict[str, Dataset]  # by the name that cells and records have
+    given: dict[str, str]  # by that name: the name or absolute path to load it by
+    strategies: tuple[str, ...]  # with a network
+    phase: str  # "tune", or "final"
+    cells: dict[str, Cell]  # of this phase, by id
+    later: tuple[Cell, ...]  # of the phase after it, as they are without tuning
+
+
+def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
+    """Load a plan's datasets and list the cells of its first phase.
+
+    Raises:
+      UsageError: where something given cannot be used: says what.
+    """
+    rows = [resolve(name) for name in plan.strategies if name not in BASELINES]
+    datasets: dict[str, Dataset] = {}
+    given: dict[str, str] = {}
+    for name in plan.datasets:
+        dataset = load(name, allow_infeasible)
+        if dataset.name in datasets:
+            raise UsageError(
+                f"{name} and {given[dataset.name]} would both be called {dataset.name}: rename one."
+            )
+        sizes = {plan.settings.batch, *np.bincount(dataset.split).tolist()}
+        for strategy in rows:
+            if strategy.coupled and dataset.sum_upper is None:
+                raise UsageError(
+                    f"{strategy.name} shares an upper bound of the features' sum, but {name} has "
+                    "none (sum_upper)."
+                )
+            if strategy.own:
+                check_fit(strategy, dataset, sizes)
+        datasets[dataset.name] = dataset
+        given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
+    names = tuple(row.name for row in rows)
+    final = final_phase(Layout(datasets, given, names, "tune", {}, ()), plan)
+    if not plan.tuning_seeds:
+        return final
+    found = [cell for dataset in datasets.values() for cell in cells(plan, dataset, rows, "tune")]
+    return replace(
+        final, phase="tune", cells=_by_identity(found), later=tuple(final.cells.values())
+    )
+
+
+def final_phase(layout: Layout, plan: Plan, chosen: Choices | None = None) -> Layout:
+    """The layout of the final phase, once hyperparameters are chosen."""
+    rows = [resolve(name) for name in layout.strategies]
+    found = [
+        cell
+        for dataset in layout.datasets.values()
+        for cell in cells(plan, dataset, rows, "final", chosen)
+    ]
+    return replace(layout, phase="final", cells=_by_identity(found), later=())
+
+
+def by_dataset(layout: Layout) -> list[Layout]:
+    """What is run in turn: each dataset by itself where it is tuned first, so that datasets are
+    finished one after the other; else all at once."""
+    if not layout.later:
+        return [layout]
+    return [
+        replace(
+            layout,
+            datasets={name: dataset},
+            given={name: layout.given[name]},
+            cells={k: cell for k, cell in layout.cells.items() if cell.dataset == name},
+            later=tuple(cell for cell in layout.later if cell.dataset == name),
+        )
+        for name, dataset in layout.datasets.items()
+    ]
+
+
+def _by_identity(cells: Iterable[Cell]) -> dict[str, Cell]:
+    return {cell.id: cell for cell in cells}
+
+
+def in_lots(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """By dataset and backbone: what is compiled together."""
+    lots: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        lots.setdefault((cell.dataset, cell.backbone), []).append(cell)
+    return lots
+
+
+def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
+    """How often the runner is compiled for these cells: datasets of the same shapes share it."""
+
+    def shapes(name: str) -> tuple:
+        dataset = layout.datasets[name]
+        splits = tuple(np.bincount(dataset.split))
+        return dataset.inputs.shape, dataset.targets.shape, dataset.sides(), splits
+
+    trained = (cell for cell in cells if cell.is_trained)
+    return len({(shapes(name), backbone) for name, backbone in in_lots(trained)})
+
+
+def settled(
+    layout: Layout, records: Iterable[Record], *, retry_failed: bool, force: bool
+) -> dict[str, str]:
+    """The plan's cells that need not run: the status of each, by id."""
+    statuses: Collection[str] = () if force else ("done",) if retry_failed else ("done", "failed")
+    found = {record.id: record.status for record in records}
+    return {key: found[key] for key in layout.cells if found.get(key) in statuses}
+
+
+def estimate(cells: Iterable[Cell], records: Iterable[Record], devices: int) -> float | None:
+    """Seconds that cells would train on so many devices, by the records at hand; None without."""
+    spent: dict[tuple, list[float]] = {}
+    for record in records:
+        if record.is_done and record.timing.get("devices"):
+            seconds = record.timing["train_seconds"] * record.timing["devices"]
+            for key in _alike(record.cell):
+                spent.setdefault(key, []).append(seconds)
+    total = 0.0
+    for cell in cells:
+        known = next((spent[key] for key in _alike(cell) if key in spent), None)
+        if known is None:
+            return None
+        total += statistics.fmean(known)
+    return total / devices
+
+
+def _alike(cell: Cell) -> tuple[tuple, ...]:
+    """What a cell's time goes by, best first."""
+    return (cell.dataset, cell.backbone), (cell.is_trained,)

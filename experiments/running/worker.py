@@ -1,0 +1,150 @@
+"""What a worker does: a batch of cells comes, their records go back.
+
+So the same function serves this process, a process pool and a cluster.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import jax
+import numpy as np
+
+from experiments.cells import Cell, Record
+from experiments.data.datasets import Dataset, load
+from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash
+from experiments.training import baselines, devices
+from experiments.training.baselines import BASELINES
+from experiments.training.cell import Settings, example_windows
+from experiments.training.own_strategies import resolve
+from experiments.training.runner import Run, Runner
+from experiments.training.strategy_rows import Strategy
+from experiments.usage import UsageError
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch of cells of one dataset, backbone, phase and settings, or of baselines."""
+
+    cells: Sequence[Cell]
+    dataset: str  # its name or path
+    strategies: Sequence[str]  # every trained row that a cell of the sweep may have; all compiled
+    programs: Mapping[str, str]  # the fingerprints of the user's own strategies among them
+    allow_infeasible: bool = False  # whether targets may break their bounds
+    sources: str = ""  # of the code that asks
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a request: finished cells, or an error."""
+
+    finished: Sequence[tuple[Record, Arrays]] = ()
+    compile_seconds: float = 0.0
+    error: str | None = None
+    refused: bool = False  # no other worker could do better
+
+
+def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs: None) -> Reply:
+    """Run a batch of cells.
+
+    Args:
+      request: the cells.
+      on_epochs: called with the cells times epochs done, after each compiled chunk.
+    """
+    devices.fix_threads()
+    devices.use_compilation_cache()
+    try:
+        if request.sources != sources_hash():
+            raise UsageError(
+                f"this worker runs other code (sources {sources_hash()[:12]}) than the sweep "
+                f"({request.sources[:12]}): start it from the same checkout and packages."
+            )
+        return _run(request, on_epochs)
+    except Exception as error:
+        refused = isinstance(error, UsageError)
+        text = str(error) if refused else f"{type(error).__name__}: {error}"
+        return Reply(error=text, refused=refused)
+
+
+def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
+    cells, first = request.cells, request.cells[0]
+    dataset = _dataset(request.dataset, request.allow_infeasible, first.data_hash)
+    if first.strategy in BASELINES:
+        return Reply([_baseline(cell, dataset) for cell in cells])
+    settings = Settings(**first.settings)
+    strategies = tuple(map(_strategy, request.strategies))
+    _check_own(strategies, request.programs, dataset, settings)
+    runner = Runner(dataset, first.backbone, settings, strategies, first.split)
+    finished = []
+    for start in range(0, len(cells), runner.batch):
+        batch = cells[start : start + runner.batch]
+        results = runner.run(list(map(_run_of, batch)), on_epochs)
+        for cell, result in zip(batch, results, strict=True):
+            record = make_record(cell, result.metrics, result.seconds, result.error)
+            arrays = {f"history_{name}": row for name, row in result.history.items()}
+            finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
+    return Reply(finished, runner.compile_seconds)
+
+
+@lru_cache(maxsize=4)
+def _dataset(name: str, allow_infeasible: bool, expected_hash: str) -> Dataset:
+    dataset = load(name, allow_infeasible)
+    if dataset.hash != expected_hash:
+        raise UsageError(
+            f"{name} is not what was planned (its hash is {dataset.hash[:12]}, planned was "
+            f"{expected_hash[:12]}): it changed since, or differs on this worker."
+        )
+    return dataset
+
+
+def _check_own(
+    strategies: Sequence[Strategy],
+    programs: Mapping[str, str],
+    dataset: Dataset,
+    settings: Settings,
+) -> None:
+    """That the user's strategies are here what they are where the sweep was planned."""
+    for strategy in strategies:
+        planned = programs.get(strategy.name)
+        if planned and planned != of_strategy(strategy, shapes_of(dataset, "test"), settings):
+            raise UsageError(
+                f"this worker imported another version of {strategy.name} than was planned: "
+                "restart it."
+            )
+
+
+@cache
+def _strategy(name: str) -> Strategy:
+    return resolve(name)
+
+
+def _run_of(cell: Cell) -> Run:
+    rate = cell.training["learning_rate"]
+    return Run(cell.strategy, cell.hyperparameters, rate, cell.seed)
+
+
+def _baseline(cell: Cell, dataset: Dataset) -> tuple[Record, Arrays]:
+    started = time.perf_counter()
+    values, output = baselines.measure(cell.strategy, dataset, cell.split)
+    arrays = _examples(dataset, cell.split, output[example_windows(dataset, cell.split)])
+    return make_record(cell, values, time.perf_counter() - started), arrays
+
+
+def make_record(
+    cell: Cell, metrics: Mapping[str, float], seconds: float, error: str | None = None
+) -> Record:
+    """A finished cell's record, or with `error` a failed one's."""
+    timing = {"train_seconds": seconds, "devices": jax.local_device_count()}
+    if error:
+        return Record(cell, "failed", timing=timing, error=error)
+    return Record(cell, metrics=metrics, timing=timing)
+
+
+def _examples(dataset: Dataset, split: str, output: np.ndarray) -> Arrays:
+    rows = example_windows(dataset, split)
+    part = {key: array for key, array in dataset.part(split).items() if array is not None}
+    examples = {f"example_{key}": array[rows] for key, array in part.items()}
+    return examples | {"example_output": output}

@@ -1,0 +1,358 @@
+"""One cell as pure functions of the data: its start, a chunk of training epochs, its end.
+
+A cell is a few traced numbers (`Job`): the strategy is an index into `lax.switch`, and its
+hyperparameters, the learning rate and the seed are data. So one compilation serves them all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import lax
+
+from bounded import metrics
+from bounded.autoencoder import LSTMAutoencoder
+from bounded.constraints import identity
+from experiments.data.datasets import Dataset
+from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
+
+BACKBONES = ("bottleneck", "conditioned")
+DTYPES = ("float32", "bfloat16")
+EXAMPLE_QUANTILES = (0.5, 0.9)
+Data = dict[str, Any]  # of `data_of`
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is compiled into a runner; the same for all its cells."""
+
+    hidden: int = 64  # hidden units of encoder and decoder
+    dtype: str = "float32"  # of the factors of the recurrent products; one of DTYPES
+    epochs: int = 60  # of `batches_per_epoch` updates each
+    batches_per_epoch: int = 16  # the same on every dataset, so that updates are
+    batch: int = 32  # windows a batch; within an epoch none comes again before all have come
+    clip_norm: float = 1.0  # of the gradient's global norm
+
+    @property
+    def evaluate_every(self) -> int:
+        """Epochs between two looks at validation: at most five, and a divisor of `epochs`."""
+        return max(every for every in range(1, 6) if self.epochs % every == 0)
+
+
+class Job(NamedTuple):
+    """One cell as the compiled runner sees it."""
+
+    strategy: Any  # index into the runner's strategies
+    hyper: Any  # (HYPER_LENGTH,)
+    learning_rate: Any
+    seed: Any
+
+    @classmethod
+    def shapes(cls, *batch: int) -> "Job":
+        """Of a batch of jobs, or without one of a single job."""
+        return cls(
+            jax.ShapeDtypeStruct(batch, jnp.int32),
+            jax.ShapeDtypeStruct((*batch, HYPER_LENGTH), jnp.float32),
+            jax.ShapeDtypeStruct(batch, jnp.float32),
+            jax.ShapeDtypeStruct(batch, jnp.uint32),
+        )
+
+
+class State(NamedTuple):
+    """What a cell carries from chunk to chunk of epochs."""
+
+    parameters: Any
+    optimizer: Any
+    best_parameters: Any
+    best_raw: jax.Array  # theirs, on validation
+    epoch: jax.Array
+    strategy_state: jax.Array  # (T, F)
+
+
+def example_windows(dataset: Dataset, split: str) -> np.ndarray:
+    """Indices, within the split, of a typical window and one whose target varies much."""
+    spread = dataset.part(split)["targets"].std(axis=1).mean(axis=-1)
+    rank = np.round(np.array(EXAMPLE_QUANTILES) * (len(spread) - 1)).astype(int)
+    return np.argsort(spread, kind="stable")[rank]
+
+
+def data_of(dataset: Dataset, split: str) -> Data:
+    """The arrays that a cell's functions take.
+
+    Args:
+      dataset: the dataset.
+      split: where the metrics are taken at the end, "test" or "validation".
+    """
+    return {
+        "train": dataset.part("train"),
+        "validation": dataset.part("validation"),
+        "final": dataset.part(split),
+        "range": dataset.target_range(),
+        "examples": example_windows(dataset, split),
+    }
+
+
+# What differs between strategies, each a branch of a switch: entry by entry alone. Reductions
+# stay outside, where they are compiled once for all.
+
+
+def training(
+    strategy: Strategy, data: Data, part: Data, job: Job, progress: Any, state: jax.Array
+) -> Callable:
+    """raw -> (output, penalty) in training."""
+    bounds = select_bounds(strategy, part, data["range"])
+    return lambda raw: strategy.train(raw, *bounds, progress, state, job.hyper)
+
+
+def evaluation(
+    strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job
+) -> jax.Array:
+    """The output that counts."""
+    bounds = select_bounds(strategy, part, data["range"])
+    return strategy.evaluate(raw, *bounds, job.hyper)
+
+
+def training_slope(
+    strategy: Strategy,
+    raw: jax.Array,
+    *,
+    data: Data,
+    part: Data,
+    job: Job,
+    progress: Any,
+    state: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Output, penalty, the objective's derivative to raw, and the state as the batch has it."""
+    train = training(strategy, data, part, job, progress, state)
+    (output, penalty), pullback = jax.vjp(train, raw)
+    error_slope = 2 * (output - part["targets"]) / output.size
+    (slope,) = pullback((error_slope, jnp.ones_like(penalty)))
+    bounds = select_bounds(strategy, part, data["range"])
+    return output, penalty, slope, strategy.update(state, raw, *bounds, job.hyper)
+
+
+def final_output(
+    strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job, state: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What would be evaluated, with the penalty of the end of training."""
+    penalty = training(strategy, data, part, job, 1.0, state)(raw)[1]
+    return evaluation(strategy, raw, data=data, part=part, job=job), penalty
+
+
+def final_gradients(
+    strategy: Strategy,
+    raw: jax.Array,
+    *,
+    data: Data,
+    part: Data,
+    job: Job,
+    state: jax.Array,
+    signs: jax.Array,
+) -> tuple[jax.Array, jax.Array, tuple]:
+    """The same, and the derivatives that gradient health is measured by."""
+    train = training(strategy, data, part, job, 1.0, state)
+    output = evaluation(strategy, raw, data=data, part=part, job=job)
+    return output, train(raw)[1], metrics.gradients(train, raw, signs)
+
+
+def final_jacobian(
+    strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job, state: jax.Array
+) -> jax.Array:
+    """Of each step's outputs to its raw."""
+    train = training(strategy, data, part, job, 1.0, state)
+    return metrics.set_jacobian(lambda raw: train(raw)[0], raw)
+
+
+class Network:
+    """The model of a backbone, as functions of its parameters."""
+
+    def __init__(self, backbone: str, settings: Settings, data: Data):
+        self._features = [data["train"][key].shape[2] for key in ("inputs", "targets")]
+        self._backbone, self._settings = backbone, settings
+        self._graph = nnx.split(nnx.eval_shape(lambda: self._model(jax.random.key(0))))[0]
+
+    def _model(self, key: jax.Array) -> LSTMAutoencoder:
+        return LSTMAutoencoder(
+            *self._features,
+            self._settings.hidden,
+            identity,
+            condition_decoder=self._backbone == "conditioned",
+            dtype=self._settings.dtype,
+            rngs=nnx.Rngs(key),
+        )
+
+    def initial(self, key: jax.Array) -> Any:
+        """Parameters."""
+        return nnx.split(self._model(key))[1]
+
+    def encode(self, parameters: Any, part: Data) -> jax.Array:
+        return nnx.merge(self._graph, parameters).encode(part["inputs"])
+
+    def decode(self, parameters: Any, code: jax.Array, part: Data) -> jax.Array:
+        model = nnx.merge(self._graph, parameters)
+        return model.decode(code, part["inputs"].shape[1], part["inputs"])
+
+    def raw(self, parameters: Any, part: Data) -> jax.Array:
+        return self.decode(parameters, self.encode(parameters, part), part)
+
+
+def squared_error(output: jax.Array, part: Data) -> jax.Array:
+    return jnp.mean((output - part["targets"]) ** 2)
+
+
+def keys(job: Job) -> jax.Array:
+    """For the initial weights, the shuffling and the metrics."""
+    return jax.random.split(jax.random.key(job.seed), 3)
+
+
+class Program:
+    """What is compiled: pure functions of the data and one cell.
+
+    Args:
+      backbone: one of BACKBONES.
+      settings: what the cells have in common.
+      strategies: the rows that a cell may name.
+      data: of `data_of`, or the shapes of it.
+    """
+
+    def __init__(
+        self, backbone: str, settings: Settings, strategies: tuple[Strategy, ...], data: Data
+    ):
+        self._settings, self._strategies = settings, strategies
+        self._network = Network(backbone, settings, data)
+
+    def initialize(self, data: Data, job: Job) -> State:
+        """The state before training."""
+        parameters = self._network.initial(keys(job)[0])
+        shape = data["validation"]["targets"].shape
+        return State(
+            parameters=parameters,
+            optimizer=self._optimizer(job).init(parameters),
+            best_parameters=parameters,
+            best_raw=jnp.zeros(shape),
+            epoch=jnp.array(0),
+            strategy_state=jnp.zeros(shape[1:]),
+        )
+
+    def advance(self, data: Data, job: Job, state: State) -> tuple[State, dict]:
+        """A chunk of epochs and a look at validation: the new state, and a row of the history."""
+        numbers = state.epoch + jnp.arange(self._settings.evaluate_every)
+        carry = (state.parameters, state.optimizer, state.strategy_state)
+        (parameters, optimizer, strategy_state), losses = lax.scan(
+            partial(self._epoch, data, job), carry, numbers
+        )
+        part = data["validation"]
+        raw = self._network.raw(parameters, part)
+        row, _ = self._measure(data, job, raw, part, strategy_state)
+        # Both under the present state, for multipliers change what a loss means.
+        best_loss = self._final_loss(data, job, state.best_raw, part, strategy_state)
+        better = (row["loss"] < best_loss) | (state.epoch == 0)
+        best_parameters, best_raw = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old),
+            (parameters, raw),
+            (state.best_parameters, state.best_raw),
+        )
+        epoch = state.epoch + self._settings.evaluate_every
+        state = State(parameters, optimizer, best_parameters, best_raw, epoch, strategy_state)
+        return state, {"epoch": state.epoch, "train_loss": jnp.mean(losses), **row}
+
+    def finish(self, data: Data, job: Job, state: State) -> tuple[dict, jax.Array, jax.Array]:
+        """Metrics of the best parameters, outputs of `example_windows`, and Jacobians of sets."""
+        part, parameters, strategy_state = (
+            data["final"],
+            state.best_parameters,
+            state.strategy_state,
+        )
+        raw, pullback = jax.vjp(lambda parameters: self._network.raw(parameters, part), parameters)
+        _, slope, _ = self._objective(data, job, raw, part, 1.0, strategy_state)
+        found, output = self._measure(data, job, raw, part, strategy_state)
+
+        def decoded(code: jax.Array) -> jax.Array:
+            raw = self._network.decode(parameters, code, part)
+            return self._switch(evaluation, raw, job, data=data, part=part)
+
+        code = self._network.encode(parameters, part)
+        reliance = metrics.code_reliance(decoded, code, part["targets"], keys(job)[2])
+        gradient_norm = optax.tree.norm(pullback(slope)[0])
+        found |= {"gradient_norm": gradient_norm, "code_reliance": reliance}
+        jacobian = self._switch(
+            final_jacobian, raw, job, data=data, part=part, state=state.strategy_state
+        )
+        return found, output[data["examples"]], jacobian
+
+    def _switch(self, branch: Callable, raw: jax.Array, job: Job, **rest: Any) -> Any:
+        """`branch` for the job's strategy."""
+        branches = [partial(branch, strategy, job=job, **rest) for strategy in self._strategies]
+        return lax.switch(job.strategy, branches, raw)
+
+    def _optimizer(self, job: Job) -> optax.GradientTransformation:
+        clipping = optax.clip_by_global_norm(self._settings.clip_norm)
+        return optax.chain(clipping, optax.adam(job.learning_rate))
+
+    def _epoch(
+        self, data: Data, job: Job, carry: tuple, number: jax.Array
+    ) -> tuple[tuple, jax.Array]:
+        """`batches_per_epoch` updates; the strategy's state follows the mean over its batches."""
+        updates = self._settings.batches_per_epoch
+        key = jax.random.fold_in(keys(job)[1], number)
+        order = jax.random.permutation(key, len(data["train"]["inputs"]))
+        rows = jnp.resize(order, (updates, self._settings.batch))
+        steps = number * updates + jnp.arange(updates)
+        (*trained, _), (losses, proposals) = lax.scan(
+            partial(self._update, data, job), carry, (steps, rows)
+        )
+        return (*trained, jnp.mean(proposals, axis=0)), losses
+
+    def _update(
+        self, data: Data, job: Job, carry: tuple, step: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple, tuple[jax.Array, jax.Array]]:
+        """A training step, on the windows `rows`."""
+        parameters, optimizer_state, strategy_state = carry
+        index, rows = step
+        part = jax.tree.map(lambda array: array[rows], data["train"])
+        progress = index / (self._settings.epochs * self._settings.batches_per_epoch)
+        raw, pullback = jax.vjp(lambda parameters: self._network.raw(parameters, part), parameters)
+        loss, slope, proposal = self._objective(data, job, raw, part, progress, strategy_state)
+        (gradient,) = pullback(slope)
+        change, optimizer_state = self._optimizer(job).update(gradient, optimizer_state)
+        parameters = optax.apply_updates(parameters, change)
+        return (parameters, optimizer_state, strategy_state), (loss, proposal)
+
+    def _objective(
+        self, data: Data, job: Job, raw: jax.Array, part: Data, progress: Any, state: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The training loss, its derivative to raw, and the strategy's state as proposed."""
+        output, penalty, slope, proposal = self._switch(
+            training_slope, raw, job, data=data, part=part, progress=progress, state=state
+        )
+        return squared_error(output, part) + penalty, slope, proposal
+
+    def _final_loss(
+        self, data: Data, job: Job, raw: jax.Array, part: Data, state: jax.Array
+    ) -> jax.Array:
+        output, penalty = self._switch(final_output, raw, job, data=data, part=part, state=state)
+        return squared_error(output, part) + penalty
+
+    def _measure(
+        self, data: Data, job: Job, raw: jax.Array, part: Data, state: jax.Array
+    ) -> tuple[dict, jax.Array]:
+        """Metrics of one split that follow from raw, and the outputs they are of."""
+        signs = jax.random.rademacher(keys(job)[2], raw.shape, raw.dtype)
+        bounds = part["lower"], part["upper"]
+        output, penalty, gradients = self._switch(
+            final_gradients, raw, job, data=data, part=part, state=state, signs=signs
+        )
+        found = {
+            "loss": squared_error(output, part) + penalty,
+            **metrics.reconstruction(output, part["targets"]),
+            **metrics.violation(output, *bounds),
+            **metrics.sum_violation(output, part["sum_lower"], part["sum_upper"]),
+            **metrics.gradient_health(*gradients, part["targets"], *bounds),
+        }
+        return found, output

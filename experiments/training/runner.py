@@ -1,0 +1,220 @@
+"""Trains cells of one dataset and backbone: compiled once, mapped over cells."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.stages import Lowered
+
+from bounded import metrics
+from experiments.data.datasets import Dataset
+from experiments.training.cell import Job, Program, Settings, State, data_of
+from experiments.training.strategy_rows import Strategy
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training one cell gave."""
+
+    metrics: dict[str, float]  # on the runner's split, by the best parameters on validation
+    history: dict[str, np.ndarray]  # on validation, one row a chunk of epochs
+    examples: np.ndarray  # outputs on `example_windows`
+    error: str | None  # why it failed
+    seconds: float = 0.0  # of training, the cell's share of its batch
+
+
+class Run(NamedTuple):
+    """A cell as it is asked for."""
+
+    strategy: str
+    hyperparameters: Mapping[str, float]  # those that are not the defaults
+    learning_rate: float
+    seed: int
+
+
+class Runner:
+    """Trains cells of one dataset and backbone; compiled when it is made.
+
+    A runner of the same backbone, settings, strategies and shapes made before is not compiled
+    again, even if it was of another dataset.
+
+    Args:
+      dataset: the dataset.
+      backbone: one of BACKBONES.
+      settings: what the cells have in common.
+      strategies: the rows that a cell may name.
+      split: where the metrics are taken at the end, "test" or "validation".
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        backbone: str,
+        settings: Settings,
+        strategies: Sequence[Strategy],
+        split: str = "test",
+    ):
+        self._settings = settings
+        self._strategies = {strategy.name: strategy for strategy in strategies}
+        data = data_of(dataset, split)
+        started = time.perf_counter()
+        leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
+        self._compiled = _compile(backbone, settings, tuple(strategies), structure, tuple(leaves))
+        self.compile_seconds = time.perf_counter() - started
+        self.batch = self._compiled.batch
+        self._data = jax.device_put(data, self._compiled.replicated)
+
+    def run(
+        self,
+        runs: Sequence[Run],
+        on_epochs: Callable[[int], None] = lambda epochs: None,
+    ) -> list[Result]:
+        """Train up to `batch` cells side by side.
+
+        Args:
+          runs: the cells.
+          on_epochs: called with the cells times epochs of each compiled chunk, after it.
+        """
+        started = time.perf_counter()
+        jobs, state = self.begin(runs)
+        rows = []
+        for _ in range(self._settings.epochs // self._settings.evaluate_every):
+            state, row = self.advance(jobs, state)
+            rows.append(jax.device_get(row))
+            on_epochs(self._settings.evaluate_every * len(runs))
+        finished = jax.device_get(self._compiled.finish(self._data, jobs, state))
+        found = results(rows, *finished)[: len(runs)]
+        seconds = (time.perf_counter() - started) / len(runs)
+        return [replace(result, seconds=seconds) for result in found]
+
+    def begin(self, runs: Sequence[Run]) -> tuple[Job, State]:
+        """The cells as arrays, and their state before training."""
+        jobs = stacked(runs, self._strategies, self.batch)
+        return jobs, self._compiled.initialize(self._data, jobs)
+
+    def advance(self, jobs: Job, state: State) -> tuple[State, dict]:
+        """A chunk of epochs: the new state (the old one is used up) and a row of the history."""
+        return self._compiled.advance(self._data, jobs, state)
+
+
+def stacked(runs: Sequence[Run], strategies: Mapping[str, Strategy], batch: int) -> Job:
+    """Cells as arrays; the last one fills an incomplete batch."""
+    if not 1 <= len(runs) <= batch:
+        raise ValueError(f"run takes 1 to {batch} cells, got {len(runs)}.")
+    padded = [*runs, *[runs[-1]] * (batch - len(runs))]
+    rows = [strategies[run.strategy] for run in padded]
+    names = list(strategies)
+    hyper = [
+        row.hyper({**row.hyperparameters, **run.hyperparameters})
+        for row, run in zip(rows, padded, strict=True)
+    ]
+    return Job(
+        np.array([names.index(run.strategy) for run in padded], np.int32),
+        np.stack(hyper),
+        np.array([run.learning_rate for run in padded], np.float32),
+        np.array([run.seed for run in padded], np.uint32),
+    )
+
+
+def results(
+    rows: Sequence[Mapping[str, np.ndarray]],
+    final: Mapping[str, np.ndarray],
+    examples: np.ndarray,
+    jacobians: np.ndarray,
+) -> list[Result]:
+    """What came out of each cell side by side: of the chunks' rows, and of the end."""
+    # Apart from the rest: singular values within two devices at once wait for each other.
+    ranks = list(map(metrics.jacobian_rank_fraction, jacobians))
+    final = {**final, "jacobian_rank_fraction": np.array(ranks)}
+    history = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
+    return [
+        Result(
+            {name: float(values[index]) for name, values in final.items() if name != "loss"},
+            {name: values[index] for name, values in history.items()},
+            examples[index],
+            _why_failed({name: values[index] for name, values in history.items()}),
+        )
+        for index in range(len(examples))
+    ]
+
+
+def _why_failed(history: Mapping[str, np.ndarray]) -> str | None:
+    diverged = ~np.isfinite(history["loss"]) | ~np.isfinite(history["train_loss"])
+    if not diverged.any():
+        return None
+    first = int(diverged.argmax())
+    return (
+        f"diverged: after epoch {history['epoch'][first]} the training loss is "
+        f"{history['train_loss'][first]} and the validation loss {history['loss'][first]}"
+    )
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """The three functions of a `Program`, compiled for `batch` cells side by side."""
+
+    initialize: Callable
+    advance: Callable
+    finish: Callable
+    batch: int
+    replicated: NamedSharding  # where they expect the data
+
+
+def cells_at_once() -> int:
+    """Cells that this process trains side by side."""
+    return jax.local_device_count() * (1 if _on_cpu() else 32)
+
+
+def _on_cpu() -> bool:
+    """Whether cells follow one another on a device: on CPU a batched product is slower than one
+    cell after the other (`lax.map`), and one cell a device at a time keeps its numbers the same
+    whatever else is trained. Elsewhere a device trains many at once (`vmap`)."""
+    return jax.default_backend() == "cpu"
+
+
+@cache
+def _compile(
+    backbone: str,
+    settings: Settings,
+    strategies: tuple[Strategy, ...],
+    structure: Any,
+    leaves: tuple[Any, ...],
+) -> _Compiled:
+    data = jax.tree.unflatten(structure, leaves)
+    mesh = Mesh(jax.local_devices(), ("cells",))
+    batch = cells_at_once()
+    replicated, divided = PartitionSpec(), PartitionSpec("cells")
+
+    def lower(function: Callable, *cells: Any, donate: tuple[int, ...] = ()) -> Lowered:
+        def on_device(data: Any, *cells: Any) -> Any:
+            if _on_cpu():
+                return lax.map(lambda cell: function(data, *cell), cells)
+            return jax.vmap(partial(function, data))(*cells)
+
+        mapped = jax.shard_map(
+            on_device,
+            mesh=mesh,
+            in_specs=(replicated, *[divided] * len(cells)),
+            out_specs=divided,
+            check_vma=False,
+        )
+        return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
+
+    program = Program(backbone, settings, strategies, data)
+    jobs = Job.shapes(batch)
+    states = jax.eval_shape(jax.vmap(program.initialize, (None, 0)), data, jobs)
+    lowered = [
+        lower(program.advance, jobs, states, donate=(2,)),
+        lower(program.finish, jobs, states),
+        lower(program.initialize, jobs),
+    ]
+    with ThreadPoolExecutor() as pool:
+        advance, finish, initialize = pool.map(Lowered.compile, lowered)
+    return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated))

@@ -1,0 +1,146 @@
+"""What a strategy is, how one is made of a constraint or a penalty, and the bounds it is given.
+
+A strategy is two pure functions,
+
+    train(raw, lower, upper, progress, state, hyper) -> (output, penalty)
+    evaluate(raw, lower, upper, hyper) -> output
+
+with progress in [0, 1], `state` of shape (T, F) and `hyper` a vector, so that one `lax.switch`
+serves every row.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.usage import choose
+
+HYPER_LENGTH = 3
+Bound = jax.Array | None
+BOTH = ("lower", "upper")
+GUARANTEES = ("always", "where u >= 0", "never", "not stated")
+
+
+def _keep_state(state, raw, lower, upper, hyper):
+    return state
+
+
+@dataclass(frozen=True, eq=False)
+class Strategy:
+    """A row of the table."""
+
+    name: str
+    train: Callable[..., tuple[jax.Array, jax.Array]]
+    evaluate: Callable[..., jax.Array]
+    summary: str
+    source: str
+    guarantee: str = "always"  # that the bounds hold, on the sides it is given: of GUARANTEES
+    sides: tuple[str, ...] = BOTH  # the dataset's sides that it is given
+    one_side: bool = False  # of two such sides, only the upper one is given
+    needs: tuple[str, ...] = ()  # sides filled from the training range where they are not given
+    coupled: bool = False  # given the bounds of the features' sum, (…, T, 1), in place of their own
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # the default value first
+    own: bool = False  # whether it is the user's
+    # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
+    update: Callable[..., jax.Array] = _keep_state
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """Their defaults."""
+        return {name: values[0] for name, values in self.grid.items()}
+
+    def hyper(self, values: Mapping[str, float]) -> np.ndarray:
+        """The vector that `train` and `evaluate` read.
+
+        Raises:
+          UsageError: for a name that is not a hyperparameter of this row.
+        """
+        for name in values:
+            choose(f"hyperparameter of {self.name}", name, self.grid)
+        vector = [values[name] for name in self.grid][:HYPER_LENGTH]
+        return np.array(vector + [0] * (HYPER_LENGTH - len(vector)), np.float32)
+
+
+def constraint_row(
+    constraint: Callable[..., jax.Array],
+    summary: str,
+    source: str,
+    *,
+    name: str | None = None,
+    **row,
+) -> Strategy:
+    """A strategy that trains and evaluates through one constraint."""
+    names = tuple(row.get("grid", ()))
+
+    def evaluate(raw: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
+        keywords = {key: hyper[index] for index, key in enumerate(names)}
+        return constraint(raw, lower, upper, **keywords)
+
+    def train(raw, lower, upper, progress, state, hyper):
+        return evaluate(raw, lower, upper, hyper), jnp.zeros((), raw.dtype)
+
+    return Strategy(name or constraint.__name__, train, evaluate, summary, source, **row)
+
+
+def penalty_row(
+    penalty: Callable[..., jax.Array], name: str, summary: str, source: str, **row
+) -> Strategy:
+    """A soft strategy: the output is raw, with `penalty(raw, lower, upper, progress, state, hyper)`
+    in the loss."""
+
+    def train(raw, *rest):
+        return raw, penalty(raw, *rest)
+
+    return Strategy(name, train, _raw, summary, source, "never", **row)
+
+
+def budget_row(budget: Callable[..., jax.Array], summary: str, source: str) -> Strategy:
+    """A strategy that trains and evaluates through a budget of `bounded.sets`, for the sum of the
+    features: exact where the dataset bounds it on both sides, which are then taken as equal."""
+
+    def constraint(raw: jax.Array, lower: Bound, upper: Bound) -> jax.Array:
+        return budget(raw, upper[..., 0], equality=lower is not None)
+
+    name = budget.__name__
+    return constraint_row(constraint, summary, source, name=name, coupled=True)
+
+
+def _raw(raw, lower, upper, hyper):
+    return raw
+
+
+def bound_sources(strategy: Strategy, dataset_sides: Collection[str]) -> dict[str, str | None]:
+    """Where a strategy's two bounds come from, on a dataset that has these sides.
+
+    "dataset"; "training range" (a constant per feature, for a side that the strategy needs and
+    the dataset lacks or the strategy ignores); or None for no bound. For a coupled strategy the
+    bounds are those of the features' sum, and there is nothing in place of one that is lacking.
+    """
+    if strategy.coupled:
+        return {side: "dataset" if f"sum_{side}" in dataset_sides else None for side in BOTH}
+    given = [side for side in strategy.sides if side in dataset_sides]
+    if strategy.one_side and len(given) == 2:
+        given = ["upper"]
+    return {
+        side: "dataset" if side in given else "training range" if side in strategy.needs else None
+        for side in BOTH
+    }
+
+
+def select_bounds(
+    strategy: Strategy, part: Mapping[str, Bound], constants: Mapping[str, jax.Array]
+) -> list[Bound]:
+    """The (lower, upper) that a strategy is given, from a batch's own and the constants."""
+    if strategy.coupled:
+        return [part[f"sum_{side}"] for side in BOTH]
+    batch = {side: part[side] for side in BOTH if part[side] is not None}
+    shape = next(iter(batch.values())).shape
+    available = {
+        "dataset": batch,
+        "training range": {side: jnp.broadcast_to(constants[side], shape) for side in BOTH},
+    }
+    sources = bound_sources(strategy, batch)
+    return [available[sources[side]][side] if sources[side] else None for side in BOTH]

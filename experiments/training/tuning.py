@@ -1,0 +1,57 @@
+"""What is tried of each strategy, and the choice that validation makes."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from experiments.cells import Place, Record, canonical
+from experiments.training.strategy_rows import Strategy
+
+LEARNING_RATES = (3e-3, 1e-3, 1e-2)  # the default first
+FIRST_TUNING_SEED = 1000  # final seeds count from 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is tuned of a strategy."""
+
+    hyperparameters: Mapping[str, float]
+    learning_rate: float
+
+
+Choices = Mapping[Place, Choice]
+
+
+def grid(strategy: Strategy) -> list[Choice]:
+    """Everything that is tried of a strategy: its defaults, then each other learning rate and each
+    other value of a hyperparameter, one at a time."""
+    defaults = strategy.hyperparameters
+    points = [Choice(defaults, rate) for rate in LEARNING_RATES]
+    return points + [
+        Choice({**defaults, name: value}, LEARNING_RATES[0])
+        for name, values in strategy.grid.items()
+        for value in values[1:]
+    ]
+
+
+def select(records: Iterable[Record]) -> Choices:
+    """The choice with the least mean `mse` on validation over tuning seeds, of those that never
+    failed; of equals, the first in the order of ids."""
+    found: dict[Place, dict[str, list[Record]]] = {}
+    for record in sorted(records, key=lambda record: record.id):
+        if record.cell.phase == "tune":
+            points = found.setdefault(record.cell.place, {})
+            points.setdefault(canonical(record.cell.tuned), []).append(record)
+
+    def error(runs: list[Record]) -> float:
+        failed = not all(run.is_done for run in runs)
+        return math.inf if failed else statistics.fmean(run.metrics["mse"] for run in runs)
+
+    chosen = {}
+    for place, points in found.items():
+        best = min(points.values(), key=error)
+        if math.isfinite(error(best)):
+            cell = best[0].cell
+            chosen[place] = Choice(cell.hyperparameters, cell.training["learning_rate"])
+    return chosen

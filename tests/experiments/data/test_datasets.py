@@ -1,0 +1,279 @@
+import hashlib
+import zipfile
+
+import numpy as np
+import pytest
+
+from experiments.data.build import SOURCES
+from experiments.data.catalogue import (
+    BASEFLOW_FILTER,
+    DATASETS,
+    FOLDER,
+    ROLES,
+    _cut,
+    baseflow,
+    deal,
+    deal_in_turns,
+)
+from experiments.data.datasets import SPLITS, content_hash, load
+from experiments.usage import UsageError
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_shipped_arrays_are_those_that_build_makes(name):
+    with np.load(FOLDER / f"{name}.npz") as file:
+        assert content_hash(dict(file)) == SOURCES[name].content_sha256
+
+
+def test_content_hash_sees_values_names_and_shapes():
+    one = np.arange(4)
+    hashes = {
+        content_hash(arrays)
+        for arrays in ({"a": one}, {"b": one}, {"a": one + 1}, {"a": one.reshape(2, 2)})
+    }
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_keeps_its_promises(name):
+    dataset = load(name)
+    windows, steps, _ = dataset.targets.shape
+    assert dataset.inputs.shape[:2] == (windows, steps)
+    assert dataset.inputs.dtype == dataset.targets.dtype == np.float32
+    assert dataset.sides()
+    for side, sign in (("upper", 1), ("lower", -1)):
+        bound = getattr(dataset, side)
+        if bound is not None:
+            assert bound.shape == dataset.targets.shape
+            holds = (sign * dataset.targets <= sign * bound).all()
+            assert holds == (dataset.role != "wrong_bound")
+    training = dataset.part("train")["targets"]
+    np.testing.assert_allclose(np.sqrt(np.mean(training.astype(float) ** 2)), 1, rtol=1e-5)
+    shares = np.bincount(dataset.split, minlength=3) / windows
+    few_days = name == "wind"
+    np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.04 if few_days else 0.02)
+    same = dataset.upper is not None and np.array_equal(dataset.targets, dataset.upper)
+    assert same == (dataset.role == "autoencoder")
+    assert load(name).hash == dataset.hash
+    assert dataset.role in ROLES
+
+
+def test_household_is_as_described():
+    dataset = load("household")
+    slack = (dataset.upper[..., 0] - dataset.targets.sum(-1)) * dataset.scale
+    assert slack.min() == pytest.approx(5.4, rel=1e-3)
+    np.testing.assert_array_equal(dataset.lower, 0)
+
+
+def test_hourly_household_sums_the_ten_minutes():
+    fine, coarse = load("household"), load("household_hourly")
+    summed = (fine.targets * fine.scale).reshape(-1, 24, 6, 3).sum(axis=2)
+    np.testing.assert_allclose(summed, coarse.targets * coarse.scale, rtol=1e-4, atol=1e-3)
+
+
+def test_temperatures_go_below_zero():
+    dataset = load("dew_point")
+    assert 0.05 < (dataset.upper < 0).mean() < 0.15
+
+
+def test_blocks_of_days_stay_together_and_every_season_is_everywhere():
+    day = np.tile(np.arange(365), 2)
+    split = deal(day)
+    np.testing.assert_array_equal(split[:365], split[365:])
+    blocks = split[:364].reshape(-1, 14)
+    assert (blocks == blocks[:, :1]).all()
+    for part in range(3):
+        seasons = np.unique(day[split == part] // 98)
+        assert {0, 1, 2} <= set(seasons)
+
+
+@pytest.mark.parametrize("blocks", [7, 28, 70])
+def test_what_is_held_out_goes_round_the_year(blocks):
+    split = deal_in_turns(blocks)
+    years = split.reshape(-1, 7)
+    np.testing.assert_array_equal(np.sort(years), np.tile([0, 0, 0, 0, 0, 1, 2], (blocks // 7, 1)))
+    for part in (1, 2):
+        places = (years == part).argmax(axis=1)
+        assert len(set(places.tolist())) == min(7, len(years))
+    np.testing.assert_array_equal(deal_in_turns(blocks + 3)[:blocks], split)
+
+
+@pytest.mark.parametrize("name", ["daily_temperature", "streamflow"])
+def test_every_split_of_a_series_is_like_the_others(name):
+    """Drawn by chance, the test split of the few blocks was early summer alone."""
+    dataset = load(name)
+    means = [dataset.part(split)["targets"].mean() for split in SPLITS]
+    assert max(means) < 1.3 * min(means)
+
+
+def test_sites_are_halves_of_irradiance_and_airports_parts_of_dew_point():
+    both = load("irradiance")
+    sites = [load(f"diffuse_{name}") for name in ("greensboro", "sand_point")]
+    rejoined = np.concatenate([site.targets * np.float64(site.scale) for site in sites])
+    np.testing.assert_allclose(rejoined, both.targets * np.float64(both.scale), rtol=1e-6)
+    airports = [load(f"dew_point_{code}") for code in ("ewr", "jfk", "lga")]
+    assert sum(len(dataset.inputs) for dataset in airports) == len(load("dew_point").inputs)
+
+
+def test_a_soiled_sensor_reads_low_on_whole_days_and_breaks_a_few_bounds():
+    right, wrong = load("irradiance"), load("irradiance_soiled")
+    ratio = (wrong.upper * wrong.scale).sum((1, 2)) / (right.upper * right.scale).sum((1, 2))
+    np.testing.assert_allclose(np.unique(ratio.round(3)), [0.8, 1.0])
+    assert 0.03 < wrong.infeasible < 0.06
+    np.testing.assert_array_equal(wrong.targets, right.targets)
+    np.testing.assert_array_equal(wrong.inputs, wrong.upper)
+
+
+def test_the_baseflow_filter_is_the_formula_written_out():
+    flow = np.array([1.0, 3.0, 2.0, 1.5, 5.0])
+
+    def one_pass(flow):
+        quick, base = [0.0], [flow[0]]
+        for now, before in zip(flow[1:], flow[:-1], strict=True):
+            quick.append(BASEFLOW_FILTER * quick[-1] + (1 + BASEFLOW_FILTER) / 2 * (now - before))
+            base.append(max(0.0, now - max(quick[-1], 0.0)))
+        return np.array(base)
+
+    expected = one_pass(one_pass(one_pass(flow)[::-1])[::-1])
+    np.testing.assert_allclose(baseflow(flow), expected, rtol=1e-12)
+    assert (baseflow(flow) <= flow).all()
+    np.testing.assert_array_equal(baseflow(np.full(4, 2.0)), np.full(4, 2.0))
+
+
+def test_no_day_of_a_cut_series_is_in_two_splits():
+    day = np.arange(1000.0)
+    arrays = _cut(np.stack([day, -day], axis=-1))
+    days = [set(arrays["inputs"][arrays["split"] == part].ravel()) for part in range(3)]
+    assert set.union(*days) == set(range(988))
+    assert sum(map(len, days)) == 988
+    np.testing.assert_array_equal(arrays["targets"], -arrays["inputs"])
+    np.testing.assert_array_equal(np.diff(arrays["inputs"], axis=1), 1)
+
+
+def user_arrays(**changes):
+    inputs = np.linspace(0, 1, 20 * 4 * 1).reshape(20, 4, 1) + 1
+    arrays = {"inputs": inputs, "targets": inputs / 2, "upper": inputs}
+    return {key: value for key, value in {**arrays, **changes}.items() if value is not None}
+
+
+def write(folder, **changes):
+    path = folder / "mine.npz"
+    np.savez(path, **user_arrays(**changes))
+    return str(path)
+
+
+def test_a_users_file_is_dealt_in_order(tmp_path):
+    dataset = load(write(tmp_path))
+    np.testing.assert_array_equal(dataset.split, [0] * 14 + [1] * 3 + [2] * 3)
+    assert dataset.sides() == ("upper",)
+    split = np.array([2, 1] + [0] * 18)
+    np.testing.assert_array_equal(load(write(tmp_path, split=split)).split, split)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": None}, "needs inputs, targets, and upper and/or lower"),
+        ({"upper": None}, "needs inputs, targets, and upper and/or lower"),
+        ({"inputs": np.ones((20, 4))}, r"inputs must be numbers of shape .*got float64 of shape"),
+        ({"targets": np.ones((20, 5, 1))}, r"targets must have shape \(20, 4\)"),
+        ({"upper": np.ones((20, 4, 2))}, r"upper must have shape \(20, 4, 1\)"),
+        ({"split": np.arange(20)}, "split must be 20 of 0"),
+        ({"split": np.zeros(20, int)}, "leave no window for validation and test"),
+        ({"upper": user_arrays()["inputs"] * 0.4}, "80 targets break their upper bound"),
+        (
+            {
+                "targets": np.ones((20, 4, 1), np.uint8),
+                "lower": np.full((20, 4, 1), 2, np.uint8),
+                "upper": None,
+            },
+            "80 targets break their lower bound",
+        ),
+        ({"targets": np.zeros((20, 4, 1))}, "root mean square is 0"),
+        ({"targets": np.full((20, 4, 1), np.nan)}, "targets is nan at window 0, step 0, feature 0"),
+        ({"inputs": np.array([["a"]])}, "must be numbers"),
+        ({"inputs": np.full((20, 4, 1), 1e300)}, "some inputs are beyond float32"),
+    ],
+)
+def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message):
+        load(write(tmp_path, **changes))
+
+
+def test_the_first_broken_bound_is_named(tmp_path):
+    targets = user_arrays()["inputs"] / 2
+    targets[7, 2, 0] = 9
+    with pytest.raises(UsageError, match=r"first at window 7, step 2, feature 0: target 9"):
+        load(write(tmp_path, targets=targets))
+
+
+def test_the_first_broken_sum_is_named(tmp_path):
+    whole = user_arrays()["inputs"]
+    targets = np.concatenate([whole / 4, whole / 4], axis=-1)
+    given = {"targets": targets, "upper": np.broadcast_to(whole, targets.shape)}
+    dataset = load(write(tmp_path, **given, sum_upper=whole))
+    assert dataset.sides() == ("upper", "sum_upper")
+    np.testing.assert_allclose(dataset.sum_upper, dataset.inputs)
+    targets[7, 2] = 3 * whole[7, 2]
+    message = (
+        r"1 sums of targets break their sum_upper bound, first at window 7, step 2: sum .*, sum_"
+    )
+    with pytest.raises(UsageError, match=message):
+        load(write(tmp_path, **given | {"upper": 4 * given["upper"]}, sum_upper=whole))
+    with pytest.raises(UsageError, match=r"sum_upper must have shape \(20, 4, 1\)"):
+        load(write(tmp_path, **given, sum_upper=targets))
+
+
+def test_the_parts_of_irradiance_make_the_whole():
+    dataset = load("closure_greensboro")
+    assert dataset.role == "coupled"
+    assert dataset.targets.shape[2] == 2
+    np.testing.assert_array_equal(dataset.sum_lower, dataset.sum_upper)
+    np.testing.assert_array_equal(dataset.sum_upper, dataset.inputs)
+    total = dataset.targets.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(total, dataset.sum_upper, atol=1e-6)
+    assert (dataset.targets >= 0).all()
+    diffuse = load("diffuse_greensboro")
+    scale = dataset.scale / diffuse.scale
+    np.testing.assert_allclose(dataset.targets[..., :1] * scale, diffuse.targets, rtol=1e-5)
+
+
+def test_broken_bounds_are_kept_where_that_is_allowed_and_their_share_is_told(tmp_path):
+    targets = user_arrays()["inputs"] / 2
+    targets[7, 2, 0] = targets[8, 0, 0] = 9
+    dataset = load(write(tmp_path, targets=targets), allow_infeasible=True)
+    assert dataset.infeasible == 2 / 80
+    assert load(write(tmp_path)).infeasible == 0
+
+
+def test_files_that_are_no_arrays_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        load(str(tmp_path / "absent.npz"))
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(str(tmp_path / "text.npz"))
+    np.save(tmp_path / "single.npy", np.ones(3))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(str(tmp_path / "single.npz"))
+    with zipfile.ZipFile(tmp_path / "zip.npz", "w") as file:
+        file.writestr("inputs", "no array")
+    with pytest.raises(UsageError, match="members that are no arrays"):
+        load(str(tmp_path / "zip.npz"))
+    np.savez(tmp_path / "object.npz", inputs=np.array([{}], object))
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(str(tmp_path / "object.npz"))
+
+
+def test_an_unknown_name_lists_the_names_and_the_nearest():
+    with pytest.raises(
+        UsageError, match=r"Did you mean 'irradiance'\? Valid names: household_hourly"
+    ):
+        load("iradiance")
+
+
+def test_archives_are_pinned():
+    for source in SOURCES.values():
+        assert "==" in source.requirement
+        assert len(source.archive_sha256) == len(hashlib.sha256().hexdigest())
+    assert SPLITS == ("train", "validation", "test")

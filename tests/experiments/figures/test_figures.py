@@ -1,0 +1,632 @@
+"""What figures hold, drawn from records written by hand; nothing is trained."""
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bounded import constraints
+from experiments.analysis import study
+from experiments.analysis.statistics import Comparison
+from experiments.analysis.tables import slug
+from experiments.cells import Cell, Record
+from experiments.data.catalogue import DATASETS
+from experiments.figures import (
+    captions,
+    constraint_shapes,
+    draw,
+    example_windows,
+    gradient_health,
+    scores,
+    style,
+    training_curves,
+)
+from experiments.figures.draw import counted
+from experiments.figures.scores import pareto
+from experiments.figures.style import FAMILIES, STYLE, look, percent, short
+from experiments.training.strategies import EVERY_STRATEGY, TRAINED
+
+STEPS = 3
+STRATEGIES = ("unconstrained", "clip", "smooth_clip", "relu_offset")
+ROLES = {"diffuse": "study", "sines": "autoencoder", "irradiance_soiled": "wrong_bound"}
+GROUPS = {"diffuse": "irradiance", "sines": "sines", "irradiance_soiled": "irradiance"}
+OWN = "my_module:of_$a_and_$b"
+
+
+def record(strategy, dataset, backbone="bottleneck", seed=0, status="done", **metrics):
+    """A cell's; `mse` of 0.5 unless given."""
+    cell = Cell(dataset, "", "final", strategy, backbone, seed)
+    shares = dict.fromkeys(style.HEALTH, 0.25 if strategy == "clip" else 0.0)
+    trained = {"code_reliance": 0.2, **shares} if backbone != "none" else {}
+    found = {"mse": 0.5, "r2": 0.5, "violation_rate": 0.0, **trained, **metrics}
+    error = None if status == "done" else "diverged"
+    return Record(cell, status, {} if error else found, error=error)
+
+
+def arrays(length=4, steps=STEPS, features=1):
+    """Of a cell: a history of so many chunks, and two example windows."""
+    epochs = 5 * np.arange(1, length + 1)
+    target = np.linspace(0.2, 0.8, steps)[:, None] * np.ones((2, 1, features))
+    return {
+        "history_epoch": epochs,
+        "history_mse": 1 / epochs,
+        **{f"history_{name}": np.linspace(0.5, 0.1, length) for name in style.HEALTH},
+        "example_inputs": target[..., :1] + 0.1,
+        "example_targets": target,
+        "example_upper": target + 0.1,
+        "example_output": target - 0.1,
+    }
+
+
+BOTH = ("bottleneck", "conditioned")
+
+
+def sweep(seeds=2, backbones=BOTH, strategies=STRATEGIES, datasets=tuple(ROLES)):
+    """Records of every strategy, and of a baseline; by default a dataset for each role."""
+    found = []
+    for dataset in datasets:
+        found.append(record("climatology_clipped", dataset, "none", mse=1.0))
+        for place, name in enumerate(strategies):
+            for backbone in backbones:
+                for seed in range(seeds):
+                    numbers = {"mse": 0.1 * (1 + place) + 0.01 * seed, "r2": 0.9 - 0.2 * place}
+                    numbers["violation_rate"] = 0.1 if name == "unconstrained" else 0.0
+                    found.append(record(name, dataset, backbone, seed, **numbers))
+    return found
+
+
+def sketched(records, of=None, roles=ROLES, groups=GROUPS):
+    """Every sketch by name; of all records, unless given, the same arrays."""
+    made = arrays()
+    of = {r.id: made for r in records if r.cell.is_trained} if of is None else of
+    held = {r.id: of.get(r.id, {}) for r in records}
+    with rc_context(STYLE):
+        found = study.read(described(roles, groups), records)
+        return {sketch.name: sketch for sketch in draw.sketches(found, held)}
+
+
+def described(roles=ROLES, groups=GROUPS):
+    """A manifest of datasets alone."""
+    return {"datasets": {name: {"role": roles[name], "group": groups[name]} for name in roles}}
+
+
+@pytest.fixture(autouse=True)
+def drawn_in_style():
+    with rc_context(STYLE):
+        yield
+
+
+def found_in(records):
+    """The study, with the roles of this file."""
+    return study.read(described(), records)
+
+
+def histories_of(records, of):
+    """On `diffuse`, by backbone."""
+    return training_curves.histories(records, of)["diffuse"]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return sketched(sweep())
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def row_names(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def labelled(axes):
+    """Lines that carry a strategy's name."""
+    return {line.get_label(): line for line in axes.lines if line.get_label() in EVERY_STRATEGY}
+
+
+def test_every_figure_of_a_small_sweep_comes_in_order_with_its_words(drawn):
+    of_sweep = [
+        "skills",
+        "planned_comparisons",
+        "performance_profile",
+        "collapse",
+        "gradient_health_dead",
+        "gradient_health_blocked",
+        "gradient_health_vanishing",
+        "gradient_training",
+        "wrong_bound_irradiance_soiled",
+        "constraint_shapes",
+    ]
+    assert list(drawn)[: len(of_sweep)] == of_sweep
+    for name in ("loss_violation", "training_curves", "gradient_training", "example"):
+        assert sum(key.startswith(name) for key in drawn) >= len(ROLES)
+    for sketch in drawn.values():
+        assert sketch.title
+        assert sketch.caption.endswith(".")
+        assert sketch.caption.count(". ") < 3
+        assert "nan" not in (sketch.title + sketch.caption).lower()
+
+
+def test_no_figure_is_wider_than_a_page_and_no_text_smaller_than_eight_points():
+    records = sweep(seeds=1, strategies=tuple(TRAINED), datasets=("diffuse",))
+    records += [record(name, "sines", backbone) for name in TRAINED for backbone in BOTH]
+    for sketch in sketched(records).values():
+        assert sketch.figure.get_size_inches()[0] <= 10.3, sketch.name
+        for axes in sketch.figure.axes:
+            labels = [*axes.texts, axes.title, *axes.get_xticklabels(), *axes.get_yticklabels()]
+            assert min(text.get_fontsize() for text in labels) >= 8, sketch.name
+
+
+def test_every_strategy_has_one_family_and_a_look_of_its_own():
+    everywhere = [name for names in FAMILIES.values() for name in names]
+    assert sorted(everywhere) == sorted(EVERY_STRATEGY)
+    assert sorted(style.LOOKS) == sorted(EVERY_STRATEGY)
+    assert len({(*look(name).values(),) for name in EVERY_STRATEGY}) == len(EVERY_STRATEGY)
+    assert look(OWN) == look(OWN)
+    assert look(OWN)["color"] not in FAMILIES
+
+
+def test_a_pareto_front_holds_ties_and_leaves_out_what_is_beaten():
+    points = {
+        "never": (3.0, 0.0),
+        "never too": (3.0, 0.0),
+        "worse": (4.0, 0.0),
+        "middle": (2.0, 0.1),
+        "beaten": (2.0, 0.2),
+        "least loss": (1.0, 0.5),
+    }
+    assert pareto(points) == {"never", "never too", "middle", "least loss"}
+    assert pareto({}) == set()
+
+
+def test_marks_stand_at_their_loss_and_the_front_is_filled(drawn):
+    sketch = drawn["loss_violation_diffuse"]
+    bottleneck, conditioned = sketch.figure.axes
+    assert [axes.get_title() for axes in (bottleneck, conditioned)] == ["bottleneck", "conditioned"]
+    marks = labelled(bottleneck)
+    assert marks["clip"].get_xdata() == pytest.approx([0.205])
+    half = 12.7062 * 0.01 / 2  # Student's t of two seeds, which are 0.01 apart
+    least, most = bottleneck.get_xlim()
+    ends = np.clip([0.205 - half, 0.205 + half], least, most)
+    assert ends_of(bottleneck, marks["clip"]) == pytest.approx(ends, rel=1e-4)
+    order = ["unconstrained", "clip", "smooth_clip", "relu_offset", "climatology_clipped"]
+    assert row_names(bottleneck) == order  # least first
+    assert [marks[name].get_ydata() for name in order] == [[row] for row in range(5)]
+    assert shares_of(bottleneck) == dict.fromkeys(order, "0") | {"unconstrained": "10 %"}
+    assert filled(marks) == {"unconstrained", "clip"}
+
+
+def shares_of(axes):
+    """The text at the right of each row."""
+    names = {mark.get_ydata()[0]: name for name, mark in labelled(axes).items()}
+    there = [text for text in axes.texts if text.get_text() != "outside"]
+    return {names[text.get_position()[1]]: text.get_text() for text in there}
+
+
+def filled(marks):
+    return {name for name, mark in marks.items() if mark.get_markerfacecolor() != "white"}
+
+
+def test_skill_is_over_study_datasets_alone_with_the_shares_outside(drawn):
+    for axes in drawn["skills"].figure.axes:
+        marks = labelled(axes)
+        assert marks["clip"].get_xdata() == pytest.approx([1 - 0.205])
+        assert shares_of(axes) == dict.fromkeys(marks, "0") | {"unconstrained": "10 %"}
+        assert filled(marks) == {"unconstrained", "clip"}
+    assert "1 group of datasets" in drawn["skills"].caption
+    assert "skills" not in sketched(sweep(backbones=BOTH[:1], datasets=("sines",)))
+
+
+def test_only_a_share_of_none_is_zero_per_cent():
+    assert [percent(share) for share in (0, 1e-9, 0.13, 1, np.nan)] == ["0", "<1", "13", "100", "–"]
+
+
+def test_without_the_reference_or_clip_what_needs_them_is_left_out():
+    records = sweep(strategies=("clip", "smooth_clip", "relu_offset"), datasets=("diffuse",))
+    without = [r for r in records if r.cell.is_trained]
+    names = sketched(without).keys()
+    assert "skills" not in names
+    assert "loss_violation_diffuse" in names
+    without = [r for r in records if r.cell.strategy != "clip"]
+    names = sketched(without).keys()
+    assert not {"skills", "planned_comparisons"} & names
+    assert "loss_violation_diffuse" in names
+
+
+@pytest.mark.parametrize("name", ["constraint_shapes", "skills", "example_sines_conditioned"])
+def test_with_few_colours_each_is_still_told_from_the_others(drawn, name, tmp_path):
+    figure = drawn[name].figure
+    draw.save(figure, tmp_path / "few.png")
+    with Image.open(tmp_path / "few.png") as few:
+        found = np.asarray(few.convert("RGB"), int)
+    whole = np.asarray(figure.canvas.buffer_rgba(), int)[..., :3]
+    off = np.abs(found - whole).max(axis=-1)
+    assert off.max() <= 24
+    colours, counts = np.unique(whole.reshape(-1, 3), axis=0, return_counts=True)
+    for colour in colours[counts > 0.005 * off.size]:  # of areas, where a tint is seen
+        assert off[(whole == colour).all(axis=-1)].max() <= 3, colour
+
+
+def test_too_few_groups_are_called_underpowered(drawn):
+    (axes,) = drawn["planned_comparisons"].figure.axes
+    assert sum(text.endswith(" of 1, underpowered") for text in texts(axes)) == 6
+    assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
+    assert sum(text == "0 of 1, underpowered" for text in texts(axes)) == 4
+    for mark in (line for line in axes.lines if line.get_label() == "smooth_clip"):
+        assert mark.get_xdata() == pytest.approx([-0.1])
+        assert ends_of(axes, mark) == pytest.approx([-0.1, -0.1])  # seeds agree: no width
+    powered = Comparison(better=8, groups=9, p_value=0.0731, underpowered=False)
+    assert scores.verdict(powered) == "8 of 9, p = 0.073"
+
+
+def ends_of(axes, mark):
+    """Of the interval of a mark; NaN where it has none."""
+    (row,) = mark.get_ydata()
+    (bar,) = (line for line in axes.lines if list(line.get_ydata()) == [row, row])
+    return list(bar.get_xdata())
+
+
+def test_skills_are_sorted_best_first_with_the_intervals_of_the_ranking(drawn):
+    left, right = drawn["skills"].figure.axes
+    order = ["unconstrained", "clip", "smooth_clip", "relu_offset", "climatology_clipped"]
+    assert row_names(left) == order
+    assert not right.yaxis.get_tick_params()["labelleft"]
+    assert left.get_xlim() == right.get_xlim()
+    rankings = study.read(described(), sweep()).rankings
+    for axes, ranking in zip((left, right), rankings.values(), strict=True):
+        marks = labelled(axes)
+        assert marks.keys() == set(order)
+        for name, skill in ranking.skill.items():
+            (at,) = marks[name].get_ydata()
+            assert order[int(at)] == name
+            assert marks[name].get_xdata() == [skill.value]
+            np.testing.assert_equal(ends_of(axes, marks[name]), [skill.low, skill.high])
+        assert np.isnan(ends_of(axes, marks["climatology_clipped"])).all()
+        assert not np.isnan(ends_of(axes, marks["clip"])).any()
+
+
+def test_one_seed_has_marks_without_intervals():
+    found = sketched(sweep(seeds=1, datasets=("diffuse",)))
+    for name in ("skills", "planned_comparisons"):
+        axes = found[name].figure.axes[0]
+        for mark in labelled(axes).values():
+            assert np.isfinite(mark.get_xdata()).all()
+            assert np.isnan(ends_of(axes, mark)).all()
+
+
+def test_profiles_end_where_they_must(drawn):
+    axes = drawn["performance_profile"].figure.axes[0]
+    profile = labelled(axes)["clip"].get_ydata()
+    assert profile[0] == 1
+    assert profile[-1] == 0
+    assert (np.diff(profile) <= 0).all()
+
+
+def test_collapse_is_shown_on_autoencoders_alone(drawn):
+    axes = drawn["collapse"].figure.axes
+    assert [one.get_title() for one in axes] == ["sines\nbottleneck", "sines\nconditioned"]
+    assert row_names(axes[0]) == ["clip", "smooth_clip", "relu_offset", "unconstrained"]
+    collapsed = [
+        record(name, "sines", r2=0.99, code_reliance=0.01 if name == "clip" else 0.9)
+        for name in STRATEGIES
+    ]
+    (one,) = gradient_health.collapse(found_in(collapsed)).figure.axes
+    marks = {"white": [], "full": []}
+    for line in one.lines:
+        if line.get_marker() == "o":
+            face = "white" if line.get_markerfacecolor() == "none" else "full"
+            marks[face].append((int(line.get_ydata()[0]), float(line.get_xdata()[0])))
+    assert sorted(marks["full"]) == [(row, 0.99) for row in range(4)]
+    assert sorted(marks["white"]) == [(0, 0.01), (1, 0.9), (2, 0.9), (3, 0.9)]
+
+
+def test_the_matrix_has_a_number_for_each_strategy_and_dataset(drawn):
+    axes = drawn["gradient_health_dead"].figure.axes[0]
+    assert row_names(axes) == ["clip", "smooth_clip", "relu_offset", "unconstrained"]
+    assert texts(axes) == ["25"] * 3 + ["0"] * 9
+    found = found_in([record("clip", "sines"), record("hinge", "diffuse")])
+    (axes,) = next(gradient_health.gradient_health(found)).figure.axes
+    assert texts(axes) == ["–", "25", "0", "–"]
+
+
+def test_a_training_curve_is_the_median_with_the_quartiles_of_the_seeds():
+    factors = (1, 1.5, 2, 3, 1000)
+    records = [record("clip", "diffuse", seed=seed) for seed in range(len(factors))]
+    base = arrays()["history_mse"].astype(np.float16)  # as packed records have it
+    of = {
+        r.id: {**arrays(), "history_mse": factor * base}
+        for r, factor in zip(records, factors, strict=True)
+    }
+    sketch = training_curves.training_curves("diffuse", histories_of(records, of))
+    (axes,) = sketch.figure.axes
+    np.testing.assert_allclose(labelled(axes)["clip"].get_ydata(), 2 * base)
+    (band,) = (one for one in axes.collections if isinstance(one, PolyCollection))
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(1.5 * base.min())
+    assert heights.max() == pytest.approx(3 * base.max())
+    assert legend_of(axes) == ["clip"]
+
+
+def legend_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_of_many_curves_the_planned_and_the_best_are_named():
+    records = [record(name, "diffuse") for name in TRAINED]
+    of = {r.id: arrays() for r in records}
+    best = next(r for r in records if r.cell.strategy == "hinge")
+    of[best.id]["history_mse"] = of[best.id]["history_mse"] / 2
+    runs = histories_of(records, of)
+    (axes,) = training_curves.training_curves("diffuse", runs).figure.axes
+    expected = {"clip", "hinge", *style.PLANNED}
+    assert set(labelled(axes)) == set(legend_of(axes)) == expected
+    pale = next(one for one in axes.collections if isinstance(one, LineCollection))
+    assert len(pale.get_segments()) == len(TRAINED) - len(expected)
+
+
+def test_gradient_health_over_training_names_what_is_seen():
+    records = [record(name, "diffuse") for name in ("clip", "unconstrained")]
+    of = {r.id: arrays() for r in records}
+    for name in style.HEALTH:
+        of[records[1].id][f"history_{name}"] = np.zeros(4)
+    sketch = training_curves.gradient_training(histories_of(records, of), "diffuse")
+    axes = sketch.figure.axes
+    assert [one.get_title() for one in axes] == ["dead", "blocked", "vanishing"]
+    assert all(legend_of(one) == ["clip"] for one in axes)
+    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), np.linspace(0.5, 0.1, 4))
+
+
+def test_the_mean_over_the_study_counts_a_group_once():
+    runs = {
+        dataset: {
+            "bottleneck": {
+                "clip": {
+                    "epoch": np.array([5]),
+                    **{metric: np.full((2, 1), value) for metric in style.HEALTH},
+                }
+            }
+        }
+        for dataset, value in {"a": 0.0, "b": 0.2, "c": 0.5}.items()
+    }
+    found = training_curves.mean_over_groups(runs, {"a": "one", "b": "one", "c": "other"})
+    np.testing.assert_allclose(found["bottleneck"]["clip"]["blocked_fraction"], [[0.3]])
+
+
+def test_the_wrong_bound_stands_beside_the_same_target_under_one_that_holds():
+    records = [
+        record("clip", "irradiance_soiled", r2=0.4),
+        record("clip", "diffuse_greensboro", r2=0.8),
+        record("clip", "diffuse_sand_point", r2=0.6),
+    ]
+    sketch = gradient_health.wrong_bound(found_in(records), "irradiance_soiled")
+    (axes,) = sketch.figure.axes
+    marks = sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o")
+    assert marks == pytest.approx([0.4, 0.7])
+    assert "mean of diffuse_greensboro and diffuse_sand_point" in sketch.caption
+    alone = gradient_health.wrong_bound(found_in(records[:2]), "irradiance_soiled")
+    assert "open" not in alone.caption
+
+
+def test_examples_are_cut_at_the_edge_of_their_panels():
+    far = {**arrays(), "example_output": np.full((2, STEPS, 1), 1e6)}
+    windows = {"clip": arrays(), "unconstrained": far}
+    axes = example_windows.examples("diffuse", "bottleneck", 0, windows).figure.axes
+    assert [one.get_title() for one in axes] == ["clip", "unconstrained"]
+    clip, other = ({line.get_label(): line for line in one.lines} for one in axes)
+    assert clip.keys() == {"input", "target", "output"}
+    assert list(clip["output"].get_xdata()) == [0, 1, 2]
+    np.testing.assert_allclose(clip["output"].get_ydata(), arrays()["example_output"][-1, :, 0])
+    np.testing.assert_allclose(clip["target"].get_ydata(), arrays()["example_targets"][-1, :, 0])
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    np.testing.assert_allclose(other["output"].get_ydata(), axes[1].get_ylim()[1])
+    (outside,) = axes[0].collections
+    heights = outside.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(arrays()["example_upper"].min())
+    assert heights.max() == pytest.approx(axes[0].get_ylim()[1])
+
+
+def test_the_feature_that_varies_most_is_shown_and_named():
+    held = arrays(features=3)
+    held["example_targets"][..., 1] *= 5
+    sketch = example_windows.examples("diffuse", "bottleneck", 0, {"clip": held})
+    assert "feature 2 of 3" in sketch.caption
+
+
+def test_one_seed_one_epoch_and_one_step_are_drawn_without_a_warning():
+    records = sweep(seeds=1, backbones=BOTH[:1], datasets=("diffuse", "sines"))
+    made = arrays(length=1, steps=1)
+    trained = [r for r in records if r.cell.is_trained]
+    found = sketched(records, {r.id: made for r in trained})
+    axes = found["example_diffuse_bottleneck"].figure.axes[0]
+    assert all(len(line.get_xdata()) == 2 for line in axes.lines)
+    for sketch in found.values():
+        sketch.figure.canvas.draw()
+
+
+def test_what_has_no_arrays_is_drawn_from_its_metrics_and_compact_ones_from_what_they_hold():
+    records = sweep(backbones=BOTH[1:], datasets=("diffuse",))
+    names = sketched(records, {}).keys()
+    assert "loss_violation_diffuse" in names
+    assert not {"training_curves_diffuse", "example_diffuse_conditioned"} & names
+    compact = {k: v for k, v in arrays().items() if k.startswith("history_")}
+    trained = [r for r in records if r.cell.is_trained]
+    of = {r.id: compact if r.cell.seed else arrays() for r in trained}
+    found = sketched(records, of)
+    assert "(seed 0)" in found["example_diffuse_conditioned"].caption
+    assert "training_curves_diffuse" in found
+
+
+def test_nothing_breaks_over_missing_infinite_and_failed_numbers():
+    records = sweep(strategies=("unconstrained", "clip", "smooth_clip"), backbones=BOTH[:1])
+    records += [record("relu_offset", "diffuse", seed=seed, status="failed") for seed in range(2)]
+    unknown = dict.fromkeys(("mse", "violation_rate"))
+    records += [record("softplus_offset", "diffuse", seed=seed, **unknown) for seed in range(2)]
+    absent = dict.fromkeys(("mse", "r2", "violation_rate", "code_reliance"))
+    absent |= dict.fromkeys(style.HEALTH)
+    for dataset in ROLES:
+        records.append(record("exp_offset", dataset, **absent))
+        records.append(record("hinge", dataset, mse=1e9, r2=-1e9, violation_rate=1.0))
+    held = arrays()
+    held["history_mse"] = np.full(4, np.nan)
+    held["history_blocked_fraction"] = np.full(4, np.nan)
+    held["example_output"] = np.full((2, STEPS, 1), np.nan)
+    of = {r.id: arrays() for r in records}
+    of |= {r.id: held for r in records if r.cell.strategy == "exp_offset"}
+    found = sketched(records, of)
+    for sketch in found.values():
+        sketch.figure.canvas.draw()
+    sketch = found["loss_violation_diffuse"]
+    assert sketch.caption.endswith(" Left out are cells that failed: 2.")
+    assert "failed" not in found["loss_violation_sines"].caption
+    shares = shares_of(found["skills"].figure.axes[0])
+    with_share = {"unconstrained", "clip", "smooth_clip", "climatology_clipped"}
+    assert {name for name, share in shares.items() if share != "–"} == with_share
+    axes = sketch.figure.axes[0]
+    assert "exp_offset" not in labelled(axes)
+    assert labelled(axes)["hinge"].get_xdata()[0] == pytest.approx(axes.get_xlim()[1])
+
+
+@pytest.mark.parametrize("backbones", [BOTH, BOTH[:1]])
+def test_figures_rank_what_the_tables_rank(backbones):
+    """A dataset with fewer seeds, or on one backbone alone, is in neither, and takes none of the
+    strategies with it."""
+    records = sweep(3, datasets=("diffuse",)) + sweep(2, backbones, datasets=("wind",))
+    found = study.read({}, records)
+    assert {ranking.scores.groups for ranking in found.rankings.values()} == {("diffuse",)}
+    drawn = {sketch.name: sketch for sketch in draw.sketches(found, {r.id: {} for r in records})}
+    for axes in drawn["skills"].figure.axes:
+        assert labelled(axes).keys() == {*STRATEGIES, "climatology_clipped"}
+    assert "planned_comparisons" in drawn
+
+
+def test_a_strategy_that_failed_on_a_dataset_is_not_said_to_keep_every_bound():
+    records = [
+        r
+        for r in sweep(datasets=("diffuse", "wind"))
+        if r.cell.strategy != "smooth_clip" or r.cell.dataset != "wind"
+    ]
+    for backbone in BOTH:
+        for seed in range(2):
+            records.append(record("smooth_clip", "wind", backbone, seed, status="failed"))
+    shares = shares_of(scores.skills(study.read({}, records).rankings, "").figure.axes[0])
+    never = dict.fromkeys(("clip", "relu_offset", "climatology_clipped"), "0")
+    assert shares == never | {"unconstrained": "10 %", "smooth_clip": "–"}
+
+
+def test_figures_that_are_not_drawn_again_are_deleted_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(draw, "sketches", of_each_dataset)
+    both = [record("clip", name) for name in ("wind", "flights")]
+    draw_folder(tmp_path, both)
+    names = {path.name for path in (tmp_path / "figures").glob("*.png")}
+    (tmp_path / "figures" / "mine.png").write_bytes(b"")
+    draw_folder(tmp_path, both[:1])
+    left = {path.name for path in (tmp_path / "figures").glob("*.png")} - {"mine.png"}
+    assert names - left == {name for name in names if "flights" in name} != set()
+    assert captions.drawn(tmp_path) == captions.digest(both[:1]) != captions.digest(both)
+    draw_folder(tmp_path, [record("climatology_clipped", "wind", "none")])
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"mine.png"}
+
+
+def of_each_dataset(found, _):
+    words = {"title": "", "caption": ""}
+    for name in found.every_dataset:
+        yield style.Sketch(name=name, figure=Figure(), dataset=name, **words)
+
+
+def draw_folder(folder, records):
+    draw.draw_all(folder, study.read({}, records))
+
+
+def test_names_are_literal_in_figures_and_whole_in_files(tmp_path):
+    dataset = "my $data$ & more.npz"
+    records = [record(name, dataset) for name in ("clip", OWN)]
+    for cell in records:
+        store_arrays(tmp_path, cell, arrays())
+    draw_folder(tmp_path, records)
+    said = captions.read(tmp_path)
+    assert {file for file, words in said.items() if words.dataset == dataset} == {
+        f"loss_violation_{slug(dataset)}.png",
+        f"training_curves_{slug(dataset)}.png",
+        f"gradient_training_{slug(dataset)}.png",
+        f"example_{slug(dataset)}_bottleneck.png",
+    }
+    for file in said:
+        with Image.open(tmp_path / "figures" / file) as image:
+            assert image.width > 300
+    sketch = scores.loss_violation(study.read({}, records), dataset)
+    (axes,) = sketch.figure.axes
+    assert short(OWN) == "of_$a_and_$b"
+    label = axes.get_yticklabels()[row_names(axes).index(short(OWN))]
+    assert not label.get_parse_math()
+    assert dataset in sketch.title
+
+
+def store_arrays(folder, cell, held):
+    (folder / "cells").mkdir(exist_ok=True)
+    np.savez(folder / "cells" / f"{cell.id}.npz", **held)
+
+
+def test_datasets_whose_names_differ_in_punctuation_do_not_share_a_file(tmp_path):
+    draw_folder(tmp_path, [record("clip", name) for name in ("a b", "a-b")])
+    said = captions.read(tmp_path)
+    of = {f"loss_violation_{slug(name)}.png": name for name in ("a b", "a-b")}
+    assert {file: said[file].dataset for file in of} == of
+    assert said.keys() == {path.name for path in (tmp_path / "figures").glob("*.png")}
+
+
+def test_nothing_is_drawn_where_nothing_is_trained(tmp_path):
+    draw_folder(tmp_path, [record("climatology_clipped", "sines", "none")])
+    draw_folder(tmp_path, [])
+    assert not (tmp_path / "figures").exists()
+
+
+def test_shapes_are_those_of_the_functions():
+    names = [name for name, _ in constraint_shapes.SHAPES]
+    shapes = dict(zip(names, constraint_shapes.curves(), strict=True))
+    assert set(names) == {name for name in TRAINED if hasattr(constraints, name)}
+    raw = constraint_shapes.RAW
+    output, slope = shapes["clip"]
+    np.testing.assert_array_equal(output, np.clip(raw, -1, 1))
+    np.testing.assert_array_equal(slope, np.abs(raw) <= 1)
+    np.testing.assert_array_equal(shapes["straight_through_clip"][1], 1)
+    np.testing.assert_allclose(shapes["leaky_clip"][1][np.abs(raw) > 1], 0.1)
+    for (name, bounds), (output, _) in zip(
+        constraint_shapes.SHAPES, constraint_shapes.curves(), strict=True
+    ):
+        broken = output.max() > bounds["upper"]
+        assert broken == (bounds == constraint_shapes.BELOW_ZERO), name
+    axes = constraint_shapes.constraint_shapes().figure.axes
+    assert [one.get_title() for one in axes][:3] == [
+        "clip",
+        "straight_through_clip*",
+        "leaky_clip*",
+    ]
+    for one, (output, slope) in zip(axes, constraint_shapes.curves(), strict=True):
+        drawn = {line.get_label(): line.get_ydata() for line in one.lines}
+        np.testing.assert_array_equal(drawn["output"], output)
+        np.testing.assert_array_equal(drawn["derivative"], slope)
+
+
+@pytest.mark.parametrize("losses", [(1e-9, 1e9), (0.02, 0.5), (0.11, 0.12), (4.0,)])
+def test_an_axis_of_losses_has_a_few_plain_numbers(losses):
+    _, (axes,) = style.panels(1, 1, (3.0, 3.0))
+    axes.set_xscale("log")
+    axes.set_xlim(style.loss_ends(losses))
+    style.plain_ticks(axes.xaxis)
+    ticks = [float(label.get_text()) for label in axes.get_xticklabels()]
+    low, high = axes.get_xlim()
+    assert 2 <= len(ticks) <= 7
+    assert low <= min(ticks) < max(ticks) <= high
+
+
+def test_groups_are_counted_in_words():
+    assert counted([1]) == counted([1, 1]) == "1 group of datasets"
+    assert counted([9, 9]) == "9 groups of datasets"
+    assert counted([9, 8]) == "9 and 8 groups of datasets"
+    assert counted([0]) == "0 groups of datasets"
+
+
+def test_files_of_the_catalogues_datasets_have_its_names():
+    assert [slug(name) for name in DATASETS] == list(DATASETS)

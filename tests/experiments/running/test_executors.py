@@ -1,0 +1,162 @@
+"""Who runs which cells, and what becomes of those whose worker fails."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from experiments import store, sweep
+from experiments.figures import draw
+from experiments.running import executors
+from experiments.training import devices
+from experiments.usage import UsageError
+
+# Wide enough for a product to depend on how many threads share it.
+SMOKE = {
+    "preset": "smoke",
+    "datasets": ["irradiance"],
+    "strategies": ["clip", "bound"],
+    "seeds": 2,
+    "hidden": 150,
+    "epochs": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Figures say nothing here, and take longer than the cells."""
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One compilation cache for every process that these tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("xla")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    sweep.run_sweep(**SMOKE, out=folder)
+    return folder
+
+
+def assert_same(folder, expected):
+    """The same cells, the same numbers to the bit, the same arrays."""
+    assert (folder / "summary.csv").read_bytes() == (expected / "summary.csv").read_bytes()
+    names = sorted(path.name for path in (expected / "cells").glob("*.npz"))
+    assert sorted(path.name for path in (folder / "cells").glob("*.npz")) == names
+    for name in names:
+        assert (folder / "cells" / name).read_bytes() == (expected / "cells" / name).read_bytes()
+
+
+def kill_at_first_record(monkeypatch, find_process):
+    """kill -9 a worker once a first record is there."""
+    save, killed = store.save, []
+
+    def save_and_kill(*arguments):
+        save(*arguments)
+        if not killed:
+            killed.append(find_process())
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(store, "save", save_and_kill)
+    return killed
+
+
+def test_a_pool_gives_the_same_bits(tmp_path, undisturbed):
+    sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
+    assert_same(tmp_path, undisturbed)
+    assert store.read_manifest(tmp_path)["where"] == "2 processes"
+    assert not multiprocessing.active_children()
+
+
+def test_a_pool_of_which_a_worker_is_killed_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
+    killed = kill_at_first_record(monkeypatch, lambda: multiprocessing.active_children()[0].pid)
+    sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
+    assert killed
+    assert_same(tmp_path, undisturbed)
+
+
+DEADLY = """
+import multiprocessing, os, signal
+import jax.numpy as jnp
+
+def half(raw, lower=None, upper=None):
+    if multiprocessing.parent_process():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return jnp.minimum(raw, upper)
+"""
+
+
+def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatch):
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = ["--preset", "smoke", "--datasets", "irradiance", "--seeds", "1", "--workers", "1"]
+    strategies = ["--strategies", "deadly:half,bound"]
+    assert sweep.main([*plan, *strategies, "--out", "out"]) == 1
+    statuses = {record.cell.strategy: record for record in store.read("out")}
+    assert statuses["bound"].is_done
+    for name in ("unconstrained", "clip", "deadly:half"):
+        assert "the worker died" in statuses[name].error
+
+
+def test_a_new_workers_start_does_not_count_against_its_batch():
+    """After a timeout the worker is replaced, and takes longer to start than the batch may take."""
+    team = executors.pool(1)
+    with team as workers:
+        (worker,) = workers()
+        started = time.monotonic()
+        worker.restart()
+        wait = time.monotonic() - started
+        done = worker.executor.submit(os.getpid)
+        assert done.result(timeout=wait / 2) > 0
+
+
+def test_a_worker_that_dies_while_it_starts_is_started_again():
+    process = executors._Process(devices.cores(), {})
+    first = next(iter(process.executor._processes))
+    os.kill(first, signal.SIGKILL)
+    assert process.hello()["process"] != first
+    process.kill()
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_started_them():
+    process = executors._Process(devices.cores(), {})
+    first = next(iter(process.executor._processes))
+    os.kill(first, signal.SIGINT)
+    assert process.hello()["process"] == first
+    process.kill()
+
+
+distributed = pytest.importorskip("distributed")
+
+
+def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed):
+    sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")
+    assert_same(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("tcp://127.0.0.1:9", "no scheduler answers there"),
+        ("tls://127.0.0.1:9", "no scheduler answers there .*TLS"),
+        ("no/such/file.json", "no such file"),
+        (__file__, "no scheduler answers there"),
+    ],
+)
+def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason):
+    with pytest.raises(UsageError, match=reason):
+        sweep.run_sweep(**SMOKE, out=tmp_path, dask=address)
+
+
+def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
+        sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")

@@ -1,0 +1,256 @@
+"""What makes a record stale, tried on edited copies of the sources; what does not."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.cells import Cell
+from experiments.data.datasets import load
+from experiments.running import fingerprints
+from experiments.running.fingerprints import ROOT, of_strategy, of_training, shapes_of, versions
+from experiments.training.cell import BACKBONES, Settings
+from experiments.training.own_strategies import resolve
+from experiments.training.strategies import TRAINED
+from experiments.training.strategy_rows import constraint_row
+
+SETTINGS = Settings(hidden=4, epochs=2, batch=8)
+GOLDEN = {
+    "jax": "0.10.2",
+    "smooth_clip": "4eab13933634d7f19fd41e05b096903f",
+    "bottleneck": "ee0d29ea2163e7f30d2977181ed1c8a3",
+}
+PROBE = """
+import json, sys
+from experiments.data.datasets import load
+from experiments.running.fingerprints import HOST, of_strategy, of_training, shapes_of
+from experiments.running.syntax import syntax
+from experiments.training.cell import Settings
+from experiments.training.strategies import TRAINED
+data, settings = shapes_of(load("wind"), "test"), Settings(hidden=4, epochs=2, batch=8)
+names = ("clip", "smooth_clip", "annealed_smooth_clip", "knee_tanh", "squared_hinge", "hinge")
+found = {name: of_strategy(TRAINED[name], data, settings) for name in names}
+found |= {of: of_training(of, settings, data) for of in ("bottleneck", "conditioned")}
+print(json.dumps(found | {"host": syntax(*HOST)}))
+"""
+FORMULAS, CELL = "bounded/_formulas.py", "experiments/training/cell.py"
+EDITS = {
+    "nothing": ([], set()),
+    "a comment and a docstring": (
+        [
+            (FORMULAS, r'\A"""', '"""Another word. '),
+            (FORMULAS, r"(\ndef )", r"\n# A comment.\n\1"),
+            (CELL, r'"""A training step', '"""One step of training'),
+        ],
+        set(),
+    ),
+    "a helper renamed": (
+        [(CELL, r"\bsquared_error\b", "mean_error"), (CELL, r"\b_final_loss\b", "_last_loss")],
+        set(),
+    ),
+    "a constant of smooth_clip": (
+        [(FORMULAS, r"size < 1\b", "size < 2")],
+        {"smooth_clip", "annealed_smooth_clip"},
+    ),
+    "a penalty": (
+        [("bounded/penalties.py", r"\*\* 2", "** 2 * 1.5")],
+        {"squared_hinge"},
+    ),
+    "the optimiser": ([(CELL, r"optax\.adam\(", "optax.sgd(")], {*BACKBONES}),
+    "the network": ([("bounded/lstm.py", r"jnp\.tanh\(", "jnp.sin(")], {*BACKBONES}),
+    "which windows are shown": ([(CELL, r"\(0\.5, 0\.9\)", "(0.5, 0.8)")], {"host"}),
+    "the training range": (
+        [("experiments/data/datasets.py", r"targets\.max\(\(0, 1\)\)", "targets.min((0, 1))")],
+        {"host"},
+    ),
+}
+
+
+def probe(folder, seed="0"):
+    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", PROBE]
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.fixture(scope="module")
+def unedited():
+    return probe(ROOT)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name in ("bounded", "experiments"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_changes_what_it_changes_the_program_of(checkout, unedited, edit):
+    changes, expected = EDITS[edit]
+    for name, pattern, text in changes:
+        source = (checkout / name).read_text()
+        edited = re.sub(pattern, text, source)
+        assert edited != source, f"{pattern} is not in {name} any more"
+        (checkout / name).write_text(edited)
+    found = probe(checkout, seed="7")
+    assert {name for name in found if found[name] != unedited[name]} == expected
+
+
+def test_a_function_that_moves_changes_nothing(checkout, unedited):
+    formulas = checkout / FORMULAS
+    (checkout / "bounded" / "_moved.py").write_text(formulas.read_text())
+    formulas.write_text(
+        "from bounded._moved import *\nfrom bounded import _moved\n"
+        "globals().update({k: v for k, v in vars(_moved).items() if not k.startswith('__')})\n"
+    )
+    assert probe(checkout) == unedited
+
+
+def test_golden():
+    if versions()["jax"] != GOLDEN["jax"]:
+        pytest.skip(f"the golden fingerprints are of jax {GOLDEN['jax']}")
+    data = shapes_of(load("wind"), "test")
+    found = {
+        "smooth_clip": of_strategy(TRAINED["smooth_clip"], data, SETTINGS),
+        "bottleneck": of_training("bottleneck", SETTINGS, data),
+    }
+    assert found == {key: GOLDEN[key] for key in found}, (
+        "A program that trains is another one now: every record that it made is stale and has to "
+        "be run again. If that is what you want (a mended formula, a new metric, another "
+        "optimiser), put these in GOLDEN and say so in CHANGELOG.md. If you meant to change no "
+        "numbers (a refactoring, faster tracing), undo it."
+    )
+
+
+def test_shapes_settings_and_backbones_have_programs_of_their_own():
+    wind, irradiance = (shapes_of(load(name), "test") for name in ("wind", "irradiance"))
+    clip = TRAINED["clip"]
+    found = {
+        of_training("bottleneck", SETTINGS, wind),
+        of_training("conditioned", SETTINGS, wind),
+        of_training("bottleneck", Settings(hidden=5, epochs=2, batch=8), wind),
+        of_training("bottleneck", SETTINGS, irradiance),
+        of_training("bottleneck", SETTINGS, shapes_of(load("wind"), "validation")),
+        of_strategy(clip, wind, SETTINGS),
+        of_strategy(clip, irradiance, SETTINGS),
+        of_strategy(TRAINED["straight_through_clip"], wind, SETTINGS),
+    }
+    assert len(found) == 8
+
+
+def test_constants_of_a_program_count():
+    data = shapes_of(load("wind"), "test")
+
+    def of(values):
+        def table(raw, lower, upper):
+            return raw + values
+
+        return of_strategy(constraint_row(table, "", ""), data, SETTINGS)
+
+    large = np.zeros((1, 8, 1), np.float32)
+    assert of(large) == of(large.copy())
+    assert of(large) != of(large + np.float32(1e-7))
+
+
+def test_other_settings_of_jax_are_another_program(x64):
+    data, clip = shapes_of(load("wind"), "test"), TRAINED["dc3_correction"]
+    doubled = of_strategy(clip, data, SETTINGS)
+    with jax.enable_x64(False):
+        assert of_strategy(clip, data, SETTINGS) != doubled
+
+
+def cell(strategy="clip", seed=0, backbone="bottleneck"):
+    known = {
+        "model": {"hidden": 4, "dtype": "float32"},
+        "training": {
+            "epochs": 2,
+            "batches_per_epoch": 16,
+            "batch": 8,
+            "clip_norm": 1.0,
+            "learning_rate": 0.001,
+        },
+    }
+    return Cell("wind", "0", "final", strategy, backbone, seed, **known)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    traced = []
+
+    def track(todo):
+        traced.append([part.key.split()[0] for part in todo])
+        return todo
+
+    return traced, track
+
+
+def of(cells, track, **own):
+    return fingerprints.fingerprints(cells, {"wind": load("wind")}, own, track)
+
+
+def test_nothing_is_traced_again_while_the_sources_stand(cache, monkeypatch):
+    traced, track = cache
+    cells = [cell(), cell(seed=1), cell("relu_offset"), cell("bound", backbone="none")]
+    first = of(cells, track)
+    assert sorted(traced.pop()) == ["baseline", "bottleneck", "clip", "metrics", "relu_offset"]
+    assert of(cells, track) == first
+    assert traced.pop() == []
+    assert first[cells[0].id] == first[cells[1].id]
+    assert first[cells[0].id]["training"] == first[cells[2].id]["training"]
+    assert first[cells[0].id]["strategy"] != first[cells[2].id]["strategy"]
+    monkeypatch.setattr(fingerprints, "sources_hash", lambda: "other")
+    assert of(cells, track) == first
+    assert len(traced.pop()) == 5
+
+
+def test_a_cache_that_is_damaged_or_cannot_be_written_is_done_without(cache, monkeypatch, tmp_path):
+    traced, track = cache
+    first = of([cell()], track)
+    (kept,) = (tmp_path / "bounded" / "fingerprints").iterdir()
+    for text in ("{", "[1]", '"x"', "null"):
+        kept.write_text(text)
+        assert of([cell()], track) == first
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert of([cell()], track) == first
+    assert len(traced[-1]) == 2
+
+
+OWN = """
+import numpy as np
+from helper import scale
+TABLE = np.load("table.npy")
+def mine(raw, lower=None, upper=None):
+    return upper - scale * abs(raw) * TABLE
+"""
+
+
+def test_an_edited_helper_or_data_file_of_a_users_strategy_is_noticed(cache, monkeypatch, tmp_path):
+    traced, track = cache
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(OWN)
+
+    def found(helper, table):
+        Path("helper.py").write_text(helper)
+        np.save("table.npy", np.float32(table))
+        for name in ("mine", "helper"):
+            sys.modules.pop(name, None)
+        shutil.rmtree("__pycache__", ignore_errors=True)
+        row = resolve("mine:mine")
+        return of([cell("mine:mine")], track, **{"mine:mine": row})[cell("mine:mine").id]
+
+    first = found("scale = 2.0", 1.0)
+    assert found("scale = 2.0  # a comment", 1.0) == first
+    assert "mine:mine" in traced[-1], "what is the user's own is traced each time"
+    assert found("scale = 3.0", 1.0)["strategy"] != first["strategy"]
+    assert found("scale = 2.0", 4.0)["strategy"] != first["strategy"]

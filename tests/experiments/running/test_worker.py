@@ -1,0 +1,76 @@
+"""A batch of cells as a worker runs it."""
+
+import pickle
+from dataclasses import replace
+
+import pytest
+
+from experiments.data.datasets import load
+from experiments.running import worker
+from experiments.running.fingerprints import fingerprints, sources_hash
+from experiments.running.plan import cells
+from experiments.running.presets import make_plan
+from experiments.running.worker import Reply, Request, run_batch
+from experiments.training.strategies import TRAINED
+
+
+def baseline_request(**changes):
+    found = cells(make_plan("smoke"), load("irradiance"), [TRAINED["clip"]])
+    baselines = [cell for cell in found if not cell.is_trained]
+    request = Request(baselines, "irradiance", ["clip"], {}, sources=sources_hash())
+    return replace(request, **changes)
+
+
+def test_what_goes_and_comes_can_be_sent():
+    request = baseline_request()
+    assert pickle.loads(pickle.dumps(request)) == request
+    reply = pickle.loads(pickle.dumps(run_batch(request)))
+    assert [record.cell for record, _ in reply.finished] == request.cells
+    assert all(record.is_done for record, _ in reply.finished)
+    assert all("example_output" in arrays for _, arrays in reply.finished)
+
+
+def test_other_sources_are_refused():
+    reply = run_batch(baseline_request(sources="0" * 64))
+    assert reply.refused
+    assert "start it from the same checkout" in reply.error
+
+
+def test_other_data_are_refused():
+    request = baseline_request()
+    other = replace(request.cells[0], data_hash="0" * 64)
+    reply = run_batch(replace(request, cells=[other]))
+    assert reply.refused
+    assert "irradiance is not what was planned" in reply.error
+
+
+def test_another_version_of_a_users_strategy_is_refused():
+    name, dataset = "bounded.constraints:clip", load("irradiance")
+    row = worker._strategy(name)
+    (cell, *_) = cells(make_plan("smoke", strategies=(name,)), dataset, [row])
+    request = baseline_request(cells=[cell], strategies=[name], programs={name: "0" * 32})
+    reply = run_batch(request)
+    assert reply.refused
+    assert "another version of bounded.constraints:clip" in reply.error
+    found = fingerprints([cell], {"irradiance": dataset}, {name: row})
+    programs = {name: found[cell.id]["strategy"]}
+    settings = worker.Settings(**cell.settings)
+    worker._check_own([row], programs, dataset, settings)
+
+
+def test_an_error_is_a_reply_that_says_what(monkeypatch):
+    def fail(*_):
+        raise MemoryError("12 GB")
+
+    monkeypatch.setattr("experiments.training.baselines.measure", fail)
+    assert run_batch(baseline_request()) == Reply(error="MemoryError: 12 GB")
+
+
+@pytest.mark.parametrize("error", [None, "diverged"])
+def test_a_record_of_a_cell(error):
+    (cell, *_) = baseline_request().cells
+    record = worker.make_record(cell, {"mse": 1.0}, 2.0, error)
+    assert record.status == ("failed" if error else "done")
+    assert record.metrics == ({} if error else {"mse": 1.0})
+    assert record.timing["train_seconds"] == 2.0
+    assert record.error == error

@@ -1,0 +1,206 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from bounded.autoencoder import LSTMAutoencoder
+from bounded.constraints import clip
+from experiments.data.datasets import load
+from experiments.training.cell import Settings, example_windows
+from experiments.training.runner import Run, Runner
+from experiments.training.strategies import TRAINED, constraint_row
+
+SETTINGS = Settings(hidden=4, epochs=2, batches_per_epoch=2, batch=8)
+CELLS = [
+    Run("clip", {}, 3e-3, 0),
+    Run("smooth_clip", {"temperature": 0.2}, 1e-3, 1),
+    Run("squared_hinge", {}, 3e-3, 2),
+]
+
+
+@pytest.fixture(scope="module")
+def runner():
+    return Runner(load("irradiance"), "bottleneck", SETTINGS, list(TRAINED.values()))
+
+
+def assert_same(one, other):
+    np.testing.assert_equal(one.metrics, other.metrics)  # for which NaN equals NaN
+    np.testing.assert_array_equal(one.examples, other.examples)
+    for name, row in one.history.items():
+        np.testing.assert_array_equal(row, other.history[name])
+
+
+def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
+    together = runner.run(CELLS[:2])
+    assert_same(together[0], runner.run(CELLS[:1])[0])
+    assert_same(together[1], runner.run([CELLS[1], CELLS[2]])[0])
+    assert_same(together[1], runner.run(CELLS[:2])[1])
+
+
+def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
+    few = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name, *_ in CELLS])
+    for cell in CELLS:
+        assert_same(few.run([cell])[0], runner.run([cell])[0])
+
+
+def test_one_compilation_serves_strategies_seeds_rates_and_datasets_of_one_shape(runner):
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    runner.run(CELLS[:2])
+    compiled.clear()
+    runner.run(CELLS[1:])
+    runner.run([Run("relu_offset", {}, 1e-2, 9)])
+    again = Runner(load("irradiance_autoencoder"), "bottleneck", SETTINGS, list(TRAINED.values()))
+    again.run([Run("clip", {}, 1e-3, 0)])
+    assert not compiled
+
+
+def test_a_seed_gives_the_same_initial_weights_to_every_strategy(runner):
+    first = [
+        result.history["train_loss"][0]
+        for result in runner.run(
+            [Run("unconstrained", {}, 0.0, 3), Run("squared_hinge", {"weight": 0.0}, 0.0, 3)]
+        )
+    ]
+    assert first[0] == first[1]
+    assert runner.run([Run("unconstrained", {}, 0.0, 4)])[0].history["train_loss"][0] != first[0]
+
+
+def test_metrics_and_history_are_complete_and_in_range(runner):
+    result = runner.run(CELLS[:1])[0]
+    assert result.error is None
+    assert result.history["epoch"].tolist() == [2]
+    shares = [n for n in result.metrics if n.endswith(("fraction", "rate", "1e-4", "reliance"))]
+    assert len(shares) == 11
+    of_sums = {name for name in shares if name.startswith("sum_")}
+    assert all(0 <= result.metrics[name] <= 1 for name in set(shares) - of_sums)
+    assert all(np.isnan(result.metrics[name]) for name in of_sums)  # one feature, no such bound
+    alive = 1 - result.metrics["constraint_dead_fraction"]
+    np.testing.assert_allclose(result.metrics["jacobian_rank_fraction"], alive, rtol=1e-5)
+    assert {"mse", "mae", "r2", "violation_max", "gradient_norm"} <= result.metrics.keys()
+    assert result.metrics["violation_rate"] == 0
+    assert result.examples.shape == (2, 24, 1)
+
+
+def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
+    bad, good = runner.run([Run("unconstrained", {}, 1e38, 0), Run("clip", {}, 3e-3, 0)])
+    assert "diverged: after epoch 2" in bad.error
+    assert good.error is None
+    assert_same(good, runner.run([Run("clip", {}, 3e-3, 0)])[0])
+
+
+def test_mixed_precision_reaches_training(runner):
+    """It changes the numbers, by little after four updates, and no shape or kind of them."""
+    settings = dataclasses.replace(SETTINGS, dtype="bfloat16")
+    rows = [TRAINED[name] for name, *_ in CELLS]  # with which float32 has the runner's bits
+    lower = Runner(load("irradiance"), "bottleneck", settings, rows)
+    single, mixed = (one.run([Run("clip", {}, 1e-2, 5)])[0].examples for one in (runner, lower))
+    assert single.dtype == mixed.dtype
+    assert 0 < abs(single - mixed).max() < 1e-2
+
+
+def test_training_agrees_with_a_plain_loop():
+    """Two updates of Adam by hand: the same weights, batches and loss as the compiled runner."""
+    dataset = load("irradiance")
+    settings = Settings(hidden=4, epochs=1, batches_per_epoch=2, batch=8)
+    rows = [constraint_row(clip, "", "")]
+    result = Runner(dataset, "conditioned", settings, rows).run([Run("clip", {}, 1e-2, 5)])[0]
+
+    weights, shuffling, _ = jax.random.split(jax.random.key(5), 3)
+    model = LSTMAutoencoder(1, 1, 4, clip, condition_decoder=True, rngs=nnx.Rngs(weights))
+    graph, parameters = nnx.split(model)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
+    state = optimizer.init(parameters)
+    train = dataset.part("train")
+    order = jax.random.permutation(jax.random.fold_in(shuffling, 0), len(train["inputs"]))
+
+    @jax.jit
+    def loss(parameters, part):
+        output = nnx.merge(graph, parameters)(part["inputs"], part["lower"], part["upper"])
+        return jnp.mean((output - part["targets"]) ** 2)
+
+    @jax.jit
+    def update(parameters, state, part):
+        value, gradient = jax.value_and_grad(loss)(parameters, part)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(parameters, updates), state, value
+
+    losses = []
+    for batch in np.asarray(order[:16]).reshape(2, 8):
+        part = {key: None if a is None else a[batch] for key, a in train.items()}
+        parameters, state, value = update(parameters, state, part)
+        losses.append(value)
+    np.testing.assert_allclose(result.history["train_loss"], [np.mean(losses)], rtol=1e-5)
+    expected = loss(parameters, dataset.part("validation"))
+    np.testing.assert_allclose(result.history["mse"], [expected], rtol=1e-5)
+    expected = loss(parameters, dataset.part("test"))
+    np.testing.assert_allclose(result.metrics["mse"], expected, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def longer():
+    """Fourteen epochs, every second of them evaluated, on validation."""
+    settings = Settings(hidden=4, epochs=14, batches_per_epoch=4, batch=16)
+    rows = [TRAINED["clip"]]
+    return Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
+
+
+def test_the_parameters_with_the_best_validation_loss_are_kept(longer):
+    result = longer.run([Run("clip", {}, 0.3, 0)])[0]
+    best = result.history["loss"].argmin()
+    assert best < len(result.history["loss"]) - 1
+    np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
+
+
+def test_the_state_is_updated_once_an_epoch():
+    """Multipliers alone change the loss: with no learning, the parameters stay the first."""
+    settings = Settings(hidden=4, epochs=6, batches_per_epoch=3, batch=8)
+    runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["augmented_lagrangian"]])
+    first, second = runner.run(
+        [Run("augmented_lagrangian", {"penalty": p}, 0.0, 3) for p in (0.0, 1.0)]
+    )
+    assert settings.evaluate_every == 3
+    np.testing.assert_array_equal(first.history["loss"], first.history["mse"])
+    penalty = second.history["loss"] - second.history["mse"]
+    assert penalty[1] > 1.5 * penalty[0] > 0
+    assert second.metrics["mse"] == first.metrics["mse"]
+
+
+def test_candidates_are_compared_under_the_present_multipliers():
+    """An early loss is small because its multipliers were: slow steps lower the loss under any
+    fixed ones, so the last parameters are the best, though the loss rises as the multipliers do."""
+    settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16)
+    rows = [TRAINED["augmented_lagrangian"]]
+    runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
+    result = runner.run([Run("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 3)])[0]
+    assert (np.diff(result.history["loss"][-3:]) > 1e-4).all()
+    assert (np.diff(result.history["mse"]) < -1e-3).all()
+    np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][-1], rtol=1e-5)
+
+
+def test_training_lowers_the_loss(longer):
+    still, moved = longer.run([Run("clip", {}, 0.0, 0), Run("clip", {}, 1e-2, 0)])
+    assert moved.history["loss"][-1] < 0.5 * still.history["loss"][-1]
+
+
+def test_too_many_cells_are_refused(runner):
+    with pytest.raises(ValueError, match="1 to 2 cells, got 3"):
+        runner.run(CELLS)
+
+
+def test_evaluation_divides_the_epochs():
+    assert [Settings(epochs=e).evaluate_every for e in (1, 7, 8, 50, 60)] == [1, 1, 4, 5, 5]
+
+
+def test_example_windows_are_a_typical_and_a_varied_one():
+    dataset = load("irradiance")
+    spread = dataset.part("test")["targets"].std(axis=1)[:, 0]
+    typical, varied = example_windows(dataset, "test")
+    assert abs((spread < spread[typical]).mean() - 0.5) < 0.02
+    assert abs((spread < spread[varied]).mean() - 0.9) < 0.02

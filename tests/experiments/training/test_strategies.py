@@ -1,0 +1,360 @@
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounded import penalties
+from bounded.constraints import smooth_clip
+from experiments.data.datasets import load
+from experiments.training.baselines import BASELINES
+from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategy_rows import (
+    BOTH,
+    GUARANTEES,
+    HYPER_LENGTH,
+    bound_sources,
+    select_bounds,
+)
+from experiments.usage import UsageError
+from tests.bounded import reference
+
+SIDES = [("upper",), ("lower",), ("lower", "upper")]
+
+
+CONSTANTS = {"lower": jnp.array([-0.5]), "upper": jnp.array([0.5])}
+
+
+def bounds_of(strategy, sides, raw, lower=-1.0, upper=1.0):
+    given = {"lower": lower, "upper": upper}
+    given = {side: jnp.broadcast_to(bound, raw.shape) for side, bound in given.items()}
+    part = {side: given[side] if side in sides else None for side in BOTH}
+    return select_bounds(strategy, part, CONSTANTS)
+
+
+def run(strategy, sides, raw, lower=-1.0, upper=1.0, progress=0.5, state=None, **hyper):
+    """What a row trains on, its penalty, and what it evaluates to."""
+    bounds = bounds_of(strategy, sides, raw, lower, upper)
+    vector = strategy.hyper(strategy.hyperparameters | hyper)
+    state = jnp.zeros(raw.shape[1:]) if state is None else state
+    trained, penalty = strategy.train(raw, *bounds, progress, state, vector)
+    return trained, penalty, strategy.evaluate(raw, *bounds, vector)
+
+
+def slope(name, progress=0.5, state=None, **hyper):
+    """Derivative of the training objective, sum(output) + penalty, to RAW under |y| <= 1."""
+
+    def objective(raw):
+        output, penalty, _ = run(TRAINED[name], BOTH, raw, progress=progress, state=state, **hyper)
+        return jnp.sum(output) + penalty
+
+    return jax.grad(objective)(RAW)[..., 0]
+
+
+RAW = jnp.array([[[-3.0], [-0.5], [0.5], [2.0]]])
+
+
+@pytest.mark.parametrize("sides", SIDES, ids="+".join)
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_strategy_runs_on_every_kind_of_dataset_and_keeps_its_guarantee(name, sides):
+    raw = jnp.linspace(-3, 3, 24).reshape(4, 6, 1)
+    upper = jnp.array([0.25, 1, 0.25, 1, 0.25, 1])[None, :, None]
+    strategy = TRAINED[name]
+    hyper = {"rate": 0.01} if name == "dc3_correction" else {}
+    trained, penalty, output = run(strategy, sides, raw, -upper, upper, **hyper)
+    assert trained.shape == output.shape == raw.shape
+    assert penalty.shape == ()
+    assert jnp.isfinite(penalty)
+    held = {
+        "upper": "upper" not in sides or (output <= upper).all(),
+        "lower": "lower" not in sides or (output >= -upper).all(),
+    }
+    sources = bound_sources(strategy, sides)
+    given = [side for side in BOTH if sources[side] == "dataset"]
+    if strategy.guarantee in ("always", "where u >= 0"):
+        assert all(held[side] for side in given)
+    elif "upper" in sides:
+        assert not all(held.values())
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in TRAINED.items() if row.guarantee == "where u >= 0"]
+)
+def test_where_u_is_negative_the_conditional_guarantees_end(name):
+    raw = jnp.zeros((1, 2, 1))
+    assert (run(TRAINED[name], ["upper"], raw, upper=-1.0)[2] > -1).all()
+
+
+@pytest.mark.parametrize("name", COUPLED)
+@pytest.mark.parametrize("sides", [("upper",), BOTH], ids=["at most", "equal"])
+def test_coupled_rows_are_given_the_sums_bounds_and_keep_their_guarantee(name, sides):
+    row = COUPLED[name]
+    raw = jnp.linspace(-1, 3, 24).reshape(2, 4, 3)
+    total = jnp.linspace(0, 4, 8).reshape(2, 4, 1)
+    part = {f"sum_{side}": total if side in sides else None for side in BOTH}
+    bounds = select_bounds(row, part, CONSTANTS)
+    assert [bound is not None for bound in bounds] == [side in sides for side in BOTH]
+    sources = bound_sources(row, {f"sum_{side}" for side in sides})
+    assert sources == {side: "dataset" if side in sides else None for side in BOTH}
+    hyper = row.hyper(row.hyperparameters)
+    trained, penalty = row.train(raw, *bounds, 0.5, jnp.zeros((4, 3)), hyper)
+    output = row.evaluate(raw, *bounds, hyper)
+    np.testing.assert_array_equal(trained, output)
+    spent = output.sum(axis=-1, keepdims=True)
+    if row.guarantee == "always":
+        assert penalty == 0
+        assert (output >= 0).all()
+        assert (spent <= total * (1 + 1e-6)).all()
+        np.testing.assert_allclose(spent, total if len(sides) == 2 else spent, rtol=1e-5)
+    else:
+        outside = np.maximum(spent - total, 0) + np.maximum(total - spent, 0) * (len(sides) == 2)
+        np.testing.assert_allclose(penalty, np.mean(outside**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("row", (TRAINED | COUPLED).values(), ids=lambda row: row.name)
+def test_every_row_is_documented(row):
+    assert row.guarantee in GUARANTEES
+    assert row.summary
+    assert row.source
+    assert len(row.grid) <= HYPER_LENGTH
+    assert all(len(set(values)) == len(values) > 0 for values in row.grid.values())
+    assert np.prod([len(values) for values in row.grid.values()]) <= 6
+    assert list(row.hyper(row.hyperparameters)[: len(row.grid)]) == [
+        np.float32(values[0]) for values in row.grid.values()
+    ]
+
+
+def test_an_unknown_hyperparameter_is_refused():
+    with pytest.raises(UsageError, match=r"Did you mean 'temperature'\?"):
+        TRAINED["smooth_clip"].hyper({"temprature": 5.0})
+
+
+def test_every_constraint_and_penalty_has_a_row():
+    named = {"identity": "unconstrained"}
+    for name in reference.FORMULAS.keys() | {"identity"}:
+        assert named.get(name, name) in TRAINED
+    for name in ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian"):
+        assert TRAINED[name].guarantee == "never"
+
+
+def test_sides_that_are_needed_and_lacking_come_from_the_training_range():
+    assert bound_sources(TRAINED["tanh_interval"], ["upper"]) == {
+        "lower": "training range",
+        "upper": "dataset",
+    }
+    assert bound_sources(TRAINED["tanh_range"], ["lower", "upper"]) == {
+        "lower": "training range",
+        "upper": "training range",
+    }
+    assert bound_sources(TRAINED["relu_offset"], ["lower", "upper"]) == {
+        "lower": None,
+        "upper": "dataset",
+    }
+    assert bound_sources(TRAINED["relu_offset"], ["lower"])["lower"] == "dataset"
+    assert bound_sources(TRAINED["unconstrained"], ["upper"]) == {"lower": None, "upper": None}
+
+
+@pytest.mark.parametrize("name", ["hinge", "squared_hinge", "log_barrier", "augmented_lagrangian"])
+def test_the_soft_rows_penalise_raw_and_return_it(name):
+    trained, penalty, output = run(TRAINED[name], ["upper"], RAW, upper=0.0)
+    np.testing.assert_array_equal(output, RAW)
+    np.testing.assert_array_equal(trained, RAW)
+    assert penalty > 0
+    if name != "log_barrier":
+        assert run(TRAINED[name], ["upper"], RAW, upper=5.0)[1] == 0
+
+
+def test_weights_scale_the_penalties():
+    for name in ("hinge", "squared_hinge"):
+        single, double = (run(TRAINED[name], BOTH, RAW, weight=w)[1] for w in (1.0, 2.0))
+        np.testing.assert_allclose(double, 2 * single)
+
+
+def test_the_barrier_sharpens_with_progress():
+    of = [run(TRAINED["log_barrier"], BOTH, RAW, progress=p)[1] for p in (0.0, 0.5, 1.0)]
+    expected = [penalties.log_barrier(RAW, -1.0, 1.0, t) for t in (5.0, 50.0, 500.0)]
+    np.testing.assert_allclose(of, expected, rtol=1e-5)
+
+
+def test_multipliers_start_at_zero_and_grow_where_raw_violates():
+    row = TRAINED["augmented_lagrangian"]
+    hyper = row.hyper(row.hyperparameters)
+    state = row.update(jnp.zeros((4, 1)), RAW, *bounds_of(row, BOTH, RAW), hyper)
+    np.testing.assert_allclose(state[:, 0], [2, 0, 0, 1])
+    grown = run(row, BOTH, RAW, state=state)[1] - run(row, BOTH, RAW)[1]
+    np.testing.assert_allclose(grown, (2 * 2 + 1 * 1) / 4, rtol=1e-6)
+
+
+def test_clip_at_evaluation_trains_free():
+    trained, penalty, output = run(TRAINED["clip_at_evaluation"], BOTH, RAW)
+    np.testing.assert_array_equal(trained, RAW)
+    assert penalty == 0
+    np.testing.assert_array_equal(output, jnp.clip(RAW, -1, 1))
+
+
+def test_clip_after_warmup_is_soft_first_and_hard_later():
+    row = TRAINED["clip_after_warmup"]
+    trained, penalty, output = run(row, BOTH, RAW, progress=0.09)
+    np.testing.assert_array_equal(trained, RAW)
+    np.testing.assert_allclose(penalty, (2**2 + 1) / 4)
+    np.testing.assert_array_equal(output, jnp.clip(RAW, -1, 1))
+    trained, penalty, _ = run(row, BOTH, RAW, progress=0.1)
+    np.testing.assert_array_equal(trained, jnp.clip(RAW, -1, 1))
+    assert penalty == 0
+
+
+def test_the_displacement_revives_dead_entries():
+    np.testing.assert_array_equal(slope("clip"), [[0, 1, 1, 0]])
+    weight = TRAINED["clip_with_displacement"].hyperparameters["weight"]
+    found = slope("clip_with_displacement")
+    np.testing.assert_allclose(found, [[weight * -2 * 2 / 4, 1, 1, weight * 2 / 4]])
+    projected, penalty, _ = run(TRAINED["clip_with_displacement"], BOTH, RAW)
+    np.testing.assert_allclose(penalty, weight * jnp.mean((projected - RAW) ** 2), rtol=1e-6)
+
+
+def test_dc3_steps_towards_the_bounds_with_momentum():
+    expected, velocity = np.array([-3.0, -0.5, 0.5, 2]), np.zeros(4)
+    for _ in range(10):
+        outside = np.maximum(expected - 1, 0) - np.maximum(-1 - expected, 0)
+        velocity = 0.5 * velocity + 0.1 * 2 * outside
+        expected = expected - velocity
+    _, penalty, output = run(TRAINED["dc3_correction"], BOTH, RAW)
+    np.testing.assert_allclose(output[0, :, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(penalty, penalties.squared_hinge(output, -1.0, 1.0), rtol=1e-6)
+    # A step of half the gradient of the squared violation is the projection.
+    _, _, output = run(TRAINED["dc3_correction"], BOTH, RAW, rate=0.5, momentum=0.0)
+    np.testing.assert_array_equal(output, jnp.clip(RAW, -1, 1))
+
+
+def test_annealing_ends_at_the_floor():
+    row = TRAINED["annealed_smooth_clip"]
+    floor = row.hyperparameters["floor"]
+    at_end, _, output = run(row, BOTH, RAW, progress=1.0)
+    expected = smooth_clip(RAW, -1.0, 1.0, temperature=floor)
+    np.testing.assert_allclose(at_end, expected, rtol=1e-6)
+    np.testing.assert_array_equal(output, expected)
+    at_start, _, _ = run(row, BOTH, RAW, progress=0.0)
+    np.testing.assert_allclose(at_start, smooth_clip(RAW, -1.0, 1.0, temperature=1.0), rtol=1e-6)
+    assert (jnp.abs(slope("annealed_smooth_clip", progress=0.0)) > 0.05).all()
+
+
+def test_one_switch_serves_every_row():
+    raw = jnp.linspace(-3, 3, 24).reshape(4, 6, 1)
+    rows = [lambda raw, row=row: run(row, ["upper"], raw, upper=1.0)[2] for row in TRAINED.values()]
+    found = jax.jit(lambda index: jax.lax.switch(index, rows, raw))(list(TRAINED).index("clip"))
+    np.testing.assert_array_equal(found, jnp.minimum(raw, 1))
+
+
+@pytest.mark.parametrize("dataset", ["irradiance", "household_hourly", "dew_point"])
+def test_baselines_have_the_targets_shape_and_learn_from_training_alone(dataset):
+    dataset = load(dataset)
+    part = dataset.part("test")
+    outputs = {name: make(dataset, "test") for name, (make, _) in BASELINES.items()}
+    assert all(output.shape == part["targets"].shape for output in outputs.values())
+    np.testing.assert_array_equal(outputs["bound"], part["upper"])
+    assert (outputs["climatology_clipped"] <= part["upper"]).all()
+    train = dataset.part("train")
+    factor = (outputs["scaled_bound"] / np.where(part["upper"] == 0, 1, part["upper"])).max((0, 1))
+    expected = (train["targets"] * train["upper"]).sum((0, 1)) / (train["upper"] ** 2).sum((0, 1))
+    np.testing.assert_allclose(factor, expected, rtol=1e-4)
+
+
+def test_a_users_function_becomes_a_row():
+    row = resolve("bounded.constraints:clip")
+    output = row.evaluate(jnp.array([[[3.0]]]), None, jnp.array([[[1.0]]]), row.hyper({}))
+    assert output == 1
+
+
+def test_a_users_function_takes_hyperparameters():
+    row = resolve("bounded.constraints:smooth_clip(temperature=0.5, )")
+    assert row.hyperparameters == {"temperature": 0.5}
+    raw, upper = jnp.array([[[3.0]]]), jnp.array([[[1.0]]])
+    output = row.evaluate(raw, None, upper, row.hyper(row.hyperparameters))
+    np.testing.assert_array_equal(output, smooth_clip(raw, upper=upper, temperature=0.5))
+    assert row.name.startswith("bounded.constraints:smooth_clip(")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.module:clip", "cannot be imported .No module named 'absent'"),
+        ("bounded.constraints:absent", "has no attribute 'absent'"),
+        (":clip", "cannot be imported"),
+        ("jax:nn", "jax:nn is no function"),
+        ("bounded.constraints:smooth_clip(0.1)", "hyperparameters go by name"),
+        ("bounded.constraints:smooth_clip(", "cannot be read"),
+        ("bounded.constraints:smooth_clip(**{})", "must be a finite number"),
+        ("bounded.constraints:smooth_clip(temperature='a')", "finite number, got 'a'"),
+        ("bounded.constraints:smooth_clip(temperature=True)", "finite number, got True"),
+        ("bounded.constraints:smooth_clip(temperature=1e999)", "finite number, got inf"),
+        ("bounded.constraints:smooth_clip(temperature=open('x'))", "cannot be read"),
+    ],
+)
+def test_a_users_function_that_cannot_be_used_is_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bounded.constraints:smooth_clip(temprature=1)", "unexpected keyword argument"),
+        ("bounded.constraints:smooth_clip(temperature=-1)", "must be positive and finite"),
+        ("bounded.constraints:smooth_clip(**{})", "must be a finite number"),
+        ("bounded.constraints:smooth_clip(temperature=1, temperature=2)", "by its name, once"),
+        ("bounded.constraints:sequence_maximum", "does not fit irradiance"),
+    ],
+)
+def test_a_users_function_that_does_not_run_is_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        check_fit(resolve(name), load("irradiance"), [32])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "return raw.astype(jnp.float16)",
+            "must give float32 .* got float16",
+        ),
+        ("return raw > 0", "got bool"),
+        ("return raw, lower", "got tuple of None"),
+        ("return None", "got NoneType of None"),
+        ("return jnp.minimum(raw, upper).sum()", r"got float32 of \(\)"),
+        ("return jax.lax.while_loop(lambda z: z.sum() > 9, lambda z: z / 2, raw)", "Reverse-mode"),
+        ("return raw if raw.shape[0] != 32 else 1 / 0", "division by zero"),
+        ("raise SystemExit(0)", "mine:map does not fit irradiance"),
+    ],
+)
+def test_a_users_function_that_cannot_be_trained_is_refused_by_name(
+    tmp_path, monkeypatch, body, message
+):
+    source = f"import jax, jax.numpy as jnp\ndef map(raw, lower=None, upper=None):\n    {body}\n"
+    (tmp_path / "mine.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(UsageError, match=message) as error:
+        check_fit(resolve("mine:map"), load("irradiance"), [9, 32])
+    assert "mine:map" in str(error.value)
+
+
+def test_a_users_module_with_an_error_of_its_own_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("def half(raw:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="cannot be imported .*broken_module.py, line 1"):
+        resolve("broken_module:half")
+
+
+def test_a_users_function_is_known_to_be_theirs(tmp_path, monkeypatch):
+    source = "def half(raw, lower=None, upper=None):\n    return raw / 2\n"
+    (tmp_path / "my_half.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    assert resolve("my_half:half").own
+    assert not resolve("clip").own
+
+
+def test_an_unknown_strategy_lists_the_names_and_the_nearest():
+    with pytest.raises(UsageError, match=r"Did you mean 'smooth_clip'\?"):
+        resolve("smoth_clip")
