@@ -1,5 +1,6 @@
 """The README's own words, and the other pages', tried."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 
 from bounded import constraints, sets
 from experiments.sweep import run_sweep
@@ -41,6 +43,30 @@ def test_the_readmes_sets_hold():
     for name in functions:
         if name.startswith("budget") or name in ("affine_projection", "affine_hardnet"):
             assert f"`{name}`" in README, name
+
+
+LINK = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\])?)\]\(([^)#]*)#L(\d+)\)")
+
+
+def test_numbers_stand_in_the_lines_that_they_are_linked_to():
+    """To as many digits as are shown."""
+    links = LINK.findall(README)
+    assert len(links) > 20
+    for shown, name, line in links:
+        with open(ROOT / name, encoding="utf-8", newline="") as file:
+            row = list(csv.reader(file))[int(line) - 1]
+        number, percent, _ = shown.partition(" [")[0].replace("−", "-").partition(" %")
+        scale, digits = (100 if percent else 1), len(number.partition(".")[2])
+        found = [scale * float(text) for text in row if re.fullmatch(r"-?\d[\d.e-]*", text)]
+        assert any(abs(float(number) - one) <= 0.51 * 10**-digits for one in found), shown
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_what_is_linked_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_every_constraint_is_in_the_readme():
