@@ -1,7 +1,8 @@
 """Many records as a few arrays, small enough to be committed.
 
 A packed record keeps all that the record holds, its metrics to the bit; of its history, if it is of
-the final phase, HISTORY in half precision; of its examples, if it is of seed 0, all.
+the final phase, HISTORY in half precision; of its examples, if it is of seed 0, all. A checksum of
+all arrays with their names tells whether one is lost or altered.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.cells import Record
+from experiments.data.datasets import content_hash
 
 Arrays = Mapping[str, np.ndarray]
 HISTORY = (
@@ -51,11 +53,19 @@ def pack(found: Sequence[tuple[Record, Arrays]]) -> dict[str, np.ndarray]:
             "example_of": np.array(shown),
             "example_output": stacked("example_output", shown),
         }
-    return held
+    return held | {"checksum": np.array(content_hash(held))}
 
 
 def unpack(held: Arrays) -> list[tuple[Record, dict[str, np.ndarray]]]:
-    """The records of `pack`, each with the arrays that were kept."""
+    """The records of `pack`, each with the arrays that were kept.
+
+    Raises:
+      ValueError: if something is not as it was packed; packed by an older version, it is not known.
+    """
+    held = dict(held)
+    checksum = held.pop("checksum", None)
+    if checksum is not None and checksum != content_hash(held):
+        raise ValueError("its checksum does not match")
     found = json.loads(lzma.decompress(held["records"].tobytes()))
     records = [Record.from_json(record) for record in found]
     arrays: list[dict[str, np.ndarray]] = [{} for _ in records]

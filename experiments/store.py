@@ -31,25 +31,28 @@ from experiments.usage import UsageError
 Arrays = dict[str, np.ndarray]
 FIELDS = {"id", "status", "config", "metrics", "timing", "error"}
 STATUSES = ("done", "failed")
+# What reading a file raises that holds no record; one that is gone has lost its arrays.
+DAMAGE = (ValueError, TypeError, KeyError, RecursionError, FileNotFoundError)
 # A record written by hand has none of these.
 OPTIONAL = {"fingerprint", "sources", "arrays_sha256", "sha256"}
 
 
 class StorageError(Exception):
-    """The sweep's folder could not be written to."""
+    """The sweep's folder could not be written to, or read from."""
 
 
 def load(folder: str | Path) -> list[Json]:
     """Every record of a sweep as plain JSON, ordered by id: `id`, `status`, `config`, `metrics`,
-    `timing`, `error`. Null metrics are None. As `read`, it renames what is damaged.
+    `timing`, `error`. Null metrics are None.
 
     Raises:
       UsageError: if the folder holds no sweep.
+      StorageError: if something in it cannot be read.
     """
     return [record.to_json() for record in read(folder)]
 
 
-def read(folder: str | Path, set_aside: bool = True) -> list[Record]:
+def read(folder: str | Path, set_aside: bool = False) -> list[Record]:
     """Every record of a sweep, ordered by id; null metrics are None.
 
     A file that is no whole record (truncated, altered, under another's name, without its arrays)
@@ -57,10 +60,12 @@ def read(folder: str | Path, set_aside: bool = True) -> list[Record]:
 
     Args:
       folder: the sweep's.
-      set_aside: whether such a file is renamed to `<name>.damaged`.
+      set_aside: whether such a file is renamed to `<name>.damaged`; for who has the folder
+        `opened`.
 
     Raises:
       UsageError: if the folder holds no sweep.
+      StorageError: if something in it cannot be read: that says nothing of what it holds.
     """
     cells = Path(folder) / "cells"
     if not holds_sweep(folder):
@@ -68,8 +73,8 @@ def read(folder: str | Path, set_aside: bool = True) -> list[Record]:
     records = {identity: record for identity, (record, _) in _packed(folder).items()}
     for path in sorted(cells.glob("*.json")):
         try:
-            records[path.stem] = _read(path)
-        except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
+            records[path.stem] = _read_again(path)
+        except DAMAGE as error:
             aside = f"set aside as {path.name}.damaged, " if set_aside else ""
             if set_aside:
                 with suppress(OSError):
@@ -97,7 +102,7 @@ def pack(folder: Path) -> list[Path]:
             "delete it, and its cells run again."
         )
     by_dataset: dict[str, list[Record]] = {}
-    for record in read(folder, set_aside=False):
+    for record in read(folder):
         by_dataset.setdefault(record.cell.dataset, []).append(record)
     (folder / "packed").mkdir(exist_ok=True)
     paths = []
@@ -126,16 +131,35 @@ def _packed(folder: str | Path) -> dict[str, tuple[Record, Arrays]]:
 @lru_cache(maxsize=64)
 def _unpacked(path: Path, changed: int) -> dict[str, tuple[Record, Arrays]]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        content = _content(path)
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             found = packed.unpack({key: file[key] for key in file.files})
         return {record.id: (record, arrays) for record, arrays in found}
+    except StorageError:
+        raise
     except Exception as error:  # whatever zipfile, lzma, numpy and json make of a damaged file
         warnings.warn(f"{path} is not whole ({error}): its cells count as missing.", stacklevel=2)
         return {}
 
 
+def _read_again(path: Path) -> Record:
+    """A record that a sweep may be writing at this moment."""
+    with suppress(*DAMAGE):
+        return _read(path)
+    return _read(path)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
 def _read(path: Path) -> Record:
-    found = json.loads(path.read_bytes())
+    found = json.loads(_content(path))
     if not isinstance(found, dict) or not FIELDS <= found.keys() <= FIELDS | OPTIONAL:
         raise ValueError("its fields are not a record's")
     parts = found["config"], found["metrics"], found["timing"]
@@ -149,7 +173,7 @@ def _read(path: Path) -> Record:
     if not found["id"] == path.stem == record.id:
         raise ValueError("its id is not that of its configuration")
     arrays = path.with_suffix(".npz")
-    if expected and expected != _sha256(arrays.read_bytes()):
+    if expected and expected != _sha256(_content(arrays)):
         raise ValueError(f"the checksum of {arrays.name} does not match")
     return record
 

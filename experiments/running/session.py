@@ -113,7 +113,7 @@ class _Session:
 
     def _fresh(self, layout: Layout) -> tuple[list[Record], list[Record]]:
         """The folder's records, and those that are to be set aside."""
-        records = store.read(self._options.out)
+        records = store.read(self._options.out, set_aside=True)
         stale = stale_records(layout, records, self._options, self._console)
         if stale:
             seats = {cell.seat for cell in layout.cells.values()}
@@ -232,7 +232,7 @@ def dry_run(plan: Plan, options: Options, console: Console) -> str:
     """What running a plan would do."""
     layout = lay_out(plan, options.allow_infeasible)
     exists = store.holds_sweep(options.out)
-    records = store.read(options.out, set_aside=False) if exists else []
+    records = store.read(options.out) if exists else []
     records = without(records, stale_records(layout, records, options, console))
     parts = []
     for part in by_dataset(layout):

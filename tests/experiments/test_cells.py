@@ -36,7 +36,7 @@ def test_the_identity_is_of_the_values_not_of_their_order():
 
 
 def test_the_identities_of_committed_records_stand():
-    records = store.read("results/supplement", set_aside=False)
+    records = store.read("results/supplement")
     assert len({record.id for record in records}) == len(records) > 100
     found = next(r for r in records if str(r.cell) == "household none bound seed 0")
     assert found.id == "62a7f91c448eceef91d241de72a64f0e2a3cf7bddc1b57aeb85fba7cd5f5e478"

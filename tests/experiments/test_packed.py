@@ -1,5 +1,7 @@
 """Packed records: what a few small files keep of a sweep's cells."""
 
+import json
+import lzma
 import shutil
 from dataclasses import replace
 
@@ -103,6 +105,37 @@ def test_a_damaged_file_is_named_and_its_cells_are_missing(packed):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.warns(UserWarning, match=r"sines\.npz is not whole"):
         assert len(store.load(packed)) == 2
+
+
+def test_an_array_that_is_lost_or_renamed_is_found(packed):
+    """As by a flipped bit in the directory of the archive."""
+    path = packed / "packed" / "sines.npz"
+    with np.load(path) as file:
+        held = dict(file)
+    for change in (
+        {"history_mse": None},
+        {"history_mse": None, "history_mre": held["history_mse"]},
+        {"example_output": held["example_output"] * 2},
+    ):
+        kept = {key: array for key, array in (held | change).items() if array is not None}
+        with path.open("wb") as file:
+            np.savez(file, **kept)
+        store._unpacked.cache_clear()
+        with pytest.warns(UserWarning, match=r"sines\.npz is not whole .*checksum"):
+            assert len(store.read(packed)) == 2
+
+
+def test_an_id_in_a_packed_file_is_not_believed(packed):
+    path = packed / "packed" / "sines.npz"
+    with np.load(path) as file:
+        held = dict(file)
+    text = lzma.decompress(held["records"].tobytes()).decode()
+    records = [{**record, "id": "../../precious"} for record in json.loads(text)]
+    content = lzma.compress(json.dumps(records).encode())
+    held = {**held, "records": np.frombuffer(content, np.uint8)}
+    del held["checksum"]  # as an older version packed
+    np.savez(path, **held)
+    assert {record.id for record in store.read(packed)} == {record.id for record in RECORDS}
 
 
 def test_nothing_is_packed_over_a_damaged_file(packed, capsys):

@@ -1,5 +1,6 @@
 """Records on disk: whole or not at all, found when damaged, one process a folder."""
 
+import errno
 import json
 import os
 import platform
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,8 +90,11 @@ DAMAGE = {
 def test_a_damaged_record_is_set_aside_and_counts_as_missing(folder, damage):
     DAMAGE[damage](path_of(folder))
     damaged = path_of(folder).read_bytes()
-    with pytest.warns(UserWarning, match="is not a whole record .*: set aside as"):
+    with pytest.warns(UserWarning, match="is not a whole record .*: its cell counts as missing"):
         assert store.read(folder) == [make_record(1)]
+    assert path_of(folder).read_bytes() == damaged, "a reader renames nothing"
+    with pytest.warns(UserWarning, match="is not a whole record .*: set aside as"):
+        assert store.read(folder, set_aside=True) == [make_record(1)]
     aside = path_of(folder, ending="json.damaged")
     assert aside.read_bytes() == damaged
     assert not path_of(folder).exists()
@@ -122,6 +127,37 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path_factory, data, ending):
     # 1e-05 may become 1E-05: the same record.
     assert found == ([] if caught else [make_record()])
     assert caught or ending == "json"
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("ending", ["json", "npz"])
+def test_a_read_that_fails_says_nothing_of_what_is_there(folder, monkeypatch, error, ending):
+    read_bytes = Path.read_bytes
+
+    def fail(path):
+        if path == path_of(folder, ending=ending):
+            raise OSError(error, os.strerror(error))
+        return read_bytes(path)
+
+    before = sorted(folder.rglob("*"))
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(StorageError, match=rf"{path_of(folder).stem}.{ending} cannot be read"):
+        store.read(folder, set_aside=True)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_record_that_is_written_at_this_moment_is_read_again(folder, monkeypatch):
+    attempts, read = [], store._read
+
+    def racing(path):
+        attempts.append(path)
+        if len(attempts) == 1:
+            raise ValueError("the checksum of its arrays does not match")
+        return read(path)
+
+    monkeypatch.setattr(store, "_read", racing)
+    assert len(store.read(folder)) == 2
+    assert len(attempts) == 3
 
 
 def test_a_folder_without_cells_is_refused(tmp_path):
