@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -78,7 +79,7 @@ def read(folder: str | Path, set_aside: bool = False) -> list[Record]:
             aside = f"set aside as {path.name}.damaged, " if set_aside else ""
             if set_aside:
                 with suppress(OSError):
-                    path.rename(path.with_name(path.name + ".damaged"))
+                    _renamed(path, "damaged")
             warnings.warn(
                 f"{path} is not a whole record ({error}): {aside}its cell counts as missing.",
                 stacklevel=2,
@@ -241,7 +242,15 @@ def set_aside(folder: Path, record: Record) -> None:
     """Rename a loose record's files to `….stale`: it counts as missing from now on."""
     for suffix in (".json", ".npz"):
         path = folder / "cells" / (record.id + suffix)
-        path.replace(path.with_name(path.name + ".stale"))
+        if path.exists():
+            _renamed(path, "stale")
+
+
+def _renamed(path: Path, ending: str) -> Path:
+    """Rename a file to `<name>.<ending>`, or with a number where that is taken."""
+    names = chain([ending], (f"{ending}-{number}" for number in count(2)))
+    places = (path.with_name(f"{path.name}.{name}") for name in names)
+    return path.rename(next(place for place in places if not place.exists()))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -261,6 +270,12 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         for key, kind in {"plan": dict, "datasets": dict, "sessions": list}.items()
     )
     return found if whole else {}
+
+
+def set_manifest_aside(folder: Path) -> Path | None:
+    """Rename a manifest that cannot be read to `….damaged`; its new name, if there is one."""
+    path = folder / "manifest.json"
+    return _renamed(path, "damaged") if path.exists() and not read_manifest(folder) else None
 
 
 def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:

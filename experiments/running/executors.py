@@ -75,10 +75,10 @@ class _Process:
     def hello(self) -> dict[str, Any]:
         """Once it is there; one that dies meanwhile is started once more."""
         with suppress(BrokenExecutor):
-            return self._ready.result()
+            return self._said()
         self.start()
         try:
-            return self._ready.result()
+            return self._said()
         except BrokenExecutor as error:
             raise UsageError(
                 "A worker process could not start; what it printed says why. A script that calls "
@@ -86,9 +86,20 @@ class _Process:
                 "`if __name__ == '__main__':`."
             ) from error
 
+    def _said(self) -> dict[str, Any]:
+        try:
+            return self._ready.result(timeout=JOIN_SECONDS)
+        except TimeoutError:
+            self.kill()
+            raise UsageError(
+                f"A worker process did not start within {JOIN_SECONDS} seconds: something that it "
+                "waits for, such as a driver or a network disk, does not answer."
+            ) from None
+
     def kill(self) -> None:
-        with suppress(BrokenExecutor, ProcessLookupError):
-            os.kill(self._ready.result()["process"], signal.SIGKILL)
+        # Not by what it said of itself: it may hang before it says anything.
+        for process in list((self.executor._processes or {}).values()):
+            process.kill()
         self.executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -88,6 +88,9 @@ class _Session:
         layout = lay_out(self._plan, self._options.allow_infeasible)
         with store.opened(folder):
             records, aside = self._fresh(layout)
+            if damaged := store.set_manifest_aside(folder):
+                text = f"manifest.json is not whole: set aside as {damaged.name}, and begun anew."
+                say(self._console, text)
             earlier = store.read_manifest(folder)
             present = manifest.begin(earlier, self._plan, layout, _where(self._options))
             store.write_json(folder / "manifest.json", present)

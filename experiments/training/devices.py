@@ -5,11 +5,14 @@ import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 import jax
 import scipy.linalg  # noqa: F401  jax takes LAPACK from it; threads of what is loaded are limited
 from threadpoolctl import threadpool_limits
+
+DEV = Path("/dev")
 
 
 def cores() -> list[int]:
@@ -20,11 +23,13 @@ def cores() -> list[int]:
 
 def gpus() -> list[str]:
     """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    found = sorted(path.name.removeprefix("nvidia") for path in DEV.glob("nvidia[0-9]*"))
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name]
-    found = Path("/dev").glob("nvidia[0-9]*")
-    return sorted(path.name.removeprefix("nvidia") for path in found)
+    if given is None or not found:
+        return found
+    # As CUDA reads it: what follows a name that is none, such as -1 or NoDevFiles, is not seen.
+    names = [name.strip() for name in given.split(",")]
+    return list(takewhile(lambda name: name in found or name.startswith(("GPU-", "MIG-")), names))
 
 
 def prepare() -> None:

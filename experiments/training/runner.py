@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -179,7 +179,9 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-@cache
+# Two backbones and two phases of one dataset. What is compiled holds memory maps, of which the
+# kernel gives a process a limited number: it is let go when others come.
+@lru_cache(maxsize=4)
 def _compile(
     backbone: str,
     settings: Settings,

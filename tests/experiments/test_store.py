@@ -160,6 +160,17 @@ def test_a_record_that_is_written_at_this_moment_is_read_again(folder, monkeypat
     assert len(attempts) == 3
 
 
+def test_what_is_set_aside_twice_is_there_twice(folder):
+    for ending in ("stale", "stale-2", "stale-3"):
+        store.set_aside(folder, make_record())
+        assert path_of(folder, ending=f"json.{ending}").exists()
+        assert path_of(folder, ending=f"npz.{ending}").exists()
+        store.save(folder, make_record(), ARRAYS)
+    path_of(folder, ending="npz").unlink()
+    store.set_aside(folder, make_record())
+    assert not path_of(folder).exists()
+
+
 def test_a_folder_without_cells_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no sweep"):
         store.load(tmp_path)

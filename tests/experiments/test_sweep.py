@@ -397,10 +397,13 @@ def test_results_leave_a_checkout_clean_and_other_files_do_not(tmp_path, monkeyp
 @pytest.mark.parametrize(
     "text", ["[]", "null", '{"plan": {}}', '{"sessions": 1}', '{"sittings": 1}', "{"]
 )
-def test_a_foreign_manifest_is_replaced(copy, text):
-    (copy / "manifest.json").write_text(text)
-    assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
-    assert store.read_manifest(copy)["plan"]["hidden"] == 8
+def test_a_foreign_manifest_is_set_aside(copy, text, capsys):
+    for place in ("manifest.json.damaged", "manifest.json.damaged-2"):
+        (copy / "manifest.json").write_text(text)
+        assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
+        assert store.read_manifest(copy)["plan"]["hidden"] == 8
+        assert f"manifest.json is not whole: set aside as {place}" in capsys.readouterr().out
+        assert (copy / place).read_text() == text
 
 
 def test_records_of_other_data_are_stale(copy, capsys):

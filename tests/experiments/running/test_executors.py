@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -157,6 +158,48 @@ def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason
 
 
 def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(devices, "DEV", tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
         sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")
+
+
+def test_a_worker_that_hangs_while_it_starts_is_ended(monkeypatch):
+    monkeypatch.setattr(executors, "JOIN_SECONDS", 0.5)
+    monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
+    before = set(multiprocessing.active_children())
+    with (
+        pytest.raises(UsageError, match=r"did not start within 0\.5 seconds"),
+        executors.pool(2) as workers,
+    ):
+        workers()
+    for process in set(multiprocessing.active_children()) - before:
+        process.join(5)
+        assert not process.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, ["0", "1"]),
+        ("1", ["1"]),
+        ("1,0", ["1", "0"]),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("", []),
+        ("0,-1,1", ["0"]),
+        ("7", []),
+        ("GPU-3f,0", ["GPU-3f", "0"]),
+    ],
+)
+def test_gpus_are_those_that_cuda_would_see(tmp_path, monkeypatch, given, found):
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(devices, "DEV", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert devices.gpus() == found
+    monkeypatch.setattr(devices, "DEV", tmp_path / "without")
+    assert devices.gpus() == []
