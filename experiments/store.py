@@ -219,7 +219,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bytes:
     """Write an `.npz`; returns its content."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    _write(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
     return buffer.getvalue()
 
 
@@ -288,7 +288,38 @@ def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[s
 
 
 def write_text(path: Path, text: str) -> None:
-    _write(path, text.encode())
+    write_bytes(path, text.encode())
+
+
+def write_made(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that can be made again, and delete those that were written here before."""
+    path = folder / "made.json"
+    make_folder(folder)
+    with suppress(OSError, ValueError, TypeError):
+        forget(folder, set(json.loads(path.read_bytes())) - contents.keys())
+    write_json(path, sorted(contents))
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+
+
+def make_folder(folder: Path) -> None:
+    """A folder for what a sweep makes; not one that a link leads to, which is somebody else's."""
+    if folder.is_symlink():
+        raise StorageError(f"{folder} is a link: nothing is written or deleted where it leads.")
+    folder.mkdir(exist_ok=True)
+
+
+def forget(folder: Path, names: Iterable[str]) -> None:
+    """Delete files of a folder, which a file there names: bare names alone, and no links."""
+    for name in names if not folder.is_symlink() else ():
+        path = folder / str(name)
+        if is_bare(name) and path.is_file() and not path.is_symlink():
+            path.unlink()
+
+
+def is_bare(name: object) -> bool:
+    """Whether it names something of a folder, and nothing outside it."""
+    return isinstance(name, str) and Path(name).name == name not in ("", ".", "..")
 
 
 @contextmanager
@@ -299,9 +330,14 @@ def opened(folder: Path) -> Iterator[None]:
       UsageError: if it cannot be written to, or another process has it open: says which. The
         lock of a process that died is taken over.
     """
+    if not holds_sweep(folder) and any(not path.name.startswith(".") for path in _inside(folder)):
+        raise UsageError(
+            f"--out {folder} is not empty and holds no sweep: a sweep would write over what is "
+            "there. Give a new folder, or one of a sweep."
+        )
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
-        _write(folder / "cells" / ".writable", b"")
+        write_bytes(folder / "cells" / ".writable", b"")
         (folder / "cells" / ".writable").unlink(missing_ok=True)
     except (OSError, StorageError) as error:
         raise UsageError(f"--out {folder} cannot be written to: {error}") from error
@@ -327,7 +363,13 @@ def opened(folder: Path) -> Iterator[None]:
                 owner.unlink()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _inside(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return list(folder.iterdir())
+    return []
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

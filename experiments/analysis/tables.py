@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from experiments.analysis.statistics import Estimate
@@ -209,14 +208,3 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     cells = ([text.replace("|", "\\|") for text in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
-
-
-def write(folder: Path, tables: Sequence[Table], latex: bool = False) -> None:
-    """Every table as CSV, and LaTeX if asked for, into `folder`, in place of those there."""
-    folder.mkdir(exist_ok=True)
-    for path in (*folder.glob("*.csv"), *folder.glob("*.tex")):
-        path.unlink()
-    for table in tables:
-        (folder / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
-        if latex:
-            (folder / f"{table.name}.tex").write_text(to_latex(table), encoding="utf-8")

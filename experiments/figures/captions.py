@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from experiments import store
 from experiments.cells import Record
 
 
@@ -26,13 +27,12 @@ KEYS = [field.name for field in fields(Words)]
 def keep(folder: Path, said: Iterable[tuple[str, Words]], records: Iterable[Record]) -> None:
     """Into `figures/captions.json`, by file, in order, with the records that were drawn. Figures
     kept before that are not among them are deleted."""
-    before = read(folder)
+    before = _kept(folder)["figures"]
     kept = {file: {name: getattr(words, name) for name in KEYS} for file, words in said}
-    for file in before.keys() - kept.keys():
-        (folder / "figures" / file).unlink(missing_ok=True)
+    store.forget(folder / "figures", before.keys() - kept.keys())
     path = folder / "figures" / "captions.json"
     if kept:
-        path.write_text(json.dumps({"records": digest(records), "figures": kept}, indent=1))
+        store.write_text(path, json.dumps({"records": digest(records), "figures": kept}, indent=1))
     else:
         path.unlink(missing_ok=True)
 
@@ -43,6 +43,7 @@ def read(folder: Path) -> dict[str, Words]:
         return {
             file: Words(**{name: said[name] for name in KEYS if name in said})
             for file, said in _kept(folder)["figures"].items()
+            if store.is_bare(file)
         }
     return {}
 
@@ -61,7 +62,8 @@ def digest(records: Iterable[Record]) -> str:
 
 
 def _kept(folder: Path) -> dict[str, Any]:
-    nothing = {"records": None, "figures": {}}
+    nothing: dict[str, Any] = {"records": None, "figures": {}}
     with suppress(OSError, ValueError, TypeError):
-        return nothing | json.loads((folder / "figures" / "captions.json").read_bytes())
+        found = nothing | json.loads((folder / "figures" / "captions.json").read_bytes())
+        return found if isinstance(found["figures"], dict) else nothing
     return nothing

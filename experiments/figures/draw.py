@@ -1,5 +1,6 @@
 """Numbers to matplotlib figures: what is drawn of a sweep, and where it is written."""
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -39,7 +40,7 @@ def draw_all(folder: Path, found: Study) -> None:
     if not any(record.cell.is_trained for record in done):
         captions.keep(folder, (), found.records)
         return
-    (folder / "figures").mkdir(exist_ok=True)
+    store.make_folder(folder / "figures")
     arrays = {record.id: store.arrays_of(folder, record) for record in done}
     with matplotlib.rc_context(STYLE):
         drawn = _draw(folder / "figures", sketches(found, arrays))
@@ -123,4 +124,6 @@ def save(figure: Figure, path: Path) -> None:
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     few = image.quantize(96, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    content = io.BytesIO()
+    few.save(content, "PNG", optimize=True)
+    store.write_bytes(path, content.getvalue())

@@ -3,10 +3,12 @@
 All of it can be deleted and redone.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import store
-from experiments.analysis import evidence, statistics, study, tables
+from experiments.analysis import evidence, statistics, study
+from experiments.analysis.tables import Table, to_csv, to_latex
 from experiments.cells import Record
 from experiments.figures import captions, draw
 from experiments.page import render
@@ -34,7 +36,7 @@ def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[
     try:
         if with_figures:
             draw.draw_all(folder, found)
-        tables.write(folder / "tables", shown, latex)
+        _write_tables(folder / "tables", shown, latex)
         pictures = render.pictures(folder)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written to: {error}.") from error
@@ -42,6 +44,14 @@ def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[
     text = render.render(folder.resolve().name, found, shown, pictures, cautions)
     store.write_text(folder / PAGE, text)
     return records
+
+
+def _write_tables(folder: Path, found: Sequence[Table], latex: bool) -> None:
+    """Every table as CSV, and LaTeX if asked for, in place of those that were made before."""
+    texts = {f"{table.name}.csv": to_csv(table) for table in found}
+    if latex:
+        texts |= {f"{table.name}.tex": to_latex(table) for table in found}
+    store.write_made(folder, {name: text.encode() for name, text in texts.items()})
 
 
 def refresh(folder: Path, may_draw: bool = True) -> list[Record]:

@@ -450,20 +450,6 @@ def test_latex_of_a_studys_tables_needs_no_other_fonts(whole):
     assert odd <= {"–"}
 
 
-def test_files_are_written_in_place_of_those_that_were_there(tmp_path, whole):
-    folder = tmp_path / "tables"
-    folder.mkdir()
-    (folder / "metrics-gone.csv").write_text("")
-    tables.write(folder, evidence.gather(whole))
-    names = {path.name for path in folder.iterdir()}
-    assert {"headline.csv", "chosen.csv", "settings.csv"} <= names
-    assert not {"metrics-gone.csv", "failed.csv", "headline.tex"} & names
-    tables.write(folder, evidence.gather(whole), latex=True)
-    assert {path.with_suffix("").name for path in folder.glob("*.tex")} == {
-        path.with_suffix("").name for path in folder.glob("*.csv")
-    }
-
-
 def test_who_holds_a_bounded_sum_is_shown_where_there_is_one():
     records = [
         written.record(name, dataset, seed=seed, **sums, jacobian_rank_fraction=rank)
