@@ -18,7 +18,7 @@ def test_tables_are_those_of_the_records(name):
     folder = ROOT / "results" / name
     found = study.read(store.read_manifest(folder), store.read(folder))
     made = {f"{table.name}.csv": tables.to_csv(table) for table in evidence.gather(found)}
-    assert made.keys() == {path.name for path in (folder / "tables").iterdir()}
+    assert made.keys() == {path.name for path in (folder / "tables").glob("*.csv")}
     for file, text in made.items():
         assert (folder / "tables" / file).read_text(encoding="utf-8") == text, file
 
