@@ -85,29 +85,24 @@ def dykstra(raw: jax.Array, total: jax.Array, steps: int) -> jax.Array:
     return jax.lax.scan(step, start, None, steps)[0][0]
 
 
-def pinet(total: jax.Array, size: int) -> Callable[[int], Callable[[int], Layer]]:
-    """Π-net (Grontas et al., 2025), its bounds constants of the layer, as there they must be."""
-    from pinet import (
-        AffineInequalityConstraint,
-        BoxConstraint,
-        BoxConstraintSpecification,
-        Project,
-        ProjectionInstance,
-    )
+def pinet(total: jax.Array, size: int) -> Callable[[int, int, jax.Array], jax.Array]:
+    """Π-net (Grontas et al., 2025), its bounds constants of the layer, as there they must be: a
+    function of steps, backward steps and raw."""
+    import pinet as theirs
 
     infinite = jnp.full((1, 1, 1), jnp.inf)
-    rows = AffineInequalityConstraint(
+    rows = theirs.AffineInequalityConstraint(
         c_mat=jnp.ones((1, 1, size)), lb=-infinite, ub=total[:, None, None]
     )
     sides = {"lb": jnp.zeros((1, size, 1)), "ub": jnp.broadcast_to(infinite, (1, size, 1))}
-    box = BoxConstraint(BoxConstraintSpecification(**sides))
-    call = Project(ineq_constraint=rows, box_constraint=box).call
+    box = theirs.BoxConstraint(theirs.BoxConstraintSpecification(**sides))
+    call = theirs.Project(ineq_constraint=rows, box_constraint=box).call
 
     def layer(steps: int, backward_steps: int, raw: jax.Array) -> jax.Array:
-        instance = ProjectionInstance(x=raw[..., None])
+        instance = theirs.ProjectionInstance(x=raw[..., None])
         return call(y_raw=instance, n_iter=steps, n_iter_bwd=backward_steps)[0].x[..., 0]
 
-    return lambda steps: lambda backward_steps: partial(layer, steps, backward_steps)
+    return layer
 
 
 def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], dict[str, str]]:
@@ -121,15 +116,14 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
     def distance(layer: Layer) -> float:
         return float(np.max(np.abs(jax.jit(layer)(raw) - solution.output)))
 
-    def slope_distance(layer: Layer) -> float:
-        off = np.abs(backward(layer)(raw) - solution.derivative)
-        return float(np.max(off[clear], initial=0))
-
     def near(layer: Layer) -> bool:
         return distance(layer) <= TOLERANCE
 
     def near_with_slopes(layer: Layer) -> bool:
-        return near(layer) and slope_distance(layer) <= SLOPE_TOLERANCE
+        if not near(layer):
+            return False
+        off = np.abs(backward(layer)(raw) - solution.derivative)[clear]
+        return np.max(off, initial=0) <= SLOPE_TOLERANCE
 
     def fewest(build: Callable[[int], Layer], enough: Callable[[Layer], bool]) -> int:
         steps = 1
@@ -140,7 +134,9 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
         return steps
 
     totals = jnp.asarray(total)
-    rows = sets.stack_rows(sets.box_rows(0.0, jnp.full(size, jnp.inf)), _at_most(totals, size))
+    matrix, most, _ = sets.sum_rows(totals, size)
+    at_most = sets.Rows(matrix, most, jnp.full_like(most, -jnp.inf))
+    rows = sets.stack_rows(sets.box_rows(0.0, jnp.full(size, jnp.inf)), at_most)
 
     def by_pinet() -> tuple[Layer, str]:
         if find_spec("pinet") is None:
@@ -148,9 +144,9 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
                 "no module pinet; pip install --no-deps pinet-hcnn beartype jaxtyping equinox"
             )
         build = pinet(totals, size)
-        steps = fewest(lambda steps: build(steps)(1), near)
-        backward_steps = fewest(build(steps), near_with_slopes)
-        return build(steps)(backward_steps), f"{steps} and {backward_steps}"
+        steps = fewest(lambda steps: partial(build, steps, 1), near)
+        backward_steps = fewest(lambda count: partial(build, steps, count), near_with_slopes)
+        return partial(build, steps, backward_steps), f"{steps} and {backward_steps}"
 
     def by_dykstra() -> tuple[Layer, str]:
         def build(steps: int) -> Layer:
@@ -177,20 +173,13 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
     return jnp.asarray(raw), found, missing
 
 
-def _at_most(total: jax.Array, size: int) -> sets.Rows:
-    matrix, upper, _ = sets.sum_rows(total, size)
-    return sets.Rows(matrix, upper, jnp.full_like(upper, -jnp.inf))
-
-
 def make_table(batch: int = 4096, size: int = 12, rounds: int = 20, calls: int = 3) -> Table:
     """Seconds of projection layers, forward and with the derivative, as ratios to the first too."""
     raw, found, missing = candidates(batch, size)
-    columns = [
-        side_by_side(
-            {name: partial(run(one.layer), raw) for name, one in found.items()}, rounds, calls
-        )
-        for run in (jax.jit, backward)
-    ]
+    columns = []
+    for run in (jax.jit, backward):
+        ready = {name: partial(run(one.layer), raw) for name, one in found.items()}
+        columns.append(side_by_side(ready, rounds, calls))
     heads = ("layer", "steps", "distance", "forward, ms", "ratio", "with derivative, ms", "ratio")
     table = Table(*heads, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.title = f"Projections onto y >= 0, sum(y) <= total: {batch} x {size}, float32"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,9 +61,20 @@ def _windows(shape: Shape) -> np.ndarray:
     return generator.uniform(size=size).astype(np.float32)
 
 
-def _bounded(shape: Shape, dtype: str = "float32") -> Built:
+def _jax_trainer(advance: Callable[[Any], Any], state: Any) -> Callable[[int], None]:
+    """From what one unit of work makes of the state of training."""
     import jax
 
+    def train(calls: int) -> None:
+        nonlocal state
+        for _ in range(calls):
+            state = advance(state)
+        jax.block_until_ready(state)
+
+    return train
+
+
+def _bounded(shape: Shape, dtype: str = "float32") -> Built:
     from experiments.data.datasets import Dataset
     from experiments.training.cell import Settings
     from experiments.training.devices import use_all_cores
@@ -87,22 +98,12 @@ def _bounded(shape: Shape, dtype: str = "float32") -> Built:
         hash="",
     )
     settings = Settings(
-        hidden=shape.hidden,
-        dtype=dtype,
-        epochs=1,
-        batches_per_epoch=UPDATES,
-        batch=shape.batch,
+        hidden=shape.hidden, dtype=dtype, epochs=1, batches_per_epoch=UPDATES, batch=shape.batch
     )
     runner = Runner(dataset, "bottleneck", settings, [TRAINED["clip"]])
     cells = [Run("clip", {}, LEARNING_RATE, seed) for seed in range(runner.batch)]
     jobs, state = runner.begin(cells)
-
-    def train(calls: int) -> None:
-        nonlocal state
-        for _ in range(calls):
-            state, _ = runner.advance(jobs, state)
-        jax.block_until_ready(state)
-
+    train = _jax_trainer(lambda state: runner.advance(jobs, state)[0], state)
     return train, UPDATES * shape.batch * runner.batch
 
 
@@ -145,15 +146,8 @@ def _flax_nnx(shape: Shape) -> Built:
 
         return jax.lax.scan(update, carry, batches)[0]
 
-    carry = (parameters, optimizer.init(parameters))
-
-    def train(calls: int) -> None:
-        nonlocal carry
-        for _ in range(calls):
-            carry = epoch(carry, batches)
-        jax.block_until_ready(carry)
-
-    return train, UPDATES * shape.batch
+    start = (parameters, optimizer.init(parameters))
+    return _jax_trainer(lambda carry: epoch(carry, batches), start), UPDATES * shape.batch
 
 
 def _torch(shape: Shape) -> Built:
@@ -211,18 +205,15 @@ def _sgemm(shape: Shape) -> Built:
     return train, 1
 
 
-def _keras_stack(backend: str) -> Stack:
-    return Stack(_keras, ("keras", backend), {"KERAS_BACKEND": backend})
-
-
 STACKS = {
     "bounded": Stack(_bounded, ()),
     "bounded-bfloat16": Stack(partial(_bounded, dtype="bfloat16"), (), dtype="bfloat16"),
     "torch-per-core": Stack(_torch, ("torch",), per_core=True),
     "torch": Stack(_torch, ("torch",)),
-    "keras-tensorflow": _keras_stack("tensorflow"),
-    "keras-torch": _keras_stack("torch"),
-    "keras-jax": _keras_stack("jax"),
+    **{
+        f"keras-{backend}": Stack(_keras, ("keras", backend), {"KERAS_BACKEND": backend})
+        for backend in ("tensorflow", "torch", "jax")
+    },
     "flax-nnx": Stack(_flax_nnx, ("flax",)),
 }
 """By name; a stack whose packages are not there is skipped, and named as missing."""

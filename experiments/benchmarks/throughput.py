@@ -111,17 +111,10 @@ def operations(shape: Shape) -> float:
 
 
 def make_table(rows: Sequence[Row], shape: Shape) -> Table:
-    table = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table("stack", box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.title = f"Training, sequences a second: hidden x steps x features x batch = {shape}"
-    for title in (
-        "stack",
-        "median",
-        "lowest to highest",
-        "bounded is faster by",
-        "start",
-        "memory",
-    ):
-        table.add_column(title, justify="left" if title == "stack" else "right")
+    for title in ("median", "lowest to highest", "bounded is faster by", "start", "memory"):
+        table.add_column(title, justify="right")
     found = {row["stack"]: row for row in rows}
     for name, row in found.items():
         if name == "sgemm":
@@ -130,11 +123,12 @@ def make_table(rows: Sequence[Row], shape: Shape) -> Table:
             table.add_row(name, row["error"])
             continue
         low, high = row["spread"]
+        ratio = row.get("times_slower_than_bounded")
         table.add_row(
             name,
             f"{row['sequences_per_second']:,.0f}",
             f"{low:,.0f} to {high:,.0f}",
-            f"{row['times_slower_than_bounded']:.2f}" if "times_slower_than_bounded" in row else "",
+            "" if ratio is None else f"{ratio:.2f}",
             f"{row['build_seconds']:.1f} s",
             f"{row['peak_mb']:,.0f} MB",
         )
@@ -151,21 +145,15 @@ def make_table(rows: Sequence[Row], shape: Shape) -> Table:
 def draw(rows: Sequence[Row]) -> Figure:
     """Training throughput by stack, a panel a shape; whiskers from the lowest to the highest."""
     shown = [row for row in rows if "spread" in row and row["stack"] != "sgemm"]
-    keys = ("hidden", "steps", "features", "batch")
-    shapes = list(dict.fromkeys(tuple(row[key] for key in keys) for row in shown))
+    of_shape: dict[Shape, list[Row]] = {}
+    for row in shown:
+        of_shape.setdefault(Shape(*(row[key] for key in Shape._fields)), []).append(row)
     stacks = list(dict.fromkeys(row["stack"] for row in shown))
     with matplotlib.rc_context(STYLE):
-        figure, grid = panels(
-            len(shapes),
-            2,
-            (3.4, 0.28 * len(stacks)),
-            left=1.9,
-            gap=(0.2, 0.45),
-        )
-        for index, (axes, shape) in enumerate(zip(grid, shapes, strict=True)):
-            for row in shown:
-                if tuple(row[key] for key in keys) != shape:
-                    continue
+        size = (3.4, 0.28 * len(stacks))
+        figure, grid = panels(len(of_shape), 2, size, left=1.9, gap=(0.2, 0.45))
+        for index, (axes, (shape, found)) in enumerate(zip(grid, of_shape.items(), strict=True)):
+            for row in found:
                 place, rate = stacks.index(row["stack"]), row["sequences_per_second"]
                 low, high = row["spread"]
                 color = "#0072B2" if row["stack"].startswith("bounded") else "#999999"

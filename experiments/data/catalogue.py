@@ -4,9 +4,10 @@ In the units of their source; `datasets.load` scales them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +28,10 @@ class Entry:
     """A row of the table of datasets."""
 
     load: Callable[[], Arrays]  # inputs, targets, split, upper and/or lower, maybe bounds of sums
-    role: str  # one of ROLES
-    group: str  # of related datasets, which count once
-    unit: str
     summary: str
+    unit: str
+    group: str = ""  # of related datasets, which count once; in DATASETS by default the name
+    role: str = "study"  # one of ROLES
 
 
 def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
@@ -69,68 +70,59 @@ def _read(name: str) -> Arrays:
         return {key: file[key] for key in file.files}
 
 
-def _household(steps_per_hour: int) -> Arrays:
+def _below(
+    upper: np.ndarray, targets: np.ndarray, split: np.ndarray, signed: bool = True, **given: Any
+) -> Arrays:
+    """Targets below a bound, which is the input too unless another is given; if not signed, the
+    targets lie above 0 as well."""
+    if not signed:
+        given["lower"] = np.zeros_like(targets)
+    bound = np.broadcast_to(upper, targets.shape)
+    return {"inputs": upper, "targets": targets, "upper": bound, "split": split} | given
+
+
+def _household(minutes: int) -> Arrays:
     data = _read("household")
-    mains = data["mains_watt_minutes"] / 60
 
     def summed(values: np.ndarray) -> np.ndarray:
-        together = 6 // steps_per_hour
-        return values.reshape(len(values), 144 // together, together, -1).sum(axis=2)
+        return values.reshape(len(values), 1440 // minutes, minutes // 10, -1).sum(axis=2)
 
-    inputs, targets = summed(mains), summed(data["submeters_watt_hours"].astype(np.float64))
-    return {
-        "inputs": inputs,
-        "targets": targets,
-        "lower": np.zeros_like(targets),
-        "upper": np.broadcast_to(inputs, targets.shape),
-        "sum_upper": inputs,
-        "split": deal(data["day"]),
-    }
+    mains = summed(data["mains_watt_minutes"] / 60)
+    submeters = summed(data["submeters_watt_hours"].astype(np.float64))
+    return _below(mains, submeters, deal(data["day"]), signed=False, sum_upper=mains)
 
 
-def _irradiance(target: str = "diffuse") -> Arrays:
-    """Below global irradiance, at both sites."""
+def _irradiance(site: int | None = None) -> Arrays:
+    """Of one of the two sites, or of both."""
     data = _read("irradiance")
-    return _below_input(data["global"], data[target], deal(data["day"]))
+    return data if site is None else {key: np.split(data[key], 2)[site] for key in data}
 
 
-def _at_site(arrays: Arrays, site: int) -> Arrays:
-    """The windows of one of the two sites of irradiance."""
-    return {key: np.split(array, 2)[site] for key, array in arrays.items()}
+def _diffuse(site: int | None = None, target: str = "diffuse") -> Arrays:
+    data = _irradiance(site)
+    return _below(data["global"], data[target], deal(data["day"]))
 
 
 def _direct(site: int) -> Arrays:
-    data = _at_site(_read("irradiance"), site)
+    data = _irradiance(site)
     bound = data["extraterrestrial"]
-    return {
-        "inputs": np.concatenate([bound, data["global"]], axis=-1),
-        "targets": data["direct"],
-        "lower": np.zeros_like(bound),
-        "upper": bound,
-        "split": deal(data["day"]),
-    }
+    inputs = np.concatenate([bound, data["global"]], axis=-1)
+    return _below(bound, data["direct"], deal(data["day"]), signed=False, inputs=inputs)
 
 
 def _closure(site: int) -> Arrays:
     """Global irradiance in its two parts, diffuse and direct on the horizontal: the closure
     global = diffuse + direct · cos(zenith) gives the second, and is the bound of the sum."""
-    data = {key: a.astype(float) for key, a in _at_site(_read("irradiance"), site).items()}
-    whole, diffuse = data["global"], data["diffuse"]
+    data = _irradiance(site)
+    whole, diffuse = (data[key].astype(float) for key in ("global", "diffuse"))
     targets = np.concatenate([diffuse, whole - diffuse], axis=-1)
-    return {
-        "inputs": whole,
-        "targets": targets,
-        "lower": np.zeros_like(targets),
-        "upper": np.broadcast_to(whole, targets.shape),
-        "sum_lower": whole,
-        "sum_upper": whole,
-        "split": deal(data["day"].astype(int)),
-    }
+    sums = {"sum_lower": whole, "sum_upper": whole}
+    return _below(whole, targets, deal(data["day"]), signed=False, **sums)
 
 
-def _irradiance_soiled(share: float = 1 / 6, loss: float = 0.2, seed: int = 0) -> Arrays:
+def _diffuse_soiled(share: float = 1 / 6, loss: float = 0.2, seed: int = 0) -> Arrays:
     """On some days the sensor of global irradiance, input and bound, reads too low."""
-    arrays = _irradiance()
+    arrays = _diffuse()
     soiled = np.random.default_rng(seed).random((len(arrays["inputs"]), 1, 1)) < share
     inputs = arrays["inputs"] * np.where(soiled, 1 - loss, 1.0)
     return {**arrays, "inputs": inputs, "upper": inputs}
@@ -139,35 +131,25 @@ def _irradiance_soiled(share: float = 1 / 6, loss: float = 0.2, seed: int = 0) -
 def _dew_point(airport: int | None = None) -> Arrays:
     data = _read("dew_point")
     rows = slice(None) if airport is None else data["airport"] == airport
-    temperature, dew_point = (
-        (data[key][rows] / 100 - 32) / 1.8 for key in ("temperature", "dew_point")
-    )
-    return _below_input(temperature, dew_point, deal(data["day"][rows]))
+    bound, target = ((data[key][rows] / 100 - 32) / 1.8 for key in ("temperature", "dew_point"))
+    return _below(bound, target, deal(data["day"][rows]))
 
 
 def _wind() -> Arrays:
     data = _read("wind")
     gusty_day = np.unique(data["day"], return_inverse=True)[1]
-    arrays = _below_input(data["gust"], data["speed"], deal(gusty_day, block=2))
-    return {**arrays, "lower": np.zeros_like(data["speed"])}
+    return _below(data["gust"], data["speed"], deal(gusty_day, block=2), signed=False)
 
 
-def _flights() -> Arrays:
-    data = _read("flights")
-    arrays = _below_input(data["scheduled"], data["late"], deal(data["day"]))
-    return {**arrays, "lower": np.zeros_like(data["late"])}
-
-
-def _bikeshare() -> Arrays:
-    data = _read("bikeshare")
-    arrays = _below_input(data["riders"], data["casual"], deal(data["day"]))
-    return {**arrays, "lower": np.zeros_like(data["casual"])}
+def _counts(name: str, whole: str, part: str) -> Arrays:
+    """Some of what is counted in each hour, below all of it."""
+    data = _read(name)
+    return _below(data[whole], data[part], deal(data["day"]), signed=False)
 
 
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
-    arrays = _cut(np.stack([discharge, baseflow(discharge)], axis=-1))
-    return {**arrays, "lower": np.zeros_like(arrays["targets"])}
+    return _cut(discharge, baseflow(discharge), signed=False)
 
 
 def baseflow(flow: np.ndarray) -> np.ndarray:
@@ -187,30 +169,27 @@ def baseflow(flow: np.ndarray) -> np.ndarray:
 
 def _daily_temperature() -> Arrays:
     data = _read("daily_temperature")
-    return _cut(np.stack([data["highest"], data["lowest"]], axis=-1) / 10)
+    return _cut(data["highest"] / 10, data["lowest"] / 10)
 
 
-def _cut(series: np.ndarray, steps: int = 24, stride: int = 4) -> Arrays:
-    """Overlapping windows of a daily series of (bound, target), within blocks of 52 days that are
-    dealt as one: no day is in two splits."""
-    blocks = series[: len(series) // 52 * 52].reshape(-1, 52, 2)
-    starts = range(0, 52 - steps + 1, stride)
-    windows = np.stack([blocks[:, start : start + steps] for start in starts], axis=1)
-    inputs, targets = np.split(windows.reshape(-1, steps, 2), 2, axis=-1)
-    split = np.repeat(deal_in_turns(len(blocks)), len(starts))
-    return _below_input(inputs, targets, split)
+def _cut(bound: np.ndarray, target: np.ndarray, signed: bool = True) -> Arrays:
+    """Windows of 24 days, one every 4, of daily series, within blocks of 52 days that are dealt as
+    one: no day is in two splits."""
+    days = len(bound) // 52 * 52
+    blocks = np.stack([bound[:days], target[:days]]).reshape(2, -1, 52, 1)
+    starts = range(0, 52 - 24 + 1, 4)
+    windows = np.stack([blocks[:, :, start : start + 24] for start in starts], axis=2)
+    split = np.repeat(deal_in_turns(blocks.shape[1]), len(starts))
+    return _below(*windows.reshape(2, -1, 24, 1), split, signed)
 
 
 def _sines(windows: int = 800, steps: int = 24, seed: int = 0) -> Arrays:
     generator = np.random.default_rng(seed)
     time = np.arange(steps) / steps
-    signal = np.zeros((windows, steps))
-    for _ in range(2):
-        amplitude, frequency, phase = generator.uniform(
-            [[0.2], [0.5], [0]], [[1], [3], [1]], (windows, 3, 1)
-        ).transpose(1, 0, 2)
-        signal += amplitude * np.sin(2 * np.pi * (frequency * time + phase))
-    return _below_input(signal[..., None], signal[..., None], deal_in_order(windows))
+    drawn = generator.uniform([[0.2], [0.5], [0]], [[1], [3], [1]], (2, windows, 3, 1))
+    amplitude, frequency, phase = np.moveaxis(drawn, 2, 0)
+    signal = np.sum(amplitude * np.sin(2 * np.pi * (frequency * time + phase)), axis=0)
+    return _below(signal[..., None], signal[..., None], deal_in_order(windows))
 
 
 def _spectrum(windows: int = 800, channels: int = 24, seed: int = 0) -> Arrays:
@@ -225,148 +204,89 @@ def _spectrum(windows: int = 800, channels: int = 24, seed: int = 0) -> Arrays:
     for _ in range(3):
         height, center, width = draw(0, 1.5), draw(-1, 1), draw(0.05, 0.2)
         signal += height * np.exp(-(((position - center) / width) ** 2) / 2)
-    return _below_input(signal[..., None], baseline[..., None], deal_in_order(windows))
+    return _below(signal[..., None], baseline[..., None], deal_in_order(windows))
 
 
-def _below_input(inputs: np.ndarray, targets: np.ndarray, split: np.ndarray) -> Arrays:
-    return {"inputs": inputs, "targets": targets, "upper": inputs, "split": split}
-
-
-DATASETS = {
+_radiation = partial(Entry, group="irradiance", unit="W/m²")
+_ROWS = {
     "household_hourly": Entry(
-        lambda: _household(1),
-        role="study",
+        lambda: _household(60),
+        "three sub-meters below a house's mains, hourly (UCI)",
+        "Wh per hour",
         group="household",
-        unit="Wh per hour",
-        summary="three sub-meters below a house's mains, hourly (UCI)",
     ),
     "household": Entry(
-        lambda: _household(6),
-        role="study",
-        group="household",
-        unit="Wh per 10 minutes",
-        summary="three sub-meters below a house's mains, every ten minutes (UCI)",
+        lambda: _household(10),
+        "three sub-meters below a house's mains, every ten minutes (UCI)",
+        "Wh per 10 minutes",
     ),
-    "irradiance": Entry(
-        _irradiance,
-        role="study",
-        group="irradiance",
-        unit="W/m²",
-        summary="diffuse below global horizontal irradiance, two sites (NREL TMY3)",
+    "irradiance": _radiation(
+        _diffuse, "diffuse below global horizontal irradiance, two sites (NREL TMY3)"
     ),
-    "diffuse_greensboro": Entry(
-        lambda: _at_site(_irradiance(), 0),
-        role="study",
-        group="irradiance",
-        unit="W/m²",
-        summary="diffuse below global horizontal irradiance, Greensboro (NREL TMY3)",
+    "diffuse_greensboro": _radiation(
+        lambda: _diffuse(0), "diffuse below global horizontal irradiance, Greensboro (NREL TMY3)"
     ),
-    "diffuse_sand_point": Entry(
-        lambda: _at_site(_irradiance(), 1),
-        role="study",
-        group="irradiance",
-        unit="W/m²",
-        summary="diffuse below global horizontal irradiance, Sand Point (NREL TMY3)",
+    "diffuse_sand_point": _radiation(
+        lambda: _diffuse(1), "diffuse below global horizontal irradiance, Sand Point (NREL TMY3)"
     ),
-    "direct_greensboro": Entry(
+    "direct_greensboro": _radiation(
         lambda: _direct(0),
-        role="study",
-        group="irradiance",
-        unit="W/m²",
-        summary="direct normal below extraterrestrial irradiance, Greensboro (NREL TMY3)",
+        "direct normal below extraterrestrial irradiance, Greensboro (NREL TMY3)",
     ),
-    "direct_sand_point": Entry(
+    "direct_sand_point": _radiation(
         lambda: _direct(1),
-        role="study",
-        group="irradiance",
-        unit="W/m²",
-        summary="direct normal below extraterrestrial irradiance, Sand Point (NREL TMY3)",
+        "direct normal below extraterrestrial irradiance, Sand Point (NREL TMY3)",
     ),
-    "dew_point": Entry(
-        _dew_point,
-        role="study",
-        group="dew_point",
-        unit="°C",
-        summary="dew point below air temperature, three airports (NOAA)",
-    ),
+    "dew_point": Entry(_dew_point, "dew point below air temperature, three airports (NOAA)", "°C"),
     **{
-        f"dew_point_{code}": Entry(
+        f"dew_point_{code.lower()}": Entry(
             partial(_dew_point, airport),
-            role="study",
+            f"dew point below air temperature, {code} (NOAA)",
+            "°C",
             group="dew_point",
-            unit="°C",
-            summary=f"dew point below air temperature, {code.upper()} (NOAA)",
         )
-        for airport, code in enumerate(("ewr", "jfk", "lga"))
+        for airport, code in enumerate(("EWR", "JFK", "LGA"))
     },
     "daily_temperature": Entry(
-        _daily_temperature,
-        role="study",
-        group="daily_temperature",
-        unit="°C",
-        summary="a day's lowest temperature below its highest, Seattle (NOAA)",
+        _daily_temperature, "a day's lowest temperature below its highest, Seattle (NOAA)", "°C"
     ),
     "wind": Entry(
-        _wind,
-        role="study",
-        group="wind",
-        unit="kn",
-        summary="wind speed below its gusts, eight gusty hours, three airports (NOAA)",
+        _wind, "wind speed below its gusts, eight gusty hours, three airports (NOAA)", "kn"
     ),
     "flights": Entry(
-        _flights,
-        role="study",
-        group="flights",
-        unit="departures per hour",
-        summary="late departures among those scheduled, three airports (BTS)",
+        lambda: _counts("flights", "scheduled", "late"),
+        "late departures among those scheduled, three airports (BTS)",
+        "departures per hour",
     ),
     "bikeshare": Entry(
-        _bikeshare,
-        role="study",
-        group="bikeshare",
-        unit="riders per hour",
-        summary="riders without a subscription among all of a bicycle hire, Washington (UCI)",
+        lambda: _counts("bikeshare", "riders", "casual"),
+        "riders without a subscription among all of a bicycle hire, Washington (UCI)",
+        "riders per hour",
     ),
     "streamflow": Entry(
-        _streamflow,
-        role="study",
-        group="streamflow",
-        unit="m³/s",
-        summary="baseflow, by a filter, below a river's daily discharge (USGS)",
+        _streamflow, "baseflow, by a filter, below a river's daily discharge (USGS)", "m³/s"
     ),
-    "spectrum": Entry(
-        _spectrum,
-        role="study",
-        group="spectrum",
-        unit="1",
-        summary="a smooth baseline below its peaks and noise (synthetic)",
-    ),
-    "irradiance_soiled": Entry(
-        _irradiance_soiled,
+    "spectrum": Entry(_spectrum, "a smooth baseline below its peaks and noise (synthetic)", "1"),
+    "irradiance_soiled": _radiation(
+        _diffuse_soiled,
+        "diffuse irradiance; the sensor of its bound reads low on some days (NREL TMY3)",
         role="wrong_bound",
-        group="irradiance",
-        unit="W/m²",
-        summary="diffuse irradiance; the sensor of its bound reads low on some days (NREL TMY3)",
     ),
-    "closure_greensboro": Entry(
+    "closure_greensboro": _radiation(
         lambda: _closure(0),
+        "diffuse and direct horizontal irradiance, whose sum is global (NREL TMY3)",
         role="coupled",
-        group="irradiance",
-        unit="W/m²",
-        summary="diffuse and direct horizontal irradiance, whose sum is global (NREL TMY3)",
     ),
-    "irradiance_autoencoder": Entry(
-        lambda: _irradiance("global"),
+    "irradiance_autoencoder": _radiation(
+        lambda: _diffuse(target="global"),
+        "global irradiance as its own target and bound (NREL TMY3)",
         role="autoencoder",
-        group="irradiance",
-        unit="W/m²",
-        summary="global irradiance as its own target and bound (NREL TMY3)",
     ),
     "sines": Entry(
         _sines,
+        "sums of two sines as their own target and bound (synthetic)",
+        "1",
         role="autoencoder",
-        group="sines",
-        unit="1",
-        summary="sums of two sines as their own target and bound (synthetic)",
     ),
 }
+DATASETS = {name: replace(entry, group=entry.group or name) for name, entry in _ROWS.items()}

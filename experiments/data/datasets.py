@@ -64,7 +64,7 @@ def load(name: str, allow_infeasible: bool = False) -> Dataset:
     """
     if name.endswith(".npz"):
         path = Path(name)
-        entry = Entry(lambda: _read_user_file(path), "study", path.name, "given units", name)
+        entry = Entry(lambda: _read_user_file(path), name, "given units", group=path.name)
     else:
         entry = choose("dataset", name, DATASETS)
     arrays = entry.load()
@@ -152,9 +152,8 @@ def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: 
     with np.errstate(over="ignore"):
         scaled = {
             key: (arrays[key].astype(np.float64) / scale).astype(np.float32)
-            if key in arrays
-            else None
             for key in ARRAYS
+            if key in arrays
         }
     for key in ("inputs", "targets"):
         if not np.isfinite(scaled[key]).all():
@@ -163,16 +162,15 @@ def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: 
                 f"mean square, {scale:g}. Mend or rescale them."
             )
     split = arrays["split"].astype(np.uint8)
-    hashed = {key: array for key, array in scaled.items() if array is not None} | {"split": split}
     return Dataset(
         name=name,
         role=entry.role,
         group=entry.group,
-        **scaled,
+        **dict.fromkeys(ARRAYS) | scaled,
         split=split,
         scale=scale,
         unit=entry.unit,
-        hash=content_hash(hashed),
+        hash=content_hash(scaled | {"split": split}),
         infeasible=infeasible,
     )
 

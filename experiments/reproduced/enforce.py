@@ -10,7 +10,7 @@ Everything is trained in units of the training labels' standard deviation, about
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,23 +19,21 @@ from jax import lax
 
 from experiments.reproduced import networks, tables
 from experiments.reproduced.networks import Points, Training
-from experiments.reproduced.tables import Row
+from experiments.reproduced.tables import SEEDS, Row
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import Strategy, bound_sources
 
 SIZES = (1, 64, 64, 1)
-SEEDS = 30
-CATALOGUE_SEEDS = 10
 TORCH_SEED = 49941
 TRAIN, TEST = 1200, 300
 OUTPUTS = 3  # of their network: y, and a multiplier for either bound
 TOLERANCE = 1e-4
 NEWTON_STEPS = 10  # they allow 100; from anywhere near the bounds it takes four
+Start = tuple[networks.Parameters, Any]  # of every seed: weights, and the points' order by epoch
 TRAINING = Training(epochs=500, learning_rate=1e-3, batch=128, loss_factor=1 / OUTPUTS)
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """Points in standard units, and how to go back."""
 
     train: Points
@@ -56,10 +54,9 @@ def data() -> Data:
     middle, scale = labels.mean(), labels.std()
 
     def points(x_of: np.ndarray, y: np.ndarray) -> Points:
-        bounds = (
-            ((bound - middle) / scale)[:, None] for bound in (-_envelope(x_of), _envelope(x_of))
-        )
-        return Points((x_of - x.mean()) / x.std(), ((y - middle) / scale)[:, None], *bounds)
+        bounds = ((side * _envelope(x_of) - middle) / scale for side in (-1, 1))
+        leaves = ((y - middle) / scale, *bounds)
+        return Points((x_of - x.mean()) / x.std(), *(leaf[:, None] for leaf in leaves))
 
     x_test = inputs(TEST)
     return Data(points(x, labels), points(x_test, _target(x_test)), float(scale))
@@ -147,38 +144,27 @@ CATALOGUE = tuple(
 
 
 def run(
-    strategy: Strategy,
-    values: dict[str, float],
-    initial: networks.Parameters,
-    orders: jax.Array,
-    training: Training = TRAINING,
+    strategy: Strategy, values: dict[str, float], start: Start, training: Training = TRAINING
 ) -> dict[str, np.ndarray]:
-    """Train every seed and measure on the test points: each metric by seed."""
+    """Each metric by seed, on the test points."""
     given = data()
-    hyper = strategy.hyper({**strategy.hyperparameters, **values})
-    trained = networks.train(strategy, hyper, given.train, training, initial, orders)
-    constants = networks.target_range(given.train)
-    output = networks.evaluate(strategy, hyper, trained, given.test, constants)
-    found = networks.measure(output, given.test, given.scale)
+    found = networks.run(strategy, values, given.train, given.test, training, *start, given.scale)
     for side in ("above", "below"):
         found[f"infeasible_{side}"] = 100 * found[side] / TEST
     return found
 
 
-def our_start(seeds: int) -> tuple[networks.Parameters, jax.Array]:
-    """Initial weights and the order of the points in every epoch, of every seed."""
-
-    def start(key: jax.Array) -> tuple[networks.Parameters, jax.Array]:
+def our_start(seeds: int) -> Start:
+    def start(key: jax.Array) -> Start:
         of_weights, of_orders = jax.random.split(key)
         keys = jax.random.split(of_orders, TRAINING.epochs)
         orders = jax.vmap(lambda key: jax.random.permutation(key, TRAIN))(keys)
-        return networks.uniform_weights(of_weights, SIZES, "float32"), orders
+        return networks.our_weights(of_weights, SIZES, "float32", kaiming=False), orders
 
     return jax.vmap(start)(jax.random.split(jax.random.key(0), seeds))
 
 
-def their_start() -> tuple[networks.Parameters, np.ndarray]:
-    """The same of their seed."""
+def their_start() -> Start:
     weights = networks.torch_weights(TORCH_SEED, SIZES, "float32", kaiming=False)
     torch, orders = networks.import_torch(), []
     for epoch in range(TRAINING.epochs):
@@ -187,24 +173,7 @@ def their_start() -> tuple[networks.Parameters, np.ndarray]:
     return networks.stack([weights]), np.stack(orders)[None]
 
 
-COLUMNS = (
-    "task",
-    "method",
-    "source",
-    "seeds",
-    "mse",
-    "mse_std",
-    "max_violation",
-    "mean_violation",
-    "infeasible_above",
-    "infeasible_below",
-    "mse_low",
-    "mse_high",
-    "max_violation_std",
-    "mean_violation_std",
-    "infeasible_above_std",
-    "infeasible_below_std",
-)
+COLUMNS = tables.columns(METRICS)
 
 
 def rows(catalogue: Sequence[str] = CATALOGUE) -> Iterator[Row]:
@@ -213,24 +182,23 @@ def rows(catalogue: Sequence[str] = CATALOGUE) -> Iterator[Row]:
     Args:
       catalogue: the strategies that are added to theirs.
     """
-    ours = our_start(SEEDS)
-    some = jax.tree.map(lambda leaf: leaf[:CATALOGUE_SEEDS], ours)
-    theirs = their_start() if networks.has_torch() else None
-    methods = {"unconstrained": TRAINED["unconstrained"], "ENFORCE": enforce(data().scale)}
-    for name, strategy in methods.items():
-        row = {"task": "sin_ineq", "method": name, "source": "published", "seeds": 1}
-        yield row | dict(zip(METRICS, PUBLISHED[name], strict=True))
-        if theirs:
-            yield _row(name, "exact", strategy, {}, theirs)
-        yield _row(name, "ours", strategy, {}, ours)
-    for name in catalogue:
-        if name not in methods:
-            # The weight that they give the displacement.
-            values = {"weight": 0.5} if name == "clip_with_displacement" else {}
-            yield _row(name, "ours", TRAINED[name], values, some)
-
-
-def _row(name: str, source: str, strategy: Strategy, values: dict[str, float], start: tuple) -> Row:
-    found = run(strategy, values, *start)
-    row = {"task": "sin_ineq", "method": name, "source": source, "seeds": len(found["mse"])}
-    return row | tables.over_seeds(found, METRICS)
+    methods = {
+        "unconstrained": (TRAINED["unconstrained"], {}),
+        "ENFORCE": (enforce(data().scale), {}),
+    }
+    others = {name: (TRAINED[name], {}) for name in catalogue if name not in methods}
+    if "clip_with_displacement" in others:  # with the weight that they give the displacement
+        others["clip_with_displacement"][1]["weight"] = 0.5
+    return tables.comparison(
+        "sin_ineq",
+        METRICS,
+        run,
+        published={
+            name: {"seeds": 1} | dict(zip(METRICS, values, strict=True))
+            for name, values in PUBLISHED.items()
+        },
+        methods=methods | others,
+        exact=methods,
+        ours=our_start(SEEDS),
+        theirs=their_start() if networks.has_torch() else None,
+    )

@@ -17,15 +17,13 @@ import numpy as np
 from bounded import metrics, penalties
 from experiments.reproduced import networks, tables
 from experiments.reproduced.networks import Points, Training
-from experiments.reproduced.tables import Row
+from experiments.reproduced.tables import SEEDS, Methods, Row
 from experiments.training.strategies import DC3_STEPS, TRAINED, Strategy
 
 SIZES = (1, 200, 200, 1)
 EPOCHS = 1000
-SEEDS = 30
-CATALOGUE_SEEDS = 10
 TORCH_SEEDS = (1, 2, 3, 4, 5)
-Formula = Callable[[np.ndarray], np.ndarray]
+Formula = Callable[[np.ndarray], np.ndarray] | float
 
 
 @dataclass(frozen=True)
@@ -64,49 +62,31 @@ def _arch(x: np.ndarray) -> np.ndarray:
     return 4 - 9 * (x - 2 / 3) ** 2
 
 
-def _constant(value: float) -> Formula:
-    return lambda x: np.full_like(x, value)
-
-
-_NONE_BELOW, _NONE_ABOVE = _constant(-np.inf), _constant(np.inf)
 _pwc = partial(
     Task,
     points=50,
-    target=(lambda x: -5 * _sine(x), _constant(0), _arch, lambda x: 8 - 5 * x),
-    lower=(lambda x: 5 * _sine(x) ** 2, _NONE_BELOW, lambda x: _arch(x) * x, _NONE_BELOW),
-    upper=(_NONE_ABOVE, _constant(0), _NONE_ABOVE, lambda x: 7.5 - 4.5 * x),
+    target=(lambda x: -5 * _sine(x), 0, _arch, lambda x: 8 - 5 * x),
+    lower=(lambda x: 5 * _sine(x) ** 2, -np.inf, lambda x: _arch(x) * x, -np.inf),
+    upper=(np.inf, 0, np.inf, lambda x: 7.5 - 4.5 * x),
     soft_epochs=0,
 )
 TASKS = {
-    task.name: task
-    for task in (
-        _pwc("pwc", limit=1.2),
-        _pwc("pwcfull", limit=2.0),
-        Task(
-            "pwcbox",
-            points=10,
-            limit=2.0,
-            target=(
-                lambda x: -5 * _sine(x) - 2,
-                _constant(-2),
-                lambda x: _arch(x) - 2,
-                lambda x: 3 / x**2 - 2,
-            ),
-            lower=(
-                lambda x: 5 * _sine(x) ** 2 - 2,
-                _constant(-2),
-                lambda x: _arch(x) * x - 2,
-                lambda x: 3 / x**3 - 2,
-            ),
-            upper=(
-                lambda x: -3 * _sine(x),
-                _constant(-2),
-                lambda x: 3 - 4 * (x - 0.5) ** 2,
-                _constant(2),
-            ),
-            soft_epochs=100,
+    "pwc": _pwc("pwc", limit=1.2),
+    "pwcfull": _pwc("pwcfull", limit=2.0),
+    "pwcbox": Task(
+        "pwcbox",
+        points=10,
+        limit=2.0,
+        target=(lambda x: -5 * _sine(x) - 2, -2, lambda x: _arch(x) - 2, lambda x: 3 / x**2 - 2),
+        lower=(
+            lambda x: 5 * _sine(x) ** 2 - 2,
+            -2,
+            lambda x: _arch(x) * x - 2,
+            lambda x: 3 / x**3 - 2,
         ),
-    )
+        upper=(lambda x: -3 * _sine(x), -2, lambda x: 3 - 4 * (x - 0.5) ** 2, 2),
+        soft_epochs=100,
+    ),
 }
 
 METRICS = ("mse", "max_violation", "mean_violation", "num_violations")
@@ -125,20 +105,6 @@ PUBLISHED: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {
     ("pwcbox", "HardNet-Aff"): ((0.15, 0.01), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
 }
 """Mean and standard deviation over five seeds of each of METRICS, by task and method."""
-
-
-def methods(task: Task) -> dict[str, tuple[Strategy, dict[str, float]]]:
-    """What they compared, as rows of our table with hyperparameters."""
-    projected = TRAINED["clip"], {}
-    if task.soft_epochs:
-        warmup = {"warmup": task.soft_epochs / EPOCHS, "weight": 10.0}
-        projected = TRAINED["clip_after_warmup"], warmup
-    return {
-        "NN": (TRAINED["unconstrained"], {}),
-        "Soft": (TRAINED["squared_hinge"], {"weight": 10.0}),
-        "DC3": (TRAINED["dc3_correction"], {"rate": 0.01, "momentum": 0.5, "weight": 10.0}),
-        "HardNet-Aff": projected,
-    }
 
 
 def _same_sign_evaluate(raw, lower, upper, hyper):
@@ -164,29 +130,32 @@ SAME_SIGN_DC3 = replace(
 )
 
 
-def exact_methods(task: Task) -> dict[str, tuple[Strategy, dict[str, float]]]:
-    """The same, as their code has it."""
-    found = methods(task)
-    if task.name == "pwcbox":
-        found["DC3"] = SAME_SIGN_DC3, found["DC3"][1]
-    return found
+def methods(task: Task, *, exact: bool = False) -> Methods:
+    """What they compared, as rows of our table; exact: as their code has it."""
+    projected = TRAINED["clip"], {}
+    if task.soft_epochs:
+        warmup = {"warmup": task.soft_epochs / EPOCHS, "weight": 10.0}
+        projected = TRAINED["clip_after_warmup"], warmup
+    dc3 = SAME_SIGN_DC3 if exact and task.name == "pwcbox" else TRAINED["dc3_correction"]
+    return {
+        "NN": (TRAINED["unconstrained"], {}),
+        "Soft": (TRAINED["squared_hinge"], {"weight": 10.0}),
+        "DC3": (dc3, {"rate": 0.01, "momentum": 0.5, "weight": 10.0}),
+        "HardNet-Aff": projected,
+    }
 
 
 def run(
     task: Task, strategy: Strategy, values: dict[str, float], initial: networks.Parameters
 ) -> dict[str, np.ndarray]:
-    """Train every seed and measure on the 401 points: each metric by seed."""
-    train, test = task.train(), task.test()
-    hyper = strategy.hyper({**strategy.hyperparameters, **values})
+    """Each metric by seed, on the 401 points."""
     setting = Training(EPOCHS, learning_rate=1e-4, loss_factor=task.points)  # they sum over points
-    trained = networks.train(strategy, hyper, train, setting, initial)
-    output = networks.evaluate(strategy, hyper, trained, test, networks.target_range(train))
-    return networks.measure(output, test)
+    return networks.run(strategy, values, task.train(), task.test(), setting, initial)
 
 
 def our_weights(seeds: int) -> networks.Parameters:
     keys = jax.random.split(jax.random.key(0), seeds)
-    return jax.vmap(lambda key: networks.kaiming_weights(key, SIZES, "float64"))(keys)
+    return jax.vmap(lambda key: networks.our_weights(key, SIZES, "float64", kaiming=True))(keys)
 
 
 def their_weights() -> networks.Parameters:
@@ -195,22 +164,7 @@ def their_weights() -> networks.Parameters:
     )
 
 
-COLUMNS = (
-    "task",
-    "method",
-    "source",
-    "seeds",
-    "mse",
-    "mse_std",
-    "max_violation",
-    "mean_violation",
-    "num_violations",
-    "mse_low",
-    "mse_high",
-    "max_violation_std",
-    "mean_violation_std",
-    "num_violations_std",
-)
+COLUMNS = tables.columns(METRICS)
 
 
 def rows(catalogue: Sequence[str] = tuple(TRAINED)) -> Iterator[Row]:
@@ -221,31 +175,22 @@ def rows(catalogue: Sequence[str] = tuple(TRAINED)) -> Iterator[Row]:
     """
     with jax.enable_x64(True):
         ours = our_weights(SEEDS)
-        some = jax.tree.map(lambda leaf: leaf[:CATALOGUE_SEEDS], ours)
+        theirs = their_weights() if networks.has_torch() else None
         for task in TASKS.values():
-            for name, method in methods(task).items():
-                yield _published(task, name)
-                if networks.has_torch():
-                    yield _row(task, name, "exact", exact_methods(task)[name], their_weights())
-                yield _row(task, name, "ours", method, ours)
-            for name in catalogue:
-                yield _row(task, name, "ours", (TRAINED[name], {}), some)
+            yield from tables.comparison(
+                task.name,
+                METRICS,
+                partial(run, task),
+                published={name: _published(task, name) for name in methods(task)},
+                methods=methods(task) | {name: (TRAINED[name], {}) for name in catalogue},
+                exact=methods(task, exact=True),
+                ours=ours,
+                theirs=theirs,
+            )
 
 
 def _published(task: Task, method: str) -> Row:
-    row = {"task": task.name, "method": method, "source": "published", "seeds": len(TORCH_SEEDS)}
+    row = {"seeds": len(TORCH_SEEDS)}
     for metric, (mean, deviation) in zip(METRICS, PUBLISHED[task.name, method], strict=True):
         row |= {metric: mean, f"{metric}_std": deviation}
     return row
-
-
-def _row(
-    task: Task,
-    name: str,
-    source: str,
-    method: tuple[Strategy, dict[str, float]],
-    initial: networks.Parameters,
-) -> Row:
-    found = run(task, *method, initial)
-    row = {"task": task.name, "method": name, "source": source, "seeds": len(found["mse"])}
-    return row | tables.over_seeds(found, METRICS)

@@ -4,7 +4,7 @@ Parameters are pairs of weights (outputs, inputs) and biases (outputs,), as torc
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -53,46 +53,24 @@ def raw_output(parameters: Parameters, inputs: jax.Array) -> jax.Array:
     return (weights @ columns + bias[:, None]).T[:, None, :]
 
 
-def kaiming_weights(key: jax.Array, sizes: Sequence[int], dtype: str) -> Parameters:
-    """Kaiming-normal weights (fan-in, gain √2), biases uniform in ±1/√fan_in."""
-    return [
-        (
-            math.sqrt(2 / fan_in) * jax.random.normal(of_weights, (fan_out, fan_in), dtype),
-            _uniform(of_bias, (fan_out,), fan_in, dtype),
-        )
-        for fan_in, fan_out, of_weights, of_bias in _layers(key, sizes)
-    ]
-
-
-def uniform_weights(key: jax.Array, sizes: Sequence[int], dtype: str) -> Parameters:
-    """Weights and biases uniform in ±1/√fan_in, as torch's linear layers start."""
-    return [
-        (
-            _uniform(of_weights, (fan_out, fan_in), fan_in, dtype),
-            _uniform(of_bias, (fan_out,), fan_in, dtype),
-        )
-        for fan_in, fan_out, of_weights, of_bias in _layers(key, sizes)
-    ]
-
-
-def _layers(key: jax.Array, sizes: Sequence[int]) -> Any:
+def our_weights(key: jax.Array, sizes: Sequence[int], dtype: str, *, kaiming: bool) -> Parameters:
+    """Weights and biases uniform in ±1/√fan_in, as torch's linear layers start; with `kaiming` the
+    weights are normal with a deviation of √(2/fan_in) instead."""
     keys = jax.random.split(key, (len(sizes) - 1, 2))
-    return [(*pair, *two) for pair, two in zip(pairwise(sizes), keys, strict=True)]
-
-
-def _uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int, dtype: str) -> jax.Array:
-    limit = 1 / math.sqrt(fan_in)
-    return jax.random.uniform(key, shape, dtype, -limit, limit)
+    layers = []
+    for (fan_in, fan_out), (of_weights, of_bias) in zip(pairwise(sizes), keys, strict=True):
+        limit, shape = 1 / math.sqrt(fan_in), (fan_out, fan_in)
+        if kaiming:
+            weights = math.sqrt(2 / fan_in) * jax.random.normal(of_weights, shape, dtype)
+        else:
+            weights = jax.random.uniform(of_weights, shape, dtype, -limit, limit)
+        layers.append((weights, jax.random.uniform(of_bias, (fan_out,), dtype, -limit, limit)))
+    return layers
 
 
 def torch_weights(seed: int, sizes: Sequence[int], dtype: str, *, kaiming: bool) -> Parameters:
-    """What torch's linear layers start with after `torch.manual_seed(seed)`.
-
-    Args:
-      seed: the seed.
-      sizes: units of every layer, inputs first.
-      dtype: "float32" or "float64"; the draws of the two differ.
-      kaiming: whether the weights are drawn again, Kaiming-normal, once all layers are made.
+    """What torch's linear layers start with after `torch.manual_seed(seed)`; the draws differ by
+    dtype. With `kaiming` the weights are drawn again, Kaiming-normal, once all layers are made.
 
     Raises:
       UsageError: where torch is not installed.
@@ -128,6 +106,23 @@ def import_torch() -> Any:
 def stack(seeds: Sequence[Parameters]) -> Parameters:
     """The parameters of many seeds, along a first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+
+
+def run(
+    strategy: Strategy,
+    values: Mapping[str, float],
+    points: Points,
+    test: Points,
+    training: Training,
+    initial: Parameters,
+    orders: jax.Array | None = None,
+    scale: float = 1.0,
+) -> dict[str, np.ndarray]:
+    """Each metric by seed, on the test points after training: see `train` and `measure`."""
+    hyper = strategy.hyper({**strategy.hyperparameters, **values})
+    trained = train(strategy, hyper, points, training, initial, orders)
+    output = evaluate(strategy, hyper, trained, test, target_range(points))
+    return measure(output, test, scale)
 
 
 def train(
@@ -208,11 +203,13 @@ def _train_one(
             return (*carry, state), None
         whole = len(order) // training.batch * training.batch
         batches = order[:whole].reshape(-1, training.batch)
-        carry, proposals = lax.scan(
-            lambda carry, batch: of_batch(carry, _take(points, batch)), carry, batches
-        )
+
+        def of_rows(carry: tuple, rows: jax.Array) -> tuple:
+            return of_batch(carry, jax.tree.map(lambda leaf: leaf[rows], points))
+
+        carry, proposals = lax.scan(of_rows, carry, batches)
         if whole < len(order):
-            carry, last = of_batch(carry, _take(points, order[whole:]))
+            carry, last = of_rows(carry, order[whole:])
             proposals = jnp.concatenate([proposals, last[None]])
         return (*carry, proposals.mean(axis=0)), None
 
@@ -220,10 +217,6 @@ def _train_one(
     numbers = jnp.arange(training.epochs, dtype=np.float32)
     carry = initial, adam.init(initial), state
     return lax.scan(epoch, carry, (numbers, orders))[0][0]
-
-
-def _take(points: Points, rows: jax.Array) -> Points:
-    return Points(*(leaf[rows] for leaf in points))
 
 
 def target_range(points: Points) -> dict[str, jax.Array]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from scipy import stats
 
 from experiments.analysis.tables import markdown
-from experiments.reproduced import enforce, hardnet
+from experiments.reproduced import enforce, hardnet, question
 from experiments.reproduced.tables import Row
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH, bound_sources
@@ -28,27 +28,24 @@ def page(study: str, rows: Sequence[Row]) -> str:
 def _hardnet_tables(rows: Sequence[Row]) -> dict[str, str]:
     found = {(row["task"], row["method"], row["source"]): row for row in rows}
     marks = disagreements(found)
-    return {
-        "tables": "\n".join(_hardnet_table(task, found, marks) for task in hardnet.TASKS),
-        "catalogue": _catalogue_table(found),
-    }
 
-
-def _hardnet_table(task: str, found: Mapping[Key, Row], marks: Sequence[Mark]) -> str:
     def cell(row: Row, metric: str) -> str:
         text = f"{row[metric]:.{DECIMALS}f} ({row[f'{metric}_std']:.{DECIMALS}f})"
         if metric == "mse" and row["source"] == "ours":
             text += f" [{row['mse_low']:.{DECIMALS}f}, {row['mse_high']:.{DECIMALS}f}]"
-        return text + " ≠" * ((task, row["method"], row["source"], metric) in marks)
+        return text + " ≠" * ((row["task"], row["method"], row["source"], metric) in marks)
 
-    shown = [
-        [method, source, f"{row['seeds']:.0f}", *(cell(row, metric) for metric in hardnet.METRICS)]
-        for method in hardnet.methods(hardnet.TASKS[task])
-        for source in ("published", "exact", "ours")
-        if (row := found.get((task, method, source)))
-    ]
     header = ("method", "source", "seeds", "MSE", "max violation", "mean violation", "violations")
-    return f"### {task}\n\n{markdown(header, shown)}"
+    tables = []
+    for name, task in hardnet.TASKS.items():
+        shown = [
+            [method, source, f"{row['seeds']:.0f}", *(cell(row, key) for key in hardnet.METRICS)]
+            for method in hardnet.methods(task)
+            for source in ("published", "exact", "ours")
+            if (row := found.get((name, method, source)))
+        ]
+        tables.append(f"### {name}\n\n{markdown(header, shown)}")
+    return {"tables": "\n".join(tables), "catalogue": _catalogue_table(found)}
 
 
 def disagreements(found: Mapping[Key, Row]) -> list[Mark]:
@@ -141,8 +138,8 @@ def _enforce_cells(row: Row) -> list[str]:
 
 
 def _keras_tables(rows: Sequence[Row]) -> dict[str, str]:
-    keys = ("raw", "output", "losses", "weights", "weights_moved")
-    header = ("answer", "ours", "dtype", "raw", "output", "losses", "weights", "weights moved by")
+    keys = (*question.COMPARED, "weights_moved")
+    header = ("answer", "ours", "dtype", *question.COMPARED, "weights moved by")
     shown = [
         [row["strategy"], f"`{row['ours']}`", row["dtype"], *(f"{row[key]:.1e}" for key in keys)]
         for row in rows

@@ -26,25 +26,8 @@ UPDATES = 20
 LEARNING_RATE = 1e-3
 DTYPES = ("float32", "float64")
 TOLERANCE = 1e-4
-COLUMNS = (
-    "strategy",
-    "ours",
-    "dtype",
-    "raw",
-    "output",
-    "losses",
-    "weights",
-    "weights_moved",
-)
-
-
-def _sequence_maximum(raw: jax.Array, lower: Any, upper: jax.Array) -> jax.Array:
-    return constraints.clip(raw, upper=constraints.sequence_maximum(upper))
-
-
-def _normalised_tanh(raw: jax.Array, lower: Any, upper: jax.Array) -> jax.Array:
-    return constraints.tanh_interval(raw, -1.0, 1.0)
-
+COMPARED = ("raw", "output", "losses", "weights")
+COLUMNS = ("strategy", "ours", "dtype", *COMPARED, "weights_moved")
 
 STRATEGIES: dict[str, tuple[Callable[..., Any], Callable[..., jax.Array], str]] = {
     "stretched tanh": (
@@ -57,20 +40,16 @@ STRATEGIES: dict[str, tuple[Callable[..., Any], Callable[..., jax.Array], str]] 
         constraints.half_tanh,
         "half_tanh",
     ),
-    "modified ReLU": (
-        lambda ops, x, z: x - ops.relu(z),
-        constraints.relu_offset,
-        "relu_offset",
-    ),
+    "modified ReLU": (lambda ops, x, z: x - ops.relu(z), constraints.relu_offset, "relu_offset"),
     "Minimum": (lambda ops, x, z: ops.minimum(z, x), constraints.clip, "clip"),
     "normalise and end in tanh": (
         lambda ops, x, z: ops.tanh(z),
-        _normalised_tanh,
+        lambda raw, lower, upper: constraints.tanh_interval(raw, -1.0, 1.0),
         "tanh_interval from -1 to 1",
     ),
     "sequence maximum": (
         lambda ops, x, z: ops.minimum(z, ops.max(x, axis=1, keepdims=True)),
-        _sequence_maximum,
+        lambda raw, lower, upper: constraints.clip(raw, None, constraints.sequence_maximum(upper)),
         "clip to sequence_maximum",
     ),
 }
@@ -124,14 +103,11 @@ def ours_from_keras(
 
 def weights_as_keras(parameters: nnx.State) -> list[np.ndarray]:
     """The inverse of `ours_from_keras`."""
-    layers = (parameters["encoder"], parameters["decoder"])
-    lstms = [
-        array
-        for layer in layers
-        for array in (layer["kernel"][...].T, layer["recurrent"][...].T, layer["bias"][...])
-    ]
+    arrays = []
+    for layer in (parameters["encoder"], parameters["decoder"]):
+        arrays += [layer["kernel"][...].T, layer["recurrent"][...].T, layer["bias"][...]]
     dense = parameters["dense"]
-    return [np.asarray(array) for array in (*lstms, dense["kernel"][...], dense["bias"][...])]
+    return [np.asarray(array) for array in (*arrays, dense["kernel"][...], dense["bias"][...])]
 
 
 def keras_adam(learning_rate: float, epsilon: float = 1e-7) -> optax.GradientTransformation:
@@ -180,8 +156,8 @@ def keras_run(answer: Callable[..., Any], dtype: str) -> dict[str, Any]:
             "raw": keras.ops.convert_to_numpy(free(windows[0])),
             "output": keras.ops.convert_to_numpy(model(windows[0])),
         }
-        found["losses"] = np.array([_first(model.train_on_batch(x, x)) for x in windows])
-        return found | {"weights": model.get_weights()}
+        losses = [np.ravel(model.train_on_batch(x, x))[0] for x in windows]
+        return found | {"losses": np.array(losses, float), "weights": model.get_weights()}
 
 
 @contextmanager
@@ -195,10 +171,6 @@ def _precision(keras: Any, dtype: str) -> Iterator[None]:
     finally:
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
-
-
-def _first(loss: Any) -> float:
-    return float(np.ravel(loss)[0])
 
 
 def our_run(
@@ -242,11 +214,9 @@ def rows() -> Iterator[Row]:
                 theirs = keras_run(answer, dtype)
                 found = our_run(constraint, theirs["start"], dtype)
                 row = {"strategy": name, "ours": ours, "dtype": dtype}
-                for key in ("raw", "output", "losses", "weights"):
-                    row[key] = _distance(found[key], theirs[key])
+                row |= {key: _distance(found[key], theirs[key]) for key in COMPARED}
                 yield row | {"weights_moved": _distance(theirs["start"], theirs["weights"])}
 
 
 def _distance(one: Any, other: Any) -> float:
-    pairs = zip(one, other, strict=True)
-    return float(max(np.max(np.abs(a - b)) for a, b in pairs))
+    return max(float(np.max(np.abs(a - b))) for a, b in zip(one, other, strict=True))

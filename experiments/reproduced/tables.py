@@ -1,16 +1,66 @@
-"""Rows of a study: statistics over seeds, CSV, and Markdown."""
+"""Rows of a study: what is run for them, statistics over seeds, and CSV."""
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.analysis import statistics
+from experiments.training.strategy_rows import Strategy
 
+SEEDS = 30
+CATALOGUE_SEEDS = 10
 Row = dict[str, Any]
+Methods = Mapping[str, tuple[Strategy, dict[str, float]]]  # by name, with hyperparameters
+
+
+def comparison(
+    task: str,
+    metrics: Sequence[str],
+    run: Callable[[Strategy, dict[str, float], Any], dict[str, np.ndarray]],
+    *,
+    published: Mapping[str, Row],
+    methods: Methods,
+    exact: Methods,
+    ours: Any,
+    theirs: Any,
+) -> Iterator[Row]:
+    """Every row of a task, as it is trained.
+
+    Args:
+      task: its name.
+      metrics: their names.
+      run: from a method and what seeds begin with to each metric by seed.
+      published: the number of seeds and the metrics, of methods of the publication.
+      methods: these as we have them, and others, which are trained for the first few seeds.
+      exact: these as their code has them.
+      ours: what our seeds begin with, along a first axis.
+      theirs: what theirs begin with; None where there are no rows `exact`.
+    """
+
+    def trained(name: str, source: str, method: tuple, start: Any) -> Row:
+        found = run(*method, start)
+        row = {"task": task, "method": name, "source": source, "seeds": len(found["mse"])}
+        return row | over_seeds(found, metrics)
+
+    some = jax.tree.map(lambda leaf: leaf[:CATALOGUE_SEEDS], ours)
+    for name, method in methods.items():
+        if name in published:
+            yield {"task": task, "method": name, "source": "published"} | published[name]
+            if theirs is not None:
+                yield trained(name, "exact", exact[name], theirs)
+        yield trained(name, "ours", method, ours if name in published else some)
+
+
+def columns(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Of a CSV of `comparison`."""
+    mse, *rest = metrics
+    means = ("task", "method", "source", "seeds", mse, f"{mse}_std", *rest)
+    return (*means, f"{mse}_low", f"{mse}_high", *(f"{name}_std" for name in rest))
 
 
 def over_seeds(found: Mapping[str, np.ndarray], names: Iterable[str]) -> Row:
@@ -28,13 +78,10 @@ def write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return value
+        for row in rows:
+            numbers = {key: value for key, value in row.items() if isinstance(value, float)}
+            shown = {key: "" if math.isnan(x) else f"{x:.6g}" for key, x in numbers.items()}
+            writer.writerow(row | shown)
 
 
 def read_csv(path: Path) -> list[Row]:

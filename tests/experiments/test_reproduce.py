@@ -82,13 +82,13 @@ def test_the_correction_as_they_have_it_is_dc3_above_and_steps_away_below():
 
 
 def test_our_weights_have_the_distribution_that_is_asked_for():
-    (weights, bias), (second, _) = networks.kaiming_weights(
-        jax.random.key(0), (400, 300, 200), "float32"
+    (weights, bias), (second, _) = networks.our_weights(
+        jax.random.key(0), (400, 300, 200), "float32", kaiming=True
     )
     assert float(weights.std()) == pytest.approx(math.sqrt(2 / 400), rel=0.02)
     assert float(second.std()) == pytest.approx(math.sqrt(2 / 300), rel=0.02)
     assert 0.95 / 20 < float(jnp.abs(bias).max()) <= 1 / 20
-    ((weights, _),) = networks.uniform_weights(jax.random.key(0), (400, 300), "float32")
+    ((weights, _),) = networks.our_weights(jax.random.key(0), (400, 300), "float32", kaiming=False)
     assert 0.99 / 20 < float(jnp.abs(weights).max()) <= 1 / 20
 
 
@@ -100,7 +100,9 @@ def test_a_seed_trains_alike_whichever_others_it_trains_with():
     """Three seeds, which two devices divide as two and one, and in the other order."""
     setting, strategy, points = Training(3, learning_rate=1e-2), TRAINED["clip"], SMALL.train()
     keys = jax.random.split(jax.random.key(0), 3)
-    weights = jax.vmap(lambda key: networks.kaiming_weights(key, (1, 8, 1), "float64"))(keys)
+    weights = jax.vmap(lambda key: networks.our_weights(key, (1, 8, 1), "float64", kaiming=True))(
+        keys
+    )
 
     def run(weights):
         return networks.train(strategy, strategy.hyper({}), points, setting, weights)
@@ -118,7 +120,7 @@ def test_a_seed_trains_alike_whichever_others_it_trains_with():
 def test_what_follows_training_needs_no_collective():
     """Devices that gather from each other while the threads are taken can wait for ever."""
     strategy, points = TRAINED["clip"], SMALL.train()
-    weights = networks.kaiming_weights(jax.random.key(0), (1, 8, 1), "float64")
+    weights = networks.our_weights(jax.random.key(0), (1, 8, 1), "float64", kaiming=True)
     start = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), weights)
     hyper, setting = strategy.hyper({}), Training(3, learning_rate=1e-2)
     trained = networks.train(strategy, hyper, points, setting, start)
@@ -132,7 +134,7 @@ def test_batches_take_the_points_in_the_order_given():
     """Two batches, the second smaller, against optax by hand."""
     setting = Training(2, learning_rate=1e-2, batch=6)
     strategy, points = TRAINED["unconstrained"], SMALL.train()
-    weights = networks.kaiming_weights(jax.random.key(0), (1, 4, 1), "float64")
+    weights = networks.our_weights(jax.random.key(0), (1, 4, 1), "float64", kaiming=True)
     orders = np.stack([np.arange(10), np.arange(10)[::-1]])
     trained = networks.train(
         strategy,
@@ -320,13 +322,14 @@ def test_a_short_run_of_enforce_keeps_the_envelope():
     training = replace(enforce.TRAINING, epochs=60, batch=400)  # a divisor compiles once
     key = jax.random.key(0)
     start = jax.tree.map(
-        lambda leaf: leaf[None], networks.uniform_weights(key, enforce.SIZES, "float32")
+        lambda leaf: leaf[None],
+        networks.our_weights(key, enforce.SIZES, "float32", kaiming=False),
     )
     orders = jax.vmap(lambda key: jax.random.permutation(key, enforce.TRAIN))(
         jax.random.split(key, 60)
     )
     layer = enforce.enforce(enforce.data().scale)
-    found = enforce.run(layer, {}, start, orders[None], training)
+    found = enforce.run(layer, {}, (start, orders[None]), training)
     assert found["num_violations"].max() == 0
     assert found["mse"].max() < 1  # it begins at 2
 
