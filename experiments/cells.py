@@ -119,7 +119,7 @@ class Record:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None  # why it failed
-    fingerprint: Mapping[str, Any] | None = None  # of what made it; see training.fingerprints
+    fingerprint: Mapping[str, Any] | None = None  # of what made it; see running.fingerprints
     sources: str | None = None  # a hash of source files, before programs had fingerprints
 
     @classmethod

@@ -8,7 +8,7 @@ time that drawing takes.
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -66,7 +66,7 @@ DASHES = dict(zip(MARKERS, ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))), stri
 LOOKS = {
     name: {"color": color, "marker": marker}
     for color, names in FAMILIES.items()
-    for name, marker in zip(names, MARKERS, strict=False)
+    for name, marker in zip(names, cycle(MARKERS), strict=False)
 }
 PALE, FORBIDDEN = "#cccccc", "#dddddd"
 ROW = 0.17  # inches from one name to the next

@@ -27,7 +27,7 @@ from experiments.data.datasets import Dataset
 from experiments.running.syntax import digest, syntax
 from experiments.training import cell as functions
 from experiments.training import devices, runner
-from experiments.training.baselines import BASELINES
+from experiments.training.baselines import BASELINES, scores
 from experiments.training.cell import Data, Job, Program, Settings, data_of
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.strategy_rows import Strategy, constraint_row
@@ -49,6 +49,7 @@ HOST = (
     Strategy.hyper,
     runner.stacked,
     runner.results,
+    metrics.jacobian_rank_fraction,
     store.with_nulls,
 )
 STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
@@ -113,16 +114,11 @@ def of_training(backbone: str, settings: Settings, data: Data) -> str:
 
 
 def of_metrics(data: Data) -> str:
-    """Of what measures an untrained baseline."""
+    """Of what makes and measures untrained baselines."""
 
     def measured(part: Data) -> list[Any]:
-        output, bounds = part["targets"], (part["lower"], part["upper"])
-        return [
-            constraints.clip(output, *bounds),
-            metrics.reconstruction(output, part["targets"]),
-            metrics.violation(output, *bounds),
-            metrics.sum_violation(output, part["sum_lower"], part["sum_upper"]),
-        ]
+        output = part["targets"]
+        return [constraints.clip(output, part["lower"], part["upper"]), scores(output, part)]
 
     return _traced(measured, data["final"])
 

@@ -9,8 +9,8 @@ from typing import Any
 
 
 def syntax(*functions: Callable) -> str:
-    """Of functions' syntax trees and, where they name functions or constants of this project, of
-    those: without docstrings and annotations, whatever their names and those of locals are."""
+    """Of functions' syntax trees and, where they name functions of their own package or constants,
+    of those: without docstrings and annotations, whatever their names and those of locals are."""
     trees: dict[Callable, str] = {}
 
     def visit(function: Callable) -> str:
@@ -30,6 +30,7 @@ class _Anonymous(ast.NodeTransformer):
 
     def __init__(self, function: Callable, visit_function: Callable[[Callable], str]):
         self._globals, self._visit_function = function.__globals__, visit_function
+        self._package = function.__module__.partition(".")[0]
         self._locals: dict[str, str] = {}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
@@ -68,7 +69,7 @@ class _Anonymous(ast.NodeTransformer):
         return self._locals[name]
 
     def _meaning(self, found: Any) -> str:
-        if inspect.isfunction(found) and found.__module__.startswith(("bounded.", "experiments.")):
+        if inspect.isfunction(found) and found.__module__.partition(".")[0] == self._package:
             return self._visit_function(found)
         if callable(found) or inspect.ismodule(found):
             return getattr(found, "__name__", repr(type(found)))
