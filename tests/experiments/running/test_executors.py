@@ -162,7 +162,7 @@ def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "DEV", tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
-        sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")
+        sweep.run_sweep(**SMOKE, out=tmp_path / "out", dask="local")
 
 
 def test_a_worker_that_hangs_while_it_starts_is_ended(monkeypatch):
