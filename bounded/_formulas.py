@@ -6,12 +6,13 @@ the constraint of its name.
 """
 
 from collections.abc import Callable
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-Formula = Callable[[jax.Array], jax.Array]
+Formula = Callable[..., jax.Array]
 
 
 def _ordered(x: jax.Array) -> jax.Array:
@@ -21,17 +22,66 @@ def _ordered(x: jax.Array) -> jax.Array:
     return jnp.where(bits < 0, jnp.iinfo(integer).min - bits, bits)
 
 
-def _beyond(x: jax.Array, bound: jax.Array) -> jax.Array:
-    """Where x > bound, NaN in x apart; a NaN bound is beyond, so that it shows in the output."""
+# XLA on CPU moves bfloat16 through float32, and some processors make zeros of its subnormal numbers
+# on the way back: so bounds of that type are selected and negated among their bits.
+@jax.custom_jvp
+def select(condition: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """`jnp.where`."""
+    if one.dtype != jnp.bfloat16:
+        return jnp.where(condition, one, other)
+    return _float(jnp.where(condition, _bits(one), _bits(other)))
+
+
+select.defjvps(
+    None,
+    lambda dot, output, condition, one, other: jnp.where(condition, dot, 0),
+    lambda dot, output, condition, one, other: jnp.where(condition, 0, dot),
+)
+
+
+@jax.custom_jvp
+def negative(x: jax.Array) -> jax.Array:
+    """`-x`."""
+    return -x if x.dtype != jnp.bfloat16 else _float(_bits(x) ^ jnp.int16(-(2**15)))
+
+
+negative.defjvps(lambda dot, output, x: -dot)
+
+
+def _bits(x: jax.Array) -> jax.Array:
+    return lax.bitcast_convert_type(x, jnp.int16)
+
+
+def _float(bits: jax.Array) -> jax.Array:
+    return lax.bitcast_convert_type(bits, jnp.bfloat16)
+
+
+def _above(x: jax.Array, bound: jax.Array) -> jax.Array:
+    """Where x > bound, NaN in x apart; a NaN bound counts, so that it shows in the output."""
     return ((_ordered(x) > _ordered(bound)) & ~jnp.isnan(x)) | jnp.isnan(bound)
 
 
+def _under(x: jax.Array, bound: jax.Array) -> jax.Array:
+    return ((_ordered(x) < _ordered(bound)) & ~jnp.isnan(x)) | jnp.isnan(bound)
+
+
 def at_most(x: jax.Array, upper: jax.Array) -> jax.Array:
-    return jnp.where(_beyond(x, upper), upper, x)
+    return select(_above(x, upper), upper, x)
 
 
 def at_least(x: jax.Array, lower: jax.Array) -> jax.Array:
-    return jnp.where(_beyond(-x, -lower), lower, x)
+    return select(_under(x, lower), lower, x)
+
+
+def apart_from_nan(formula: Formula, *arguments: jax.Array) -> jax.Array:
+    """The formula; NaN where an argument is NaN, with a derivative of 1 to each.
+
+    The formula never sees a NaN: 0 times its derivative there would be NaN too, also in the
+    gradient of a loss that leaves such an entry out.
+    """
+    unknown = reduce(jnp.logical_or, map(jnp.isnan, arguments))
+    known = [select(unknown, jnp.ones_like(x), x) for x in arguments]
+    return select(unknown, reduce(jnp.add, arguments), formula(*known))
 
 
 # Rounding can put a formula's value outside; `below` puts it back and keeps its derivative.
@@ -44,11 +94,11 @@ def clip(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
 
 
 def _lower_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    return _beyond(-raw, -lower) & ~_beyond(lower, upper)
+    return _under(raw, lower) & ~_above(lower, upper)
 
 
 def _upper_active(raw: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
-    return _beyond(at_least(raw, lower), upper)
+    return _above(at_least(raw, lower), upper)
 
 
 straight_through_clip = jax.custom_jvp(clip)
@@ -76,6 +126,15 @@ leaky_clip.defjvps(
     ),
     None,
 )
+
+
+def _finite(x: jax.Array) -> jax.Array:
+    """x, no larger than the dtype's largest number, so that its product with 0 is 0."""
+    return jnp.where(jnp.isinf(x), jnp.sign(x) * jnp.finfo(x.dtype).max, x)
+
+
+exp = jax.custom_jvp(jnp.exp)
+exp.defjvps(lambda dot, output, z: _finite(output) * dot)
 
 
 @jax.custom_jvp
@@ -138,11 +197,18 @@ softplus.defjvps(
 )
 
 
+@jax.custom_jvp
 def _quarter_hypotenuse(z: jax.Array, temperature: jax.Array) -> jax.Array:
     """`√(z² + 4t²) / 4`, without a square or a sum that may overflow."""
     half = jnp.abs(z) / 2
     longer, shorter = jnp.maximum(half, temperature), jnp.minimum(half, temperature)
     return longer / 2 * jnp.sqrt(1 + (shorter / longer) ** 2)
+
+
+_quarter_hypotenuse.defjvps(
+    lambda dot, output, z, temperature: z / 16 / output * dot,
+    lambda dot, output, z, temperature: temperature / 4 / output * dot,
+)
 
 
 @jax.custom_jvp
@@ -227,9 +293,19 @@ def _by_knee(
     below: Formula,
     between: jax.Array | float,
 ) -> jax.Array:
-    """`above` and `below` of the place on the upper and the lower knee, or `between`."""
-    high, low = _knee(raw - upper, width), _knee(lower - raw, width)
-    return jnp.where(high > 0, above(high), jnp.where(low > 0, below(low), between))
+    """`above` and `below` of the place on the upper and the lower knee, or `between`.
+
+    Off a knee its place is taken as 1, for a derivative there may overflow, or be NaN.
+    """
+    over, under = raw - upper, lower - raw
+    high = _knee(over, width) > 0
+    low = (_knee(under, width) > 0) & ~high
+
+    def place(on: jax.Array, distance: jax.Array) -> jax.Array:
+        return _knee(jnp.where(on, distance, 0), jnp.where(on, width, 1))
+
+    bent = jnp.where(low, below(place(low, under)), between)
+    return jnp.where(high, above(place(high, over)), bent)
 
 
 def _knee_rest(place: jax.Array) -> jax.Array:
@@ -289,11 +365,13 @@ def sigmoid_interval(
 
 sigmoid_interval.defjvps(
     lambda dot, output, raw, lower, upper, temperature: (
-        (upper / 2 - lower / 2) * (2 * _sigmoid_slope(raw / temperature) / temperature) * dot
+        _finite((upper / 2 - lower / 2) * (2 * _sigmoid_slope(raw / temperature) / temperature))
+        * dot
     ),
     lambda dot, output, raw, lower, upper, temperature: sigmoid(-raw / temperature) * dot,
     lambda dot, output, raw, lower, upper, temperature: sigmoid(raw / temperature) * dot,
     lambda dot, output, raw, lower, upper, temperature: (
-        (lower / 2 - upper / 2) * (2 * _sigmoid_moment(raw / temperature) / temperature) * dot
+        _finite((lower / 2 - upper / 2) * (2 * _sigmoid_moment(raw / temperature) / temperature))
+        * dot
     ),
 )

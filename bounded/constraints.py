@@ -106,7 +106,8 @@ def leaky_clip(
       slope: in [0, 1], without unit.
     """
     raw, lower, upper = _prepare("leaky_clip", raw, lower, upper)
-    return _formulas.leaky_clip(raw, lower, upper, _arguments.share("slope", slope, raw))
+    slope = _arguments.share("slope", slope, raw)
+    return _formulas.apart_from_nan(_formulas.leaky_clip, raw, lower, upper, slope)
 
 
 def smooth_clip(
@@ -138,7 +139,8 @@ def smooth_clip(
     """
     raw, lower, upper = _prepare("smooth_clip", raw, lower, upper)
     temperature = _arguments.positive("temperature", temperature, raw)
-    return _formulas.smooth_clip(raw, _formulas.at_most(lower, upper), upper, temperature)
+    lower = _formulas.at_most(lower, upper)
+    return _formulas.apart_from_nan(_formulas.smooth_clip, raw, lower, upper, temperature)
 
 
 def knee_tanh(
@@ -171,7 +173,7 @@ def knee_tanh(
     lower = _formulas.at_most(lower, upper)
     width, half = _arguments.positive("width", width, raw), upper / 2 - lower / 2
     width = jnp.where(width < half, width, half)
-    return _formulas.knee_tanh(raw, lower, upper, width)
+    return _formulas.apart_from_nan(_formulas.knee_tanh, raw, lower, upper, width)
 
 
 def relu_offset(
@@ -214,11 +216,7 @@ def softplus_offset(
       upper: upper bound u, broadcastable to raw; not together with lower.
       temperature: t > 0, in the units of raw: the width of the bend.
     """
-
-    def distance(z: jax.Array) -> jax.Array:
-        return _formulas.softplus(z, _arguments.positive("temperature", temperature, z))
-
-    return _offset("softplus_offset", distance, raw, lower, upper)
+    return _offset("softplus_offset", _formulas.softplus, raw, lower, upper, temperature)
 
 
 def squareplus_offset(
@@ -243,11 +241,7 @@ def squareplus_offset(
       upper: upper bound u, broadcastable to raw; not together with lower.
       temperature: t > 0, in the units of raw: the distance from the bound at z = 0.
     """
-
-    def distance(z: jax.Array) -> jax.Array:
-        return _formulas.squareplus(z, _arguments.positive("temperature", temperature, z))
-
-    return _offset("squareplus_offset", distance, raw, lower, upper)
+    return _offset("squareplus_offset", _formulas.squareplus, raw, lower, upper, temperature)
 
 
 def exp_offset(
@@ -268,7 +262,7 @@ def exp_offset(
       lower: lower bound l, broadcastable to raw; not together with upper.
       upper: upper bound u, broadcastable to raw; not together with lower.
     """
-    return _offset("exp_offset", jnp.exp, raw, lower, upper)
+    return _offset("exp_offset", _formulas.exp, raw, lower, upper)
 
 
 def stretched_tanh(
@@ -379,7 +373,7 @@ def sequence_maximum(bound: ArrayLike, axis: int = -2) -> jax.Array:
     Returns:
       An array of shape (..., 1, F), which broadcasts against raw.
     """
-    return jnp.max(jnp.asarray(bound), axis=axis, keepdims=True)
+    return jnp.max(jnp.asarray(_arguments.array("bound", bound)), axis=axis, keepdims=True)
 
 
 def _prepare(
@@ -389,29 +383,20 @@ def _prepare(
     upper: ArrayLike | None,
     optional: bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Promote to one dtype and broadcast to one shape; a missing or infinite bound becomes ∓inf."""
-    if not jnp.issubdtype(jnp.result_type(raw), jnp.floating):
-        raise TypeError(
-            f"{name} needs a floating-point raw, got {jnp.result_type(raw)}. "
-            "Convert it first, for example raw.astype(jnp.float32)."
-        )
+    """In one dtype and in raw's shape; a missing or infinite bound becomes ∓inf."""
+    raw = _arguments.floating(name, "raw", raw)
     if lower is None and upper is None and not optional:
         raise ValueError(
             f"{name} needs a bound, but lower and upper are both None. "
             "Give one, or use identity for no constraint."
         )
-    bounds = [bound for bound in (lower, upper) if bound is not None]
-    dtype = jnp.result_type(raw, *bounds)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name} needs real bounds, got {dtype}.")
-    lower = _arguments.bound("lower", -jnp.inf if lower is None else lower, dtype)
-    upper = _arguments.bound("upper", jnp.inf if upper is None else upper, dtype)
-    raw, lower, upper = jnp.broadcast_arrays(jnp.asarray(raw, dtype), lower, upper)
-    return (
-        raw,
-        jnp.where(jnp.isinf(lower), -jnp.inf, lower),
-        jnp.where(jnp.isinf(upper), jnp.inf, upper),
-    )
+    raw, lower, upper = _arguments.with_bounds(name, raw, lower, upper)
+    return raw, _or_infinite(lower, -jnp.inf, raw), _or_infinite(upper, jnp.inf, raw)
+
+
+def _or_infinite(bound: jax.Array | None, infinity: float, raw: jax.Array) -> jax.Array:
+    none = jnp.full_like(raw, infinity)
+    return none if bound is None else _formulas.select(jnp.isinf(bound), none, bound)
 
 
 def _refuse_lower(name: str, lower: ArrayLike | None) -> None:
@@ -424,12 +409,16 @@ def _refuse_lower(name: str, lower: ArrayLike | None) -> None:
 
 def _one_sided(
     name: str,
-    formula: Callable[[jax.Array, jax.Array], jax.Array],
+    formula: Callable[..., jax.Array],
     raw: ArrayLike,
     lower: ArrayLike | None,
     upper: ArrayLike | None,
+    temperature: ArrayLike | None = None,
 ) -> jax.Array:
-    """`formula(raw, upper)`, mirrored for a lower bound; entries without a bound pass raw."""
+    """`formula(raw, upper)`, mirrored for a lower bound; entries without a bound pass raw.
+
+    A temperature is the formula's third argument.
+    """
     if lower is not None and upper is not None:
         raise ValueError(
             f"{name} bounds one side, but lower and upper were both given. "
@@ -437,21 +426,28 @@ def _one_sided(
         )
     mirrored = upper is None
     raw, lower, upper = _prepare(name, raw, lower, upper)
-    z, bound = (-raw, -lower) if mirrored else (raw, upper)
-    unbounded = jnp.isinf(bound)
-    output = formula(jnp.where(unbounded, 0, z), jnp.where(unbounded, 0, bound))
-    return jnp.where(unbounded, raw, -output if mirrored else output)
+    hyper = () if temperature is None else (_arguments.positive("temperature", temperature, raw),)
+    z, bound = map(_formulas.negative, (raw, lower)) if mirrored else (raw, upper)
+    unbounded, zero = jnp.isinf(bound), jnp.zeros_like(raw)
+    z, bound = _formulas.select(unbounded, zero, z), _formulas.select(unbounded, zero, bound)
+    output = _formulas.apart_from_nan(formula, z, bound, *hyper)
+    return _formulas.select(unbounded, raw, _formulas.negative(output) if mirrored else output)
 
 
 def _offset(
     name: str,
-    distance: Callable[[jax.Array], jax.Array],
+    distance: Callable[..., jax.Array],
     raw: ArrayLike,
     lower: ArrayLike | None,
     upper: ArrayLike | None,
+    temperature: ArrayLike | None = None,
 ) -> jax.Array:
     """`upper - distance(raw)`, mirrored for a lower bound."""
-    return _one_sided(name, lambda z, u: _formulas.below(u - distance(z), u), raw, lower, upper)
+
+    def formula(z: jax.Array, u: jax.Array, *hyper: jax.Array) -> jax.Array:
+        return _formulas.below(u - distance(z, *hyper), u)
+
+    return _one_sided(name, formula, raw, lower, upper, temperature)
 
 
 def _interval(
@@ -470,7 +466,9 @@ def _interval(
         )
     raw, lower, upper = _prepare(name, raw, lower, upper)
     temperature = _arguments.positive("temperature", temperature, raw)
-    unbounded = jnp.isinf(lower) | jnp.isinf(upper)
-    low, high = jnp.where(unbounded, 0, lower), jnp.where(unbounded, 0, upper)
-    inside = _formulas.sigmoid_interval(raw, _formulas.at_most(low, high), high, temperature)
-    return jnp.where(unbounded, _formulas.clip(raw, lower, upper), inside)
+    unbounded, zero = jnp.isinf(lower) | jnp.isinf(upper), jnp.zeros_like(raw)
+    low, high = _formulas.select(unbounded, zero, lower), _formulas.select(unbounded, zero, upper)
+    inside = _formulas.apart_from_nan(
+        _formulas.sigmoid_interval, raw, _formulas.at_most(low, high), high, temperature
+    )
+    return _formulas.select(unbounded, _formulas.clip(raw, lower, upper), inside)

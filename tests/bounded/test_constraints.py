@@ -94,22 +94,6 @@ def call(function, sides, raw, lower, upper):
     return function(jnp.asarray(raw), **{side: bounds[side] for side in sides})
 
 
-@cache
-def flushes(dtype):
-    """Whether selecting among a dtype's numbers makes zeros of the subnormal ones. In the loops of
-    a scan XLA selects bfloat16 in float32, and the conversion of AVX512-BF16 does."""
-    if dtype != DTYPES["bfloat16"]:
-        return False
-    least = np.full(SIZE, ml_dtypes.finfo(dtype).smallest_subnormal, dtype)
-    return not np.asarray(scanned(clip, ("upper",))(0 * least, -least, -least)).any()
-
-
-def as_selected(values):
-    """Values as the processor gives them back."""
-    subnormal = abs(values) < ml_dtypes.finfo(values.dtype).tiny
-    return np.where(subnormal, 0, values) if flushes(values.dtype) else values
-
-
 def faults(function, formula, sides, raw, lower, upper):
     """What is wrong with a constraint's output, eager, jitted and scanned; none for a good one."""
     # Among the extremes, two entries that a constraint must tell apart.
@@ -123,7 +107,6 @@ def faults(function, formula, sides, raw, lower, upper):
     found = set()
     for run in (partial(call, function, sides), jitted(function, sides), scanned(function, sides)):
         output = np.asarray(run(raw, lower, upper))
-        held, least, most = map(as_selected, (output, lower, upper))
         with np.errstate(invalid="ignore"):
             error = abs(output.astype(np.longdouble) - expected)
             near = error <= 8 * float(info.eps) * (size + abs(expected)) + 8 * float(info.tiny)
@@ -133,8 +116,8 @@ def faults(function, formula, sides, raw, lower, upper):
         overflows = largest > 0.99 * float(info.max)
         for name, wrong in {
             "dtype": output.dtype != raw.dtype,
-            "outside": ("upper" in sides and (held > most).any())
-            or ("lower" in sides and (held < least).any()),
+            "outside": ("upper" in sides and (output > upper).any())
+            or ("lower" in sides and (output < lower).any()),
             "NaN": np.isnan(output).any(),
             "infinite": (np.isinf(output) & ~overflows).any(),
             "not the formula": (~near & ~overflows).any(),
@@ -388,7 +371,6 @@ def test_nan_stays_where_it_is(function):
 def test_shapes_and_dtypes_broadcast_as_jnp_clip(function, sides):
     for raw, bound in (
         (jnp.ones((2, 3, 4)), jnp.ones((3, 1))),
-        (jnp.ones(()), jnp.ones((2, 1))),
         (jnp.ones((0, 3)), 1),
         (jnp.ones((2, 3), jnp.bfloat16), jnp.float32(1)),
         (jnp.ones((2, 3), jnp.bfloat16), 1.0),
