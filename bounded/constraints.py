@@ -1,23 +1,31 @@
 """Hard elementwise constraints: pure functions `(raw, lower=None, upper=None) -> output`.
 
-Every function here broadcasts and promotes its arguments as `jnp.clip` does and works under
-`jit`, `vmap`, `grad`, `jvp` and `scan`. What they share:
+Every function here promotes its arguments as `jnp.clip` does and works under `jit`, `vmap`,
+`grad`, `jvp` and `scan`. What they share:
 
-* `raw` is floating point, of any shape; `lower` and `upper` broadcast to it. `None` and ±inf
-  both mean "no bound": such an entry passes raw through on that side. Which sides are *given*
-  is decided by `None` alone.
+* `raw` is floating point, of any shape, which is also the output's; `lower` and `upper` broadcast
+  to it. `None` and ±inf both mean "no bound": such an entry passes raw through on that side. Which
+  sides are *given* is decided by `None` alone.
 * Hyperparameters are scalars, or arrays that broadcast to raw, and are taken in its dtype.
+* Arguments are arrays, numbers, lists, or objects that turn into arrays, such as `nnx.Param`.
+* Bounds of a wider dtype than the output's, such as float64 numpy arrays, are rounded inwards, so
+  that the output lies inside them as they were given. (As *arguments* of a function under `jit`
+  they are narrowed by jax, to the nearest, before they get here.)
 * A *hard* constraint satisfies `lower <= output <= upper` exactly, in the output's dtype, for
   every finite raw. Where a docstring names a condition, the guarantee ends with it.
 * `lower > upper` at an entry: the upper bound wins, as in `jnp.clip`.
-* NaN in raw or in a bound gives NaN at that entry and nowhere else (`identity` ignores bounds).
+* NaN in raw or in a bound gives NaN at that entry and nowhere else (`identity` ignores bounds). An
+  entry that a loss leaves out, such as a masked one, has the derivative 0, even if it is NaN.
 * Derivatives are those of the formula, in closed forms whose tails underflow alike on both
   sides, finite unless they overflow the dtype themselves. "0" below means exactly 0.
 
-Errors: `TypeError` for a raw that is not floating point; `ValueError` where no bound is given
-(`identity` apart), where a side is given that the function does not support, or missing where it
-needs both. Where they are known at trace time, `ValueError` also for a hyperparameter outside its
-range and for a finite bound that is infinite in the dtype of the output.
+Errors: `TypeError` for a raw that is not floating point and for masked arrays; `ValueError` for an
+argument that does not broadcast to raw, where no bound is given (`identity` apart), where a side is
+given that the function does not support, or missing where it needs both. Where they are known at
+trace time, `ValueError` also for a hyperparameter outside its range and for a finite bound that is
+infinite in the dtype of the output.
+
+The examples need `import jax, jax.numpy as jnp` and the function, as in `from bounded import clip`.
 """
 
 from collections.abc import Callable
@@ -38,8 +46,12 @@ def identity(
 
     Args:
       raw: the network's last linear output, any shape.
-      lower: ignored, apart from broadcasting and promotion.
-      upper: ignored, apart from broadcasting and promotion.
+      lower: ignored, apart from promotion; broadcastable to raw.
+      upper: ignored, apart from promotion; broadcastable to raw.
+
+    Example:
+      >>> identity(jnp.array([-2.0, 0.5]), upper=0.0)
+      Array([-2. ,  0.5], dtype=float32)
     """
     return _prepare("identity", raw, lower, upper, optional=True)[0]
 
@@ -60,6 +72,10 @@ def clip(
       raw: the network's last linear output, any shape.
       lower: lower bound, broadcastable to raw.
       upper: upper bound, broadcastable to raw.
+
+    Example:
+      >>> clip(jnp.array([-2.0, 0.5, 3.0]), upper=jnp.array([1.0, 1.0, jnp.inf]))
+      Array([-2. ,  0.5,  3. ], dtype=float32)
     """
     return _formulas.clip(*_prepare("clip", raw, lower, upper))
 
@@ -79,6 +95,13 @@ def straight_through_clip(
       raw: the network's last linear output, any shape.
       lower: lower bound, broadcastable to raw.
       upper: upper bound, broadcastable to raw.
+
+    Example:
+      >>> raw = jnp.array([-2.0, 0.5, 3.0])
+      >>> straight_through_clip(raw, -1.0, 1.0)
+      Array([-1. ,  0.5,  1. ], dtype=float32)
+      >>> jax.grad(lambda raw: straight_through_clip(raw, -1.0, 1.0).sum())(raw)
+      Array([1., 1., 1.], dtype=float32)
     """
     return _formulas.straight_through_clip(*_prepare("straight_through_clip", raw, lower, upper))
 
@@ -104,6 +127,13 @@ def leaky_clip(
       lower: lower bound, broadcastable to raw.
       upper: upper bound, broadcastable to raw.
       slope: in [0, 1], without unit.
+
+    Example:
+      >>> raw = jnp.array([-2.0, 0.5, 3.0])
+      >>> leaky_clip(raw, -1.0, 1.0)
+      Array([-1. ,  0.5,  1. ], dtype=float32)
+      >>> jax.grad(lambda raw: leaky_clip(raw, -1.0, 1.0, slope=0.25).sum())(raw)
+      Array([0.25, 1.  , 0.25], dtype=float32)
     """
     raw, lower, upper = _prepare("leaky_clip", raw, lower, upper)
     slope = _arguments.share("slope", slope, raw)
@@ -136,6 +166,10 @@ def smooth_clip(
       lower: lower bound l, broadcastable to raw.
       upper: upper bound u, broadcastable to raw.
       temperature: t > 0, in the units of raw: the width of the bend.
+
+    Example:
+      >>> [f"{y:.2f}" for y in smooth_clip(jnp.array([-2.0, 0.5, 3.0]), upper=1.0, temperature=0.5)]
+      ['-2.00', '0.34', '0.99']
     """
     raw, lower, upper = _prepare("smooth_clip", raw, lower, upper)
     temperature = _arguments.positive("temperature", temperature, raw)
@@ -168,6 +202,10 @@ def knee_tanh(
       lower: lower bound l, broadcastable to raw.
       upper: upper bound u, broadcastable to raw.
       width: w > 0, in the units of raw: how far from the bound the bend begins.
+
+    Example:
+      >>> [f"{y:.2f}" for y in knee_tanh(jnp.array([-2.0, 0.5, 3.0]), upper=1.0, width=1.0)]
+      ['-2.00', '0.46', '1.00']
     """
     raw, lower, upper = _prepare("knee_tanh", raw, lower, upper)
     lower = _formulas.at_most(lower, upper)
@@ -191,6 +229,10 @@ def relu_offset(
       raw: the network's last linear output z, any shape.
       lower: lower bound l, broadcastable to raw; not together with upper.
       upper: upper bound u, broadcastable to raw; not together with lower.
+
+    Example:
+      >>> relu_offset(jnp.array([-2.0, 0.5, 3.0]), upper=1.0)
+      Array([ 1. ,  0.5, -2. ], dtype=float32)
     """
     return _offset("relu_offset", jax.nn.relu, raw, lower, upper)
 
@@ -215,6 +257,10 @@ def softplus_offset(
       lower: lower bound l, broadcastable to raw; not together with upper.
       upper: upper bound u, broadcastable to raw; not together with lower.
       temperature: t > 0, in the units of raw: the width of the bend.
+
+    Example:
+      >>> [f"{y:.2f}" for y in softplus_offset(jnp.array([-2.0, 0.5, 3.0]), upper=1.0)]
+      ['0.87', '0.03', '-2.05']
     """
     return _offset("softplus_offset", _formulas.softplus, raw, lower, upper, temperature)
 
@@ -240,6 +286,10 @@ def squareplus_offset(
       lower: lower bound l, broadcastable to raw; not together with upper.
       upper: upper bound u, broadcastable to raw; not together with lower.
       temperature: t > 0, in the units of raw: the distance from the bound at z = 0.
+
+    Example:
+      >>> [f"{y:.2f}" for y in squareplus_offset(jnp.array([-2.0, 0.5, 3.0]), upper=1.0)]
+      ['0.59', '-0.28', '-2.30']
     """
     return _offset("squareplus_offset", _formulas.squareplus, raw, lower, upper, temperature)
 
@@ -252,7 +302,8 @@ def exp_offset(
     Above a lower bound, `l + exp(-z)`. Hard, for one side. Derivative to raw: `-exp(z)` (mirrored
     for a lower bound), 0 only where it underflows; to the bound: 1. The output reaches the bound
     only by rounding, and **is infinite where exp(z) overflows**, in float32 from z = 89, in
-    float16 from z = 12. A larger raw gives a smaller output.
+    float16 from z = 12; the derivative there is the dtype's largest number. A larger raw gives a
+    smaller output.
 
     The transform of a variable with one bound in Stan (Stan reference manual, "Constraint
     transforms") and the bijector of `less_than` and `greater_than` in NumPyro.
@@ -261,6 +312,10 @@ def exp_offset(
       raw: the network's last linear output z, any shape.
       lower: lower bound l, broadcastable to raw; not together with upper.
       upper: upper bound u, broadcastable to raw; not together with lower.
+
+    Example:
+      >>> [f"{y:.2f}" for y in exp_offset(jnp.array([-2.0, 0.5, 3.0]), upper=1.0)]
+      ['0.86', '-0.65', '-19.09']
     """
     return _offset("exp_offset", _formulas.exp, raw, lower, upper)
 
@@ -280,6 +335,10 @@ def stretched_tanh(
       raw: the network's last linear output z, any shape.
       lower: not supported.
       upper: upper bound u, broadcastable to raw.
+
+    Example:
+      >>> [f"{y:.2f}" for y in stretched_tanh(jnp.array([-2.0, 0.5, 3.0]), upper=2.0)]
+      ['-1.93', '0.92', '1.99']
     """
     _refuse_lower("stretched_tanh", lower)
 
@@ -304,6 +363,10 @@ def half_tanh(
       raw: the network's last linear output z, any shape.
       lower: not supported.
       upper: upper bound u, broadcastable to raw.
+
+    Example:
+      >>> [f"{y:.2f}" for y in half_tanh(jnp.array([-2.0, 0.5, 3.0]), upper=2.0)]
+      ['-2.00', '0.92', '1.99']
     """
     _refuse_lower("half_tanh", lower)
 
@@ -330,6 +393,10 @@ def tanh_interval(
       raw: the network's last linear output z, any shape.
       lower: lower bound l, broadcastable to raw.
       upper: upper bound u, broadcastable to raw.
+
+    Example:
+      >>> [f"{y:.2f}" for y in tanh_interval(jnp.array([-2.0, 0.5, 3.0]), 0.0, 2.0)]
+      ['0.04', '1.46', '2.00']
     """
     return _interval("tanh_interval", raw, lower, upper, 0.5)
 
@@ -354,7 +421,12 @@ def sigmoid_interval(
       raw: the network's last linear output z, any shape.
       lower: lower bound l, broadcastable to raw.
       upper: upper bound u, broadcastable to raw.
-      temperature: t > 0, in the units of raw: the range of raw that covers most of the interval.
+      temperature: t > 0, in the units of raw: a raw within ±t/2 covers 24 % of the interval, one
+        within ±3 t covers 91 %.
+
+    Example:
+      >>> [f"{y:.2f}" for y in sigmoid_interval(jnp.array([-2.0, 0.5, 3.0]), 0.0, 2.0)]
+      ['0.24', '1.24', '1.91']
     """
     return _interval("sigmoid_interval", raw, lower, upper, temperature)
 
@@ -372,6 +444,12 @@ def sequence_maximum(bound: ArrayLike, axis: int = -2) -> jax.Array:
 
     Returns:
       An array of shape (..., 1, F), which broadcasts against raw.
+
+    Example:
+      >>> bound = jnp.array([[1.0], [3.0]])
+      >>> clip(jnp.array([[2.0], [5.0]]), upper=sequence_maximum(bound))
+      Array([[2.],
+             [3.]], dtype=float32)
     """
     return jnp.max(jnp.asarray(_arguments.array("bound", bound)), axis=axis, keepdims=True)
 

@@ -1,7 +1,8 @@
 """Metrics of a strategy on one split: reconstruction, violation, gradient health, code reliance.
 
 Arrays are (windows, T, F) or broadcast to it. Every function is pure and returns a dict of
-scalars, keyed by the metrics' names; NaN stands for a value that does not exist.
+scalars, keyed by the metrics' names; NaN stands for a value that does not exist. Entries that
+are False in `where` count nowhere, whatever they hold, as in `jnp.mean`: padding, missing targets.
 """
 
 from collections.abc import Callable
@@ -11,28 +12,59 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from bounded import _arguments
 
-def reconstruction(output: jax.Array, target: jax.Array) -> dict[str, jax.Array]:
+
+def reconstruction(
+    output: ArrayLike, target: ArrayLike, *, where: ArrayLike | None = None
+) -> dict[str, jax.Array]:
     """`mse`, `mae` and `r2` of output against target.
 
     `r2` is taken per feature about the mean over windows and steps, then averaged over features;
     NaN if a feature of the target does not vary.
+
+    Args:
+      output: (windows, T, F).
+      target: of output's shape.
+      where: which entries count, boolean, broadcastable to output.
+
+    Example:
+      >>> target = jnp.array([[[0.0], [2.0]], [[4.0], [jnp.nan]]])
+      >>> found = reconstruction(target + 1, target, where=~jnp.isnan(target))
+      >>> {name: round(float(value), 3) for name, value in found.items()}
+      {'mse': 1.0, 'mae': 1.0, 'r2': 0.625}
     """
-    error = output - target
-    return {"mse": jnp.mean(error**2), "mae": jnp.mean(jnp.abs(error)), "r2": r2(output, target)}
+    output, target = _array("output", output), _array("target", target)
+    where = _arguments.mask("where", where, output.shape)
+    error = _counted(output - target, where)
+    return {
+        "mse": jnp.mean(error**2, where=where),
+        "mae": jnp.mean(jnp.abs(error), where=where),
+        "r2": r2(output, target, where=where),
+    }
 
 
-def r2(output: jax.Array, target: jax.Array) -> jax.Array:
-    """Coefficient of determination, averaged over the last axis; see `reconstruction`."""
+def r2(output: ArrayLike, target: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
+    """Coefficient of determination, averaged over the last axis; see `reconstruction`.
+
+    Example:
+      >>> target = jnp.array([[[0.0], [2.0], [4.0]]])
+      >>> print(r2(target, target), r2(jnp.full_like(target, 2.0), target))
+      1.0 0.0
+    """
+    output, target = _array("output", output), _array("target", target)
+    where = _arguments.mask("where", where, target.shape)
     axes = tuple(range(target.ndim - 1))
-    residual = jnp.mean((output - target) ** 2, axis=axes)
-    constant = jnp.max(target, axis=axes) == jnp.min(target, axis=axes)
-    variance = jnp.where(constant, jnp.nan, jnp.var(target, axis=axes))
-    return jnp.mean(1 - residual / variance)
+    residual = jnp.mean(_counted(output - target, where) ** 2, axis=axes, where=where)
+    target = _counted(target, where)
+    largest = jnp.max(target, axis=axes, where=where, initial=_unless(where, -jnp.inf))
+    smallest = jnp.min(target, axis=axes, where=where, initial=_unless(where, jnp.inf))
+    variance = jnp.var(target, axis=axes, where=where)
+    return jnp.mean(1 - residual / jnp.where(largest == smallest, jnp.nan, variance))
 
 
 def excess(
-    output: jax.Array, lower: ArrayLike | None = None, upper: ArrayLike | None = None
+    output: ArrayLike, lower: ArrayLike | None = None, upper: ArrayLike | None = None
 ) -> jax.Array:
     """Distance of each entry outside its interval, 0 inside: its gradient is 0 on the bound.
 
@@ -40,42 +72,72 @@ def excess(
       output: any shape.
       lower: lower bound, broadcastable to output; None or ±inf for no bound.
       upper: upper bound, broadcastable to output; None or ±inf for no bound.
-    """
 
+    Example:
+      >>> excess(jnp.array([-3.0, 0.5, 1.5]), -1.0, 1.0)
+      Array([2. , 0. , 0.5], dtype=float32)
+    """
     return sum_over_sides(jax.nn.relu, output, lower, upper)
 
 
 def sum_over_sides(
     function: Callable[[jax.Array], jax.Array],
-    output: jax.Array,
+    output: ArrayLike,
     lower: ArrayLike | None,
     upper: ArrayLike | None,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
-    """`function(output - upper) + function(lower - output)`, 0 for a side without a bound."""
+    """`function(output - upper) + function(lower - output)`, 0 for a side without a bound.
 
-    def side(bound: ArrayLike | None, sign: int) -> jax.Array:
+    Example:
+      >>> sum_over_sides(jnp.square, jnp.array([0.0, 3.0]), None, jnp.array([1.0, jnp.inf]))
+      Array([1., 0.], dtype=float32)
+    """
+    output, lower, upper = _with_bounds(output, lower, upper)
+    counts = _arguments.mask("where", where, output.shape)
+
+    def side(bound: jax.Array | None, sign: int) -> jax.Array:
         if bound is None:
             return jnp.zeros_like(output)
-        unbounded = jnp.isinf(jnp.broadcast_to(bound, output.shape))
+        unbounded = jnp.isinf(bound)
         beyond = sign * (output - jnp.where(unbounded, 0, bound))
-        return jnp.where(unbounded, 0, function(beyond))
+        return jnp.where(unbounded, 0, function(_counted(beyond, counts)))
 
-    return side(upper, 1) + side(lower, -1)
+    return _counted(side(upper, 1) + side(lower, -1), counts)
 
 
 def violation(
-    output: jax.Array, lower: jax.Array | None = None, upper: jax.Array | None = None
+    output: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
 ) -> dict[str, jax.Array]:
     """How often and how far the output lies outside its bounds.
 
     `violation_rate` and `violation_rate_1e-4`: share of entries outside by more than 0 and 1e-4;
     `violation_mean`, `violation_max`: of the distance outside, over all entries;
     `active_fraction`: share of entries exactly on a bound. All but that are NaN where an output is.
+
+    Args:
+      output: any shape.
+      lower: lower bound, broadcastable to output.
+      upper: upper bound, broadcastable to output.
+      where: which entries count, boolean, broadcastable to output.
+
+    Example:
+      >>> padded = jnp.array([0.0, 1.0, 3.0, 9.0])
+      >>> found = violation(padded, upper=1.0, where=jnp.arange(4) < 3)
+      >>> print(found["violation_rate"].round(3), found["violation_max"])
+      0.333 2.0
     """
-    distance = excess(output, lower, upper)
+    output, lower, upper = _with_bounds(output, lower, upper)
+    where = _arguments.mask("where", where, output.shape)
+    distance = sum_over_sides(jax.nn.relu, output, lower, upper, where)
 
     def share_beyond(limit: float) -> jax.Array:
-        return jnp.mean(jnp.where(jnp.isnan(distance), jnp.nan, distance > limit))
+        beyond = (distance > limit).astype(distance.dtype)
+        return jnp.mean(jnp.where(jnp.isnan(distance), jnp.nan, beyond), where=where)
 
     active = jnp.zeros_like(output, bool)
     for bound in (lower, upper):
@@ -84,14 +146,18 @@ def violation(
     return {
         "violation_rate": share_beyond(0),
         "violation_rate_1e-4": share_beyond(1e-4),
-        "violation_mean": jnp.mean(distance),
-        "violation_max": jnp.max(distance),
-        "active_fraction": jnp.mean(active),
+        "violation_mean": jnp.mean(distance, where=where),
+        "violation_max": _largest(distance, where),
+        "active_fraction": jnp.mean(active, where=where),
     }
 
 
 def sum_violation(
-    output: jax.Array, lower: jax.Array | None = None, upper: jax.Array | None = None
+    output: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
 ) -> dict[str, jax.Array]:
     """`violation` of the sum over the last axis, from its first entry to its last.
 
@@ -101,35 +167,55 @@ def sum_violation(
       output: (..., K).
       lower: lower bound of the sum, (..., 1), or None.
       upper: upper bound of the sum, (..., 1), or None.
+      where: which sums count, boolean, (..., 1) or what broadcasts to that.
+
+    Example:
+      >>> found = sum_violation(jnp.array([[1.0, 2.0], [1.0, 0.5]]), upper=2.0)
+      >>> print(found["sum_violation_rate"], found["sum_violation_max"])
+      0.5 1.0
     """
+    output = _array("output", output)
     total = reduce(jnp.add, jnp.split(output, output.shape[-1], axis=-1))
-    found = violation(total, lower, upper)
+    found = violation(total, lower, upper, where=where)
     names = ("violation_rate", "violation_rate_1e-4", "violation_max")
     exists = jnp.nan if lower is None and upper is None else 1.0
     return {f"sum_{name}": found[name] * exists for name in names}
 
 
-def row_violation(distance: jax.Array) -> dict[str, jax.Array]:
+def row_violation(distance: ArrayLike, *, where: ArrayLike | None = None) -> dict[str, jax.Array]:
     """`violation_rate`, `violation_mean` and `violation_max` of each row of a set, (m,).
 
     Args:
       distance: by how much each row is broken, (..., m), as `sets.affine_excess` gives it.
+      where: which rows count, boolean, broadcastable to distance.
+
+    Example:
+      >>> row_violation(jnp.array([[0.0, 2.0], [0.0, 0.0]]))["violation_mean"]
+      Array([0., 1.], dtype=float32)
     """
+    distance = _array("distance", distance)
+    where = _arguments.mask("where", where, distance.shape)
     axes = tuple(range(distance.ndim - 1))
     return {
-        "violation_rate": jnp.mean(distance > 0, axis=axes),
-        "violation_mean": jnp.mean(distance, axis=axes),
-        "violation_max": jnp.max(distance, axis=axes),
+        "violation_rate": jnp.mean(distance > 0, axis=axes, where=where),
+        "violation_mean": jnp.mean(distance, axis=axes, where=where),
+        "violation_max": _largest(distance, where, axes),
     }
 
 
-def set_jacobian(function: Callable[[jax.Array], jax.Array], raw: jax.Array) -> jax.Array:
+def set_jacobian(function: Callable[[jax.Array], jax.Array], raw: ArrayLike) -> jax.Array:
     """The derivative of each set's outputs to its own raw, (..., K) to (..., K, K).
 
     Args:
       function: raw to output, of one shape; sets lie on the last axis and do not mix.
       raw: the network's last linear output, (..., K).
+
+    Example:
+      >>> set_jacobian(jax.nn.relu, jnp.array([1.0, -1.0]))
+      Array([[1., 0.],
+             [0., 0.]], dtype=float32)
     """
+    raw = _array("raw", raw)
 
     def column(tangent: jax.Array) -> jax.Array:
         derivative: jax.Array
@@ -142,7 +228,7 @@ def set_jacobian(function: Callable[[jax.Array], jax.Array], raw: jax.Array) -> 
     return jnp.moveaxis(columns, 0, -1)
 
 
-def jacobian_rank_fraction(jacobian: jax.Array) -> jax.Array:
+def jacobian_rank_fraction(jacobian: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """Mean rank of the derivatives of `set_jacobian`, over the size of a set.
 
     A coupled constraint is dead along directions rather than in entries: a projection onto a sum
@@ -152,16 +238,25 @@ def jacobian_rank_fraction(jacobian: jax.Array) -> jax.Array:
 
     Args:
       jacobian: (..., K, K).
+      where: which sets count, boolean, broadcastable to (...).
+
+    Example:
+      >>> print(jacobian_rank_fraction(jnp.array([[1.0, -1.0], [-1.0, 1.0]])))
+      0.5
     """
+    jacobian = _array("jacobian", jacobian)
     size = jacobian.shape[-1]
-    jacobian = jacobian.astype(jnp.promote_types(jacobian.dtype, jnp.float32))
+    jacobian = jacobian.astype(_arguments.wide(jacobian.dtype))
+    where = _arguments.mask("where", where, jacobian.shape[:-2])
+    if where is not None:
+        jacobian, where = _counted(jacobian, where[..., None, None]), where[..., None]
     singular = jnp.linalg.svd(jacobian, compute_uv=False)
     limit = size * jnp.finfo(jacobian.dtype).eps * jnp.max(singular, axis=-1, keepdims=True)
-    return jnp.mean(singular > limit)
+    return jnp.mean(singular > limit, where=where)
 
 
 def gradients(
-    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]], raw: jax.Array, signs: jax.Array
+    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]], raw: ArrayLike, signs: ArrayLike
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What `gradient_health` reads: the output, and two derivatives to raw, for random signs c.
 
@@ -171,7 +266,16 @@ def gradients(
       strategy: raw to (output, penalty), as in training.
       raw: the network's last linear output.
       signs: ±1 at random, of raw's shape, such as `jax.random.rademacher` draws.
+
+    Example:
+      >>> raw, signs = jnp.array([2.0, -2.0]), jnp.ones(2)
+      >>> for found in gradients(lambda z: (jax.nn.relu(z), jnp.sum(z)), raw, signs):
+      ...     print(found)
+      [2. 0.]
+      [1. 0.]
+      [2. 1.]
     """
+    raw, signs = _array("raw", raw), _array("signs", signs)
     (output, penalty), pullback = jax.vjp(strategy, raw)
     (of_output,) = pullback((signs, jnp.zeros_like(penalty)))
     (of_objective,) = pullback((signs, jnp.ones_like(penalty)))
@@ -179,12 +283,14 @@ def gradients(
 
 
 def gradient_health(
-    output: jax.Array,
-    of_output: jax.Array,
-    of_objective: jax.Array,
-    target: jax.Array,
-    lower: jax.Array | None = None,
-    upper: jax.Array | None = None,
+    output: ArrayLike,
+    of_output: ArrayLike,
+    of_objective: ArrayLike,
+    target: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
 ) -> dict[str, jax.Array]:
     """Where the training objective has no gradient.
 
@@ -201,23 +307,37 @@ def gradient_health(
       target: what the output should be.
       lower: the dataset's lower bound, or None.
       upper: the dataset's upper bound, or None.
+      where: which entries count, boolean, broadcastable to output.
+
+    Example:
+      >>> raw, target = jnp.array([0.5, 2.0]), jnp.array([0.5, 0.7])
+      >>> found = gradients(lambda z: (jnp.minimum(z, 1.0), jnp.zeros(())), raw, jnp.ones(2))
+      >>> print(gradient_health(*found, target, upper=1.0)["blocked_fraction"])
+      0.5
     """
+    output, target = _array("output", output), _array("target", target)
+    of_output = _array("of_output", of_output)
+    of_objective = _array("of_objective", of_objective)
+    where = _arguments.mask("where", where, output.shape)
     dead = of_objective == 0
     feasible = excess(target, lower, upper) == 0
+    blocked = dead & feasible & (jnp.abs(output - target) > 1e-6)
     return {
-        "gradient_dead_fraction": jnp.mean(dead),
-        "constraint_dead_fraction": jnp.mean(of_output == 0),
-        "gradient_vanishing_fraction": jnp.mean(jnp.abs(of_objective) < 1e-3),
-        "blocked_fraction": jnp.mean(dead & feasible & (jnp.abs(output - target) > 1e-6)),
+        "gradient_dead_fraction": jnp.mean(dead, where=where),
+        "constraint_dead_fraction": jnp.mean(of_output == 0, where=where),
+        "gradient_vanishing_fraction": jnp.mean(jnp.abs(of_objective) < 1e-3, where=where),
+        "blocked_fraction": jnp.mean(blocked, where=where),
     }
 
 
 def code_reliance(
     decode: Callable[[jax.Array], jax.Array],
-    codes: jax.Array,
-    target: jax.Array,
+    codes: ArrayLike,
+    target: ArrayLike,
     key: jax.Array,
     permutations: int = 10,
+    *,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """How much of `r2` is lost when windows are decoded from each other's codes, in [0, 1].
 
@@ -231,7 +351,14 @@ def code_reliance(
       target: (windows, T, F).
       key: decides the permutations.
       permutations: how many.
+      where: which entries of the target count, boolean, broadcastable to it.
+
+    Example:
+      >>> codes = jnp.arange(6.0)[:, None]
+      >>> print(code_reliance(lambda c: c[:, None], codes, codes[:, None], jax.random.key(0)))
+      1.0
     """
+    codes, target = _array("codes", codes), _array("target", target)
     windows = codes.shape[0]
     if windows < 2:
         return jnp.array(jnp.nan, target.dtype)
@@ -243,5 +370,35 @@ def code_reliance(
 
     donors = jax.vmap(cycle)(jax.random.split(key, permutations))
     donors = jnp.concatenate([jnp.arange(windows)[None], donors])
-    scores = jax.lax.map(lambda donor: r2(decode(codes[donor]), target), donors)
+    scores = jax.lax.map(lambda donor: r2(decode(codes[donor]), target, where=where), donors)
     return jnp.clip(scores[0] - jnp.mean(scores[1:]), 0, 1)
+
+
+def _array(name: str, value: ArrayLike) -> jax.Array:
+    return jnp.asarray(_arguments.array(name, value))
+
+
+def _with_bounds(
+    output: ArrayLike, lower: ArrayLike | None, upper: ArrayLike | None
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    output = _arguments.array("output", output)
+    return _arguments.with_bounds("a distance to bounds", output, lower, upper)
+
+
+def _counted(x: jax.Array, where: jax.Array | None) -> jax.Array:
+    """x, with 0 for what does not count, so that NaN there is nowhere in a gradient."""
+    return x if where is None else jnp.where(where, x, 0)
+
+
+def _unless(where: jax.Array | None, initial: float) -> float | None:
+    return None if where is None else initial
+
+
+def _largest(
+    x: jax.Array, where: jax.Array | None, axis: tuple[int, ...] | None = None
+) -> jax.Array:
+    """NaN where nothing counts."""
+    largest = jnp.max(x, axis, where=where, initial=_unless(where, -jnp.inf))
+    if where is None:
+        return largest
+    return jnp.where(jnp.any(where, axis), largest, jnp.nan)

@@ -6,6 +6,9 @@ with zero gradient where every entry lies strictly inside (`log_barrier` apart).
 
 A penalty belongs on raw: on an output that is projected already it is identically 0, and so is
 its gradient.
+
+Entries that are False in `where` count nowhere, as in `jnp.mean`: what padding holds, NaN too,
+changes neither the value nor the gradient. Where nothing counts the mean is NaN, as there.
 """
 
 import jax
@@ -13,11 +16,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from bounded import _arguments
-from bounded.metrics import excess, sum_over_sides
+from bounded.metrics import sum_over_sides
 
 
 def hinge(
-    output: jax.Array, lower: ArrayLike | None = None, upper: ArrayLike | None = None
+    output: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """Mean over entries of the distance outside, `relu(output - upper) + relu(lower - output)`.
 
@@ -29,12 +36,22 @@ def hinge(
       output: what the bound is asked of, any shape.
       lower: lower bound, broadcastable to output.
       upper: upper bound, broadcastable to output.
+      where: which entries count, boolean, broadcastable to output.
+
+    Example:
+      >>> padded = jnp.array([0.5, 3.0, jnp.nan, jnp.nan])
+      >>> print(hinge(padded, upper=1.0, where=jnp.arange(4) < 2))
+      1.0
     """
-    return jnp.mean(excess(output, lower, upper))
+    return _mean(_excess(output, lower, upper, where), where)
 
 
 def squared_hinge(
-    output: jax.Array, lower: ArrayLike | None = None, upper: ArrayLike | None = None
+    output: ArrayLike,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    *,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """Mean over entries of `relu(output - upper)² + relu(lower - output)²`.
 
@@ -46,15 +63,22 @@ def squared_hinge(
       output: what the bound is asked of, any shape.
       lower: lower bound, broadcastable to output.
       upper: upper bound, broadcastable to output.
+      where: which entries count, boolean, broadcastable to output.
+
+    Example:
+      >>> print(squared_hinge(jnp.array([0.5, 3.0]), upper=1.0))
+      2.0
     """
-    return jnp.mean(excess(output, lower, upper) ** 2)
+    return _mean(_excess(output, lower, upper, where) ** 2, where)
 
 
 def log_barrier(
-    output: jax.Array,
+    output: ArrayLike,
     lower: ArrayLike | None = None,
     upper: ArrayLike | None = None,
     sharpness: ArrayLike = 5.0,
+    *,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """Mean over entries of a logarithmic barrier, extended by a line so that it exists outside.
 
@@ -72,10 +96,17 @@ def log_barrier(
       lower: lower bound, broadcastable to output.
       upper: upper bound, broadcastable to output.
       sharpness: t > 0, in the inverse units of output.
+      where: which entries count, boolean, broadcastable to output.
 
     Raises:
       ValueError: for a sharpness that is not positive, where it is known at trace time.
+
+    Example:
+      >>> slope = jax.grad(lambda z: log_barrier(z, upper=1.0, sharpness=5.0))
+      >>> print(slope(0.0).round(3), slope(2.0).round(3))
+      0.2 5.0
     """
+    output = _array("output", output)
     sharpness = _arguments.positive("sharpness", sharpness, output)
 
     def barrier(beyond: jax.Array) -> jax.Array:
@@ -84,7 +115,7 @@ def log_barrier(
         tangent = sharpness * beyond + (2 * jnp.log(sharpness) + 1) / sharpness
         return jnp.where(inside, logarithm, tangent)
 
-    return jnp.mean(sum_over_sides(barrier, output, lower, upper))
+    return _mean(sum_over_sides(barrier, output, lower, upper, where), where)
 
 
 def geometric_schedule(progress: ArrayLike, first: ArrayLike, last: ArrayLike) -> jax.Array:
@@ -94,18 +125,23 @@ def geometric_schedule(progress: ArrayLike, first: ArrayLike, last: ArrayLike) -
       progress: how much of training is done, in [0, 1].
       first: the value at 0, positive.
       last: the value at 1, positive.
+
+    Example:
+      >>> print(geometric_schedule(0.5, 1.0, 100.0).round(3))
+      10.0
     """
-    first = jnp.asarray(first)
-    return first * (last / first) ** progress
+    first, last = _array("first", first), _array("last", last)
+    return first * (last / first) ** _array("progress", progress)
 
 
 def augmented_lagrangian(
-    output: jax.Array,
+    output: ArrayLike,
     lower: ArrayLike | None = None,
     upper: ArrayLike | None = None,
     *,
-    multipliers: jax.Array,
+    multipliers: ArrayLike,
     penalty: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """Mean over entries of `λ e + ρ e² / 2`, with e the distance outside the bounds.
 
@@ -120,25 +156,33 @@ def augmented_lagrangian(
       upper: upper bound, broadcastable to output.
       multipliers: λ >= 0, (T, F), from `update_multipliers`; at first zeros.
       penalty: ρ >= 0.
+      where: which entries count, boolean, broadcastable to output.
 
     Raises:
       ValueError: where the multipliers do not fit the output's last axes, or for a negative
         penalty, where it is known at trace time.
+
+    Example:
+      >>> output, multipliers = jnp.array([[0.5], [3.0]]), jnp.array([2.0])
+      >>> print(augmented_lagrangian(output, upper=1.0, multipliers=multipliers, penalty=1.0))
+      3.0
     """
+    output, multipliers = _array("output", output), _array("multipliers", multipliers)
     _check_multipliers(multipliers, output)
     penalty = _arguments.nonnegative("penalty", penalty, output)
-    distance = excess(output, lower, upper)
+    distance = _excess(output, lower, upper, where)
     weight = jnp.broadcast_to(multipliers, output.shape) + penalty / 2 * distance
-    return jnp.mean(weight * distance)
+    return _mean(weight * distance, where)
 
 
 def update_multipliers(
-    multipliers: jax.Array,
-    output: jax.Array,
+    multipliers: ArrayLike,
+    output: ArrayLike,
     lower: ArrayLike | None = None,
     upper: ArrayLike | None = None,
     *,
     penalty: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """`λ + ρ mean(e)`, the mean of the distance outside over the windows; never decreases.
 
@@ -148,15 +192,46 @@ def update_multipliers(
       lower: lower bound, broadcastable to output.
       upper: upper bound, broadcastable to output.
       penalty: ρ >= 0, as in `augmented_lagrangian`.
+      where: which entries count, boolean, broadcastable to output; a multiplier none of whose
+        entries counts stays.
 
     Raises:
       ValueError: where the multipliers do not fit the output's last axes, or for a negative
         penalty, where it is known at trace time.
+
+    Example:
+      >>> output = jnp.array([[0.5, 2.0], [3.0, 0.0]])  # two windows
+      >>> update_multipliers(jnp.zeros(2), output, upper=1.0, penalty=1.0)
+      Array([1. , 0.5], dtype=float32)
     """
+    output, multipliers = _array("output", output), _array("multipliers", multipliers)
     _check_multipliers(multipliers, output)
     penalty = _arguments.nonnegative("penalty", penalty, multipliers)
     windows = tuple(range(output.ndim - multipliers.ndim))
-    return multipliers + penalty * jnp.mean(excess(output, lower, upper), axis=windows)
+    distance = _excess(output, lower, upper, where)
+    counts = _arguments.mask("where", where, output.shape)
+    mean = jnp.mean(distance, axis=windows, where=counts)
+    if counts is not None:
+        mean = jnp.where(jnp.any(counts, axis=windows), mean, 0)
+    return multipliers + penalty * mean
+
+
+def _array(name: str, value: ArrayLike) -> jax.Array:
+    found = jnp.asarray(_arguments.array(name, value))
+    return found if jnp.issubdtype(found.dtype, jnp.inexact) else found.astype(float)
+
+
+def _excess(
+    output: ArrayLike,
+    lower: ArrayLike | None,
+    upper: ArrayLike | None,
+    where: ArrayLike | None,
+) -> jax.Array:
+    return sum_over_sides(jax.nn.relu, output, lower, upper, where)
+
+
+def _mean(values: jax.Array, where: ArrayLike | None) -> jax.Array:
+    return jnp.mean(values, where=_arguments.mask("where", where, values.shape))
 
 
 def _check_multipliers(multipliers: jax.Array, output: jax.Array) -> None:

@@ -1,0 +1,39 @@
+"""Every public function of the library shows an example, and the examples run."""
+
+import doctest
+import inspect
+from importlib import import_module
+from pkgutil import walk_packages
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import bounded
+
+MODULES = ["bounded", *(found.name for found in walk_packages(bounded.__path__, "bounded."))]
+SHOWN = ["bounded.constraints", "bounded.penalties", "bounded.metrics"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_run(name):
+    found = doctest.testmod(
+        import_module(name),
+        extraglobs={"jax": jax, "jnp": jnp},
+        optionflags=doctest.NORMALIZE_WHITESPACE,
+    )
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_public_function_has_an_example(name):
+    module = import_module(name)
+    functions = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == name and not key.startswith("_")
+    }
+    assert functions
+    for key, function in functions.items():
+        assert "Example:\n" in function.__doc__, key
+        assert ">>> " in function.__doc__, key
