@@ -1,0 +1,432 @@
+"""The edges that all functions share: what arguments may be, and what derivatives must be."""
+
+import subprocess
+import sys
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pandas as pd
+import pytest
+from flax import nnx
+
+import bounded
+from bounded import constraints, metrics, penalties, sets
+from bounded.constraints import clip, knee_tanh, smooth_clip
+
+ONE_SIDED = ["relu_offset", "softplus_offset", "squareplus_offset", "exp_offset"]
+UPPER = ["stretched_tanh", "half_tanh"]
+INTERVALS = ["tanh_interval", "sigmoid_interval"]
+CLIPS = ["clip", "straight_through_clip", "leaky_clip", "smooth_clip", "knee_tanh"]
+HYPER = {
+    "leaky_clip": "slope",
+    "smooth_clip": "temperature",
+    "knee_tanh": "width",
+    "softplus_offset": "temperature",
+    "squareplus_offset": "temperature",
+    "sigmoid_interval": "temperature",
+}
+CASES = (
+    [(name, ("upper",)) for name in CLIPS + ONE_SIDED + UPPER]
+    + [(name, ("lower",)) for name in CLIPS + ONE_SIDED]
+    + [(name, ("lower", "upper")) for name in CLIPS + INTERVALS]
+)
+EVERY = [*CASES, ("identity", ("lower", "upper"))]
+WITH_HYPER = [case for case in CASES if case[0] in HYPER]
+
+
+def zero(output):
+    return jnp.zeros((), getattr(output, "dtype", jnp.float32))
+
+
+PENALTIES = {
+    "hinge": penalties.hinge,
+    "squared_hinge": penalties.squared_hinge,
+    "log_barrier": penalties.log_barrier,
+    "augmented_lagrangian": lambda output, lower=None, upper=None, **given: (
+        penalties.augmented_lagrangian(output, lower, upper, multipliers=zero(output), **given)
+    ),
+    "update_multipliers": lambda output, lower=None, upper=None, **given: (
+        penalties.update_multipliers(zero(output), output, lower, upper, **given)
+    ),
+    "excess": lambda output, lower=None, upper=None: jnp.sum(metrics.excess(output, lower, upper)),
+    "violation": lambda output, lower=None, upper=None, **given: metrics.violation(
+        output, lower, upper, **given
+    )["violation_mean"],
+}
+MASKABLE = [name for name in PENALTIES if name != "excess"]
+RAW = jnp.array([-2.0, 0.3, 2.0])
+BOUNDS = {"lower": jnp.array([-1.0, -0.5, -1.0]), "upper": jnp.array([1.0, 0.5, 1.5])}
+
+
+def of(name, sides, **given):
+    """The constraint with its bounds, as a function of raw."""
+    function = getattr(constraints, name)
+    return partial(function, **{side: BOUNDS[side] for side in sides} | given)
+
+
+@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+def test_parameters_and_lists_are_arrays(name, sides):
+    expected = of(name, sides)(RAW)
+    bounds = {side: BOUNDS[side] for side in sides}
+    function = getattr(constraints, name)
+
+    @nnx.jit
+    def traced(raw, bounds):
+        return function(raw, **bounds)
+
+    wrapped = {side: nnx.Param(bound) for side, bound in bounds.items()}
+    np.testing.assert_array_equal(function(nnx.Param(RAW), **wrapped), expected)
+    np.testing.assert_allclose(traced(nnx.Param(RAW), wrapped), expected, rtol=1e-6)
+    lists = {side: bound.tolist() for side, bound in bounds.items()}
+    np.testing.assert_allclose(function([-2.0, RAW[1], 2], **lists), expected, rtol=1e-6)
+    frames = {side: pd.Series(np.asarray(bound)) for side, bound in bounds.items()}
+    np.testing.assert_array_equal(function(pd.Series(np.asarray(RAW)), **frames), expected)
+
+
+@pytest.mark.parametrize(("name", "sides"), WITH_HYPER, ids=str)
+def test_a_hyperparameter_may_be_a_parameter_and_is_checked_where_known(name, sides):
+    def run(parameter, raw):
+        return of(name, sides, **{HYPER[name]: parameter})(raw)
+
+    expected = run(0.5, RAW)
+    found = nnx.jit(run)(nnx.Param(jnp.array(0.5)), RAW)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(run([0.5, 0.5, 0.5], RAW), expected)
+    with pytest.raises(ValueError, match=HYPER[name]):
+        run(nnx.Param(jnp.array(-0.5)), RAW)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_and_metrics_take_what_constraints_take(name):
+    function, plain = PENALTIES[name], [1.0, 2.0]
+    expected = function(jnp.array(plain), upper=jnp.array([1.0, 1.5]))
+    np.testing.assert_allclose(function(plain, upper=[1.0, 1.5]), expected)
+    np.testing.assert_allclose(function([1, 2], upper=[1.0, 1.5]), expected)
+    wrapped = nnx.Param(jnp.array(plain)), nnx.Param(jnp.array([1.0, 1.5]))
+    found = nnx.jit(lambda output, upper: function(output, upper=upper))(*wrapped)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(TypeError, match="upper is a masked array"):
+        function(plain, upper=np.ma.array([1.0, 2.0], mask=[0, 1]))
+    with pytest.raises(ValueError, match=r"upper of shape \(3,\) does not broadcast to \(2,\)"):
+        function(plain, upper=jnp.ones(3))
+
+
+MASKED = np.ma.array([1.0, -9999.0, 1.0], mask=[0, 1, 0])
+
+
+@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+def test_masked_arrays_are_refused_by_name(name, sides):
+    for side in sides:
+        for masked in (MASKED, [MASKED[0], MASKED[1], 1.0]):
+            with pytest.raises(TypeError, match=f"{side} is a masked array.*filled"):
+                of(name, sides, **{side: masked})(RAW)
+    with pytest.raises(TypeError, match="raw is a masked array"):
+        of(name, sides)(MASKED)
+    if name in HYPER:
+        with pytest.raises(TypeError, match=f"{HYPER[name]} is a masked array"):
+            of(name, sides, **{HYPER[name]: MASKED})(RAW)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a", "upper must be a number or an array, got str.*numpy.asarray"),
+        (np.array(["a"]), "upper must hold numbers.*got dtype <U1"),
+        (np.array([None, 1.0, 1.0]), "upper must hold numbers.*got dtype object"),
+        (jax.random.key(0), "upper must hold numbers.*got dtype key"),
+    ],
+    ids=str,
+)
+def test_what_is_no_number_is_refused_by_name(value, message):
+    with pytest.raises(TypeError, match=message):
+        clip(RAW, upper=value)
+
+
+def test_a_list_of_parts_that_differ_is_refused_by_name():
+    with pytest.raises(ValueError, match="upper is a list of parts that differ in shape"):
+        clip(jnp.ones((2, 3)), upper=[jnp.ones(3), jnp.ones(2)])
+
+
+@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+def test_an_output_has_raws_shape_or_is_refused(name, sides):
+    raw, ones = jnp.zeros((4, 1)), {side: jnp.ones(1) for side in sides}
+    for run in (of(name, sides, **ones), jax.jit(of(name, sides, **ones))):
+        assert run(raw).shape == raw.shape
+    for side in sides:
+        wrong = of(name, sides, **ones | {side: jnp.ones(4)})
+        for run in (wrong, jax.jit(wrong)):
+            with pytest.raises(ValueError, match=rf"{side} of shape \(4,\).* to \(4, 1\)"):
+                run(raw)
+    if name in HYPER:
+        with pytest.raises(ValueError, match=rf"{HYPER[name]} of shape \(4,\).* to \(4, 1\)"):
+            of(name, sides, **ones, **{HYPER[name]: jnp.full(4, 0.5)})(raw)
+
+
+@pytest.mark.parametrize("place", ["raw", "bound"])
+@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+def test_a_masked_nan_does_not_poison_a_gradient(name, sides, place):
+    given = {"raw": RAW} | {side: BOUNDS[side] for side in sides}
+    if name in HYPER:
+        given[HYPER[name]] = jnp.full(3, 0.5)
+    bad = dict(given)
+    for key in ["raw"] if place == "raw" else sides:
+        bad[key] = bad[key].at[1].set(jnp.nan)
+    kept = jnp.array([True, False, True])
+
+    @jax.jit
+    def slopes(scale, given):
+        def loss(scale):
+            scaled = {key: value * scale[key] for key, value in given.items()}
+            return jnp.where(kept, getattr(constraints, name)(**scaled), 0).sum()
+
+        forward = jax.jvp(loss, (scale,), (jax.tree.map(jnp.ones_like, scale),))[1]
+        return jax.grad(loss)(scale), forward
+
+    scale = {key: jnp.ones(3) for key in given}
+    found, expected = slopes(scale, bad), slopes(scale, given)
+    for key in given:
+        np.testing.assert_allclose(found[0][key][kept], expected[0][key][kept], rtol=1e-6)
+        if key not in bad or np.isfinite(bad[key]).all():
+            assert found[0][key][1] == 0
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
+
+    of_arguments = jax.grad(
+        lambda given: jnp.where(kept, getattr(constraints, name)(**given), 0).sum()
+    )(bad)
+    for key, slope in of_arguments.items():
+        assert slope[1] == 0, key
+
+
+def test_a_masked_nan_of_the_issue():
+    def loss(w):
+        output = smooth_clip(w * jnp.ones(2), upper=jnp.array([2.0, jnp.nan]))
+        return jnp.sum(jnp.where(jnp.array([True, False]), output, 0.0))
+
+    np.testing.assert_allclose(jax.grad(loss)(1.0), 1 / (1 + np.exp(-10.0)), rtol=1e-5)
+
+
+def test_an_overflow_that_is_masked_does_not_poison_a_gradient():
+    slope = jax.grad(lambda z: jnp.where(z < 50, constraints.exp_offset(z, upper=0.0), 0).sum())
+    np.testing.assert_allclose(slope(jnp.array([0.0, 100.0])), [-1, 0])
+
+
+def test_a_nan_that_counts_shows_in_the_gradient():
+    for name, sides in CASES:
+        run = of(name, sides)
+        slope = jax.grad(lambda z, run=run: jnp.sum(run(z) ** 2))(RAW.at[1].set(jnp.nan))
+        assert np.isnan(slope).tolist() == [False, True, False], name
+
+
+@cache
+def derivatives(name, sides):
+    """Of the output with bounds that depend on x: the first, and the second."""
+
+    def output(x, raw, low, high):
+        bounds = {"lower": low - x**2, "upper": high + x**2}
+        hyper = {HYPER[name]: 0.4 + 0.1 * jnp.sin(x)} if name in HYPER else {}
+        function = getattr(constraints, name)
+        return function(raw + x, **{side: bounds[side] for side in sides}, **hyper)
+
+    first = jax.grad(output)
+    return jax.jit(jax.vmap(first)), jax.jit(jax.vmap(jax.grad(first)))
+
+
+PLACES = [-40.0, -3.1, -1.3, -0.4, 0.35, 1.25, 2.9, 40.0]
+
+
+@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+def test_second_derivatives_with_bounds_that_depend_on_x(name, sides):
+    raw, low, high = map(
+        jnp.ravel, jnp.meshgrid(*map(jnp.array, (PLACES, [-1.0, -jnp.inf], [1.0, jnp.inf])))
+    )
+    x, step = jnp.full(raw.shape, 0.3), 1e-5
+    first, second = derivatives(name, sides)
+    assert np.isfinite(second(x, raw, low, high)).all()
+    with jax.enable_x64(True):
+        given = [np.asarray(value, np.float64) for value in (raw, low, high)]
+        x = np.full(raw.shape, 0.3)
+        found = second(x, *given)
+        differences = (first(x + step, *given) - first(x - step, *given)) / (2 * step)
+        np.testing.assert_allclose(found, differences, rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_derivative_of_the_issue():
+    second = jax.grad(jax.grad(lambda x: knee_tanh(x, upper=1 + x**2)))
+    assert second(0.3) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
+    raw = np.linspace(-9, 9, 64).astype(dtype)
+    lower = -np.linspace(0.5, 1, 64) - 1 / 3
+    bounds = {"lower": lower, "upper": -lower}
+    run = of(name, sides, **{side: bounds[side] for side in sides})
+    with jax.numpy_dtype_promotion("standard"):
+        for apply in (run, jax.jit(run)):
+            output = np.asarray(apply(jnp.asarray(raw))).astype(np.float64)
+            assert "lower" not in sides or (output >= bounds["lower"]).all()
+            assert "upper" not in sides or (output <= bounds["upper"]).all()
+
+
+@pytest.mark.parametrize("value", [16777217, 16777219, -16777219, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_integer_bounds_are_rounded_inwards(value, run):
+    bound = np.array([value], np.int32)
+    above, below = jnp.array([1e10], jnp.float32), jnp.array([-1e10], jnp.float32)
+    for given in (bound, jnp.asarray(bound)):
+        assert int(run(lambda raw, high: clip(raw, upper=high))(above, given)[0]) <= value
+        assert int(run(lambda raw, low: clip(raw, lower=low))(below, given)[0]) >= value
+
+
+def test_rounding_inwards_leaves_what_needs_none():
+    exact = np.array([0.5, -np.inf, np.inf, np.nan, 0.0])
+    raw = jnp.full(5, 0.75)
+    np.testing.assert_array_equal(clip(raw, upper=exact), [0.5, 0.75, 0.75, np.nan, 0])
+    assert clip(jnp.float32(1), upper=0.1) == np.float32(0.1)  # a plain number has no dtype
+    smallest = ml_dtypes.finfo(np.float32).smallest_subnormal
+    assert np.asarray(clip(raw, upper=np.full(5, -1e-50)))[0] == -smallest
+    u = np.full(3, 0.1)
+    assert metrics.violation(clip(jnp.ones(3), upper=u), upper=u)["active_fraction"] == 1
+
+
+@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_constraints_work_under_strict_promotion(name, sides, dtype):
+    with jax.numpy_dtype_promotion("strict"):
+        bounds = {side: BOUNDS[side].astype(dtype) for side in sides}
+        given = {HYPER[name]: jnp.full(3, 0.5, dtype)} if name in HYPER else {}
+        run = of(name, sides, **bounds, **given)
+        assert run(RAW.astype(dtype)).dtype == dtype
+        assert jax.grad(lambda z: run(z).sum())(RAW.astype(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_penalties_and_metrics_work_under_strict_promotion(dtype):
+    output = jnp.array([[-2.0, 0.5], [2.0, 0.3]], dtype)
+    bounds = jnp.full(2, -1, dtype)[None], jnp.ones((1, 2), dtype)
+    where = jnp.array([[True, True], [True, False]])
+    with jax.numpy_dtype_promotion("strict"):
+        for name in MASKABLE:
+            assert jnp.isfinite(PENALTIES[name](output, *bounds)).all()
+            assert jnp.isfinite(PENALTIES[name](output, *bounds, where=where)).all()
+        assert penalties.geometric_schedule(0.5, *bounds[1][0]) == 1
+        for found in (
+            metrics.reconstruction(output, output, where=where),
+            metrics.violation(output, *bounds, where=where),
+            metrics.sum_violation(output, upper=bounds[1][:, :1]),
+            metrics.row_violation(output, where=where),
+            metrics.gradient_health(output, output, output, output, *bounds, where=where),
+        ):
+            assert found
+        jacobian = metrics.set_jacobian(jax.nn.relu, output)
+        assert metrics.jacobian_rank_fraction(jacobian) == 0.75
+
+
+@pytest.mark.parametrize("name", MASKABLE)
+def test_what_does_not_count_changes_neither_value_nor_gradient(name):
+    function, short = PENALTIES[name], jnp.array([-2.0, 0.5, 3.0])
+    padded = jnp.concatenate([short, jnp.array([jnp.nan, jnp.inf])])
+    where = jnp.arange(5) < 3
+
+    def both(output, **given):
+        return jax.value_and_grad(lambda z: function(z, -1.0, 1.0, **given))(output)
+
+    value, slope = both(short)
+    found, found_slope = both(padded, where=where)
+    np.testing.assert_allclose(found, value, rtol=1e-6)
+    np.testing.assert_allclose(found_slope, [*slope, 0, 0], rtol=1e-6)
+    assert both(padded, where=where.tolist())[0] == found
+    upper = jnp.where(where, 1.0, jnp.nan)
+    np.testing.assert_allclose(function(padded, -1.0, upper, where=where), value, rtol=1e-6)
+    with pytest.raises(TypeError, match="where must be boolean.*got float32"):
+        function(padded, -1.0, 1.0, where=padded)
+    with pytest.raises(ValueError, match=r"where of shape \(4,\)"):
+        function(padded, -1.0, 1.0, where=jnp.ones(4, bool))
+
+
+def test_a_multiplier_of_which_nothing_counts_stays():
+    output, where = jnp.array([[2.0, jnp.nan]]), jnp.array([[True, False]])
+    found = penalties.update_multipliers(jnp.ones(2), output, upper=1.0, where=where)
+    np.testing.assert_array_equal(found, [2, 1])
+
+
+def test_missing_targets_count_nowhere_in_metrics():
+    key = jax.random.key(0)
+    full = jax.random.normal(key, (6, 4, 2))
+    target = full.at[:, 2:].set(jnp.nan)
+    output, where = full + 0.1, ~jnp.isnan(target)
+    raw = jnp.ones_like(full)
+    for given in (
+        lambda output, target, **where: metrics.reconstruction(output, target, **where),
+        lambda output, target, **where: metrics.violation(target, upper=output, **where),
+        lambda output, target, **where: metrics.gradient_health(
+            output, raw[:, : output.shape[1]], raw[:, : output.shape[1]], target, **where
+        ),
+    ):
+        found, expected = given(output, target, where=where), given(output[:, :2], full[:, :2])
+        for metric in expected:
+            np.testing.assert_allclose(found[metric], expected[metric], rtol=1e-5, err_msg=metric)
+    codes = full[:, :, 0]
+
+    def reliance(steps, target, **given):
+        def decode(codes):
+            return jnp.stack([codes, codes], -1)[:, :steps]
+
+        return metrics.code_reliance(decode, codes, target, key, **given)
+
+    expected = reliance(2, full[:, :2])
+    np.testing.assert_allclose(reliance(4, target, where=where), expected, rtol=1e-5)
+    nothing = metrics.violation(full, upper=0.0, where=jnp.zeros_like(full, bool))
+    assert all(np.isnan(value) for value in nothing.values())
+    rows = metrics.row_violation(target[0], where=where[0])
+    np.testing.assert_allclose(rows["violation_max"], full[0, :2].max(0))
+    jacobian = jnp.stack([jnp.eye(2), jnp.full((2, 2), jnp.nan)])
+    assert metrics.jacobian_rank_fraction(jacobian, where=[True, False]) == 1
+
+
+def test_a_subnormal_bound_survives_a_scan_in_bfloat16():
+    dtype = ml_dtypes.bfloat16
+    least = np.full(128, ml_dtypes.finfo(dtype).smallest_subnormal, dtype)
+
+    def bounds_of(name, sides, sign):
+        def step(carry, bound):
+            raw = jnp.asarray(8 * sign, bound.dtype) * jnp.ones_like(bound)
+            return carry, getattr(constraints, name)(raw, **dict.fromkeys(sides, bound))
+
+        return jax.jit(lambda bounds: jax.lax.scan(step, 0, bounds)[1])
+
+    for name in CLIPS:
+        for side, sign in (("upper", 1), ("lower", -1)):
+            for bound in (least, -least):
+                output = np.asarray(bounds_of(name, (side,), sign)(bound))
+                beyond = output > bound if side == "upper" else output < bound
+                assert not beyond.any(), name
+                if name.endswith("clip") and name != "smooth_clip":
+                    np.testing.assert_array_equal(output, bound)
+
+
+def test_every_function_has_its_own_name_in_bounded():
+    public = {
+        name
+        for name, value in vars(constraints).items()
+        if getattr(value, "__module__", "") == "bounded.constraints" and not name.startswith("_")
+    }
+    for module, names in ((constraints, public), (sets, sets.__all__)):
+        for name in names:
+            assert getattr(bounded, name) is getattr(module, name)
+            assert name in bounded.__all__
+    for name in bounded.__all__:
+        assert hasattr(bounded, name)
+
+
+def test_importing_bounded_costs_little_more_than_jax():
+    """By the number of modules, which does not depend on what else the machine does."""
+    count = "print(len(sys.modules));"
+    code = f"import sys, jax; {count} import bounded; {count}"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    before, after = map(int, run.stdout.split())
+    assert after <= before + 30
