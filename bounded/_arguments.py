@@ -95,24 +95,24 @@ def with_bounds(
     def fitted(side: Side) -> jax.Array | None:
         if side not in bounds:
             return None
-        return fit(side, bound(side, bounds[side], dtype, side), value.shape)
+        return fit(side, bound(side, bounds[side], dtype, side), value)
 
     return value, fitted("lower"), fitted("upper")
 
 
-def fit(name: str, value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The value in the output's shape, which it must not change."""
+def fit(name: str, value: jax.Array, like: jax.Array) -> jax.Array:
+    """The value in the shape and sharding of the output, which it must not change."""
     try:
-        fits = jnp.broadcast_shapes(value.shape, shape) == shape
+        fits = jnp.broadcast_shapes(value.shape, like.shape) == like.shape
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(
-            f"{name} of shape {value.shape} does not broadcast to {shape}, the shape of the "
+            f"{name} of shape {value.shape} does not broadcast to {like.shape}, the shape of the "
             f"output. Give it axes of the same length or of length 1, for example "
             f"{name}[..., None]."
         )
-    return jnp.broadcast_to(value, shape)
+    return jnp.broadcast_arrays(like, value)[1]
 
 
 def bound(name: str, value: ArrayLike, dtype: jnp.dtype, side: Side = "upper") -> jax.Array:
@@ -198,7 +198,7 @@ def known(value: Any) -> bool:
     return not isinstance(value, jax.core.Tracer)
 
 
-def mask(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array | None:
+def mask(name: str, value: ArrayLike | None, like: jax.Array) -> jax.Array | None:
     """Which entries count, as in `jnp.mean`, in the shape of the entries."""
     if value is None:
         return None
@@ -208,7 +208,7 @@ def mask(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> jax.Arra
             f"{name} must be boolean, True where an entry counts, got {value.dtype}. "
             f"Compare first, for example {name} > 0."
         )
-    return fit(name, value, shape)
+    return fit(name, value, like)
 
 
 def _checked(
@@ -225,4 +225,4 @@ def _checked(
             typed = jnp.asarray(value, like.dtype)
             if not bool(jnp.all(valid(typed))):
                 raise ValueError(f"{name} {expected} in {like.dtype}, got {typed}.")
-    return fit(name, jnp.asarray(value, like.dtype), like.shape)
+    return fit(name, jnp.asarray(value, like.dtype), like)

@@ -279,8 +279,8 @@ tanh.defjvps(lambda dot, output, z: _sech_squared(z) * dot)
 def _knee(distance: jax.Array, width: jax.Array) -> jax.Array:
     """Place on a knee that ends in a bound: 0 where it begins, 1 at the bound."""
     bends = width > 0
-    place = distance / jnp.where(bends, width, 1) + 1
-    return jnp.where(bends, place, jnp.where(distance < 0, -jnp.inf, jnp.inf))
+    place = jnp.where(bends, distance / jnp.where(bends, width, 1) + 1, jnp.inf)
+    return jnp.where(~bends & (distance < 0), -jnp.inf, place)
 
 
 def _by_knee(

@@ -35,7 +35,7 @@ def reconstruction(
       {'mse': 1.0, 'mae': 1.0, 'r2': 0.625}
     """
     output, target = _array("output", output), _array("target", target)
-    where = _arguments.mask("where", where, output.shape)
+    where = _arguments.mask("where", where, output)
     error = _counted(output - target, where)
     return {
         "mse": jnp.mean(error**2, where=where),
@@ -53,7 +53,7 @@ def r2(output: ArrayLike, target: ArrayLike, *, where: ArrayLike | None = None) 
       1.0 0.0
     """
     output, target = _array("output", output), _array("target", target)
-    where = _arguments.mask("where", where, target.shape)
+    where = _arguments.mask("where", where, target)
     axes = tuple(range(target.ndim - 1))
     residual = jnp.mean(_counted(output - target, where) ** 2, axis=axes, where=where)
     target = _counted(target, where)
@@ -94,7 +94,7 @@ def sum_over_sides(
       Array([1., 0.], dtype=float32)
     """
     output, lower, upper = _with_bounds(output, lower, upper)
-    counts = _arguments.mask("where", where, output.shape)
+    counts = _arguments.mask("where", where, output)
 
     def side(bound: jax.Array | None, sign: int) -> jax.Array:
         if bound is None:
@@ -132,11 +132,11 @@ def violation(
       0.333 2.0
     """
     output, lower, upper = _with_bounds(output, lower, upper)
-    where = _arguments.mask("where", where, output.shape)
+    where = _arguments.mask("where", where, output)
     distance = sum_over_sides(jax.nn.relu, output, lower, upper, where)
 
     def share_beyond(limit: float) -> jax.Array:
-        beyond = (distance > limit).astype(distance.dtype)
+        beyond = (distance > limit).astype(float)
         return jnp.mean(jnp.where(jnp.isnan(distance), jnp.nan, beyond), where=where)
 
     active = jnp.zeros_like(output, bool)
@@ -194,7 +194,7 @@ def row_violation(distance: ArrayLike, *, where: ArrayLike | None = None) -> dic
       Array([0., 1.], dtype=float32)
     """
     distance = _array("distance", distance)
-    where = _arguments.mask("where", where, distance.shape)
+    where = _arguments.mask("where", where, distance)
     axes = tuple(range(distance.ndim - 1))
     return {
         "violation_rate": jnp.mean(distance > 0, axis=axes, where=where),
@@ -247,7 +247,7 @@ def jacobian_rank_fraction(jacobian: ArrayLike, *, where: ArrayLike | None = Non
     jacobian = _array("jacobian", jacobian)
     size = jacobian.shape[-1]
     jacobian = jacobian.astype(_arguments.wide(jacobian.dtype))
-    where = _arguments.mask("where", where, jacobian.shape[:-2])
+    where = _arguments.mask("where", where, jacobian[..., 0, 0])
     if where is not None:
         jacobian, where = _counted(jacobian, where[..., None, None]), where[..., None]
     singular = jnp.linalg.svd(jacobian, compute_uv=False)
@@ -318,7 +318,7 @@ def gradient_health(
     output, target = _array("output", output), _array("target", target)
     of_output = _array("of_output", of_output)
     of_objective = _array("of_objective", of_objective)
-    where = _arguments.mask("where", where, output.shape)
+    where = _arguments.mask("where", where, output)
     dead = of_objective == 0
     feasible = excess(target, lower, upper) == 0
     blocked = dead & feasible & (jnp.abs(output - target) > 1e-6)

@@ -209,7 +209,7 @@ def update_multipliers(
     penalty = _arguments.nonnegative("penalty", penalty, multipliers)
     windows = tuple(range(output.ndim - multipliers.ndim))
     distance = _excess(output, lower, upper, where)
-    counts = _arguments.mask("where", where, output.shape)
+    counts = _arguments.mask("where", where, output)
     mean = jnp.mean(distance, axis=windows, where=counts)
     if counts is not None:
         mean = jnp.where(jnp.any(counts, axis=windows), mean, 0)
@@ -231,7 +231,7 @@ def _excess(
 
 
 def _mean(values: jax.Array, where: ArrayLike | None) -> jax.Array:
-    return jnp.mean(values, where=_arguments.mask("where", where, values.shape))
+    return jnp.mean(values, where=_arguments.mask("where", where, values))
 
 
 def _check_multipliers(multipliers: jax.Array, output: jax.Array) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from flax import nnx
+from jax import export
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import bounded
 from bounded import constraints, metrics, penalties, sets
@@ -430,3 +432,21 @@ def test_importing_bounded_costs_little_more_than_jax():
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     before, after = map(int, run.stdout.split())
     assert after <= before + 30
+
+
+@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+def test_constraints_work_on_explicit_and_manual_meshes_and_export(name, sides):
+    raw = jnp.linspace(-2, 2, 12).reshape(4, 3)
+    run = of(name, sides, **{side: BOUNDS[side][None] for side in sides})
+    expected = run(raw)
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(raw, NamedSharding(mesh, PartitionSpec("x", None)))
+        np.testing.assert_allclose(jax.jit(run)(sharded), expected, rtol=1e-5, atol=1e-6)
+        assert jax.grad(lambda z: run(z).sum())(sharded).shape == raw.shape
+    mesh, spec = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Auto,)), PartitionSpec("x")
+    mapped = jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec)
+    np.testing.assert_allclose(jax.jit(mapped)(raw), expected, rtol=1e-5, atol=1e-6)
+    shape = jax.ShapeDtypeStruct(export.symbolic_shape("batch, 3"), jnp.float32)
+    found = export.export(jax.jit(run))(shape).call(raw)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

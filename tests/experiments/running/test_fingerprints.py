@@ -24,8 +24,8 @@ from experiments.training.strategy_rows import constraint_row
 SETTINGS = Settings(hidden=4, epochs=2, batch=8)
 GOLDEN = {
     "jax": "0.10.2",
-    "smooth_clip": "4eab13933634d7f19fd41e05b096903f",
-    "bottleneck": "ee0d29ea2163e7f30d2977181ed1c8a3",
+    "smooth_clip": "4889c2e40a20ed961022bcc22d56c8db",
+    "bottleneck": "33b9f60393c9873df618b26fd47d4c84",
 }
 PROBE = """
 import json, sys
