@@ -24,11 +24,11 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 | `affine_radial` | where the ray from an interior point leaves the set | along that ray |
 
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
-each row is violated. Sets are given as matrix and bounds, or as `Rows` from `box_rows`,
+each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box_rows`,
 `sum_rows`, `rate_rows`, `monotone_rows` and `quantile_rows`, joined by `stack_rows`:
 
     rows = stack_rows(box_rows(0.0, upper), sum_rows(total, size=upper.shape[-1]))
-    output = affine_projection(raw, *rows)
+    output = affine_projection(raw, rows)
 """
 
 from bounded.sets.affine import (

@@ -8,6 +8,11 @@ Active rows are linearly independent throughout, so that redundant and parallel 
 interiors and vertices with more rows than outputs need no care, and it ends at the projection
 after about as many steps as rows are active there.
 
+The output itself is moved, and a row's value is taken from it, so that each row is held to the
+rounding of its own terms, however large other outputs and multipliers are. As long as a row is
+violated by more than the rounding of the largest value, that is all. Then steps that put active
+rows back onto their bounds come first, as long as they help.
+
 Splittings (Dykstra, ADMM, Douglas-Rachford) do less a step and end at a tolerance. Where rows are
 redundant or nearly so they need very many of them, for multipliers that change nothing in the
 output drift; and their derivative needs the system of the active rows besides, whose inverse is at
@@ -48,15 +53,31 @@ class Solution(NamedTuple):
     residual: jax.Array  # (...): the largest distance of a row from its interval or active bound
 
 
+class _Place(NamedTuple):
+    """Where an output lies."""
+
+    output: jax.Array  # (..., n)
+    value: jax.Array  # (..., m): matrix @ output
+    noise: jax.Array  # (..., m): what rounding makes of that
+
+
 class _State(NamedTuple):
     step: jax.Array
-    place: jax.Array  # (..., m): matrix @ output
+    place: _Place
     multiplier: jax.Array
     side: jax.Array
     inverse: jax.Array
     hopeless: jax.Array  # (..., m): depends on the active rows, none of which can give way
     row: jax.Array  # (...): which is made active
     pending: jax.Array  # (...): an active row gave way to it in the last step
+    settled: jax.Array  # (...): the last step could not bring active rows closer to their bounds
+
+
+class _Todo(NamedTuple):
+    """What the next step does, (...), at most one of them."""
+
+    pivots: jax.Array  # makes a row active or sets one free
+    polishes: jax.Array  # puts active rows back onto their bounds
 
 
 @partial(jax.jit, static_argnums=4)  # so that the loop compiles once where it is called eagerly
@@ -65,31 +86,53 @@ def _solve(
 ) -> Solution:
     eps = float(jnp.finfo(raw.dtype).eps)
     gram = jnp.matmul(matrix, transpose(matrix), precision=EXACT)
-    start = product(matrix, raw)
+    noise = 4 * eps * jnp.abs(matrix)
     size = jnp.max(jnp.abs(raw), axis=-1)
-    indices = lax.broadcasted_iota(jnp.int32, start.shape, start.ndim - 1)
     equal = lower == upper
+
+    least = eps * product(noise, jnp.abs(raw))  # at a bound of 0 the output has no rounding
+
+    def place_of(output: jax.Array) -> _Place:
+        return _Place(output, product(matrix, output), product(noise, jnp.abs(output)) + least)
+
+    start = place_of(raw)
+    indices = lax.broadcasted_iota(jnp.int32, start.value.shape, start.value.ndim - 1)
+
+    def missed(place: _Place, side: jax.Array) -> jax.Array:
+        """Of each active row, how far it is above its bound, if by more than rounding."""
+        off = place.value - jnp.where(side < 0, lower, upper)
+        return jnp.where((side != 0) & (jnp.abs(off) > place.noise), off, 0)
+
+    def looseness(place: _Place, side: jax.Array) -> jax.Array:
+        """The largest of that, in units of each row's rounding."""
+        unit = jnp.where(place.noise > 0, place.noise, 1)
+        return jnp.max(jnp.abs(missed(place, side)) / unit, axis=-1)
 
     def waiting(state: _State) -> jax.Array:
         """Distance outside of each row that may be made active; equalities come first."""
-        outside = jnp.maximum(state.place - upper, lower - state.place)
-        outside = jnp.where(equal & ~jnp.isnan(outside), jnp.inf, outside)
+        place = state.place
+        outside = jnp.maximum(place.value - upper, lower - place.value)
+        outside = jnp.where(outside > place.noise, outside, -jnp.inf)
+        outside = jnp.where(equal & ~jnp.isnan(place.value), jnp.inf, outside)
         return jnp.where((state.side != 0) | state.hopeless, -jnp.inf, outside)
 
-    def unsolved(state: _State) -> jax.Array:
-        scale = jnp.maximum(size, jnp.max(jnp.abs(state.place), axis=-1))
+    def todo(state: _State) -> _Todo:
         # NaN counts as solved, and shows in the residual.
-        return state.pending | (jnp.max(waiting(state), axis=-1) > 4 * eps * scale)
+        largest = jnp.maximum(size, jnp.max(jnp.abs(state.place.value), axis=-1))
+        farthest = jnp.max(waiting(state), axis=-1)
+        loose = ~state.settled & (looseness(state.place, state.side) > 0)
+        far = farthest > 4 * eps * largest
+        pivots = state.pending | far | ((farthest > -jnp.inf) & ~loose)
+        return _Todo(pivots, loose & ~pivots)
 
     def advance(state: _State) -> _State:
-        running = unsolved(state)
+        pivots, polishes = todo(state)
+        value = state.place.value
         row = jnp.where(
             state.pending, state.row, jnp.argmax(waiting(state), axis=-1).astype(jnp.int32)
         )
         entering = indices == row[..., None]
-        over, under = (
-            _entry(distance, entering) for distance in (state.place - upper, lower - state.place)
-        )
+        over, under = (_entry(distance, entering) for distance in (value - upper, lower - value))
         sign = jnp.where(over >= under, 1, -1).astype(raw.dtype)
 
         # Where the multipliers of the active rows go as that of the row grows by 1.
@@ -109,11 +152,18 @@ def _solve(
         until_held = jnp.where(dependent, jnp.inf, jnp.maximum(over, under) / bend)
 
         stuck = jnp.isinf(until_free) & dependent
-        joins = running & ~stuck & (until_held <= until_free)
-        leaves = running & ~stuck & (until_free < until_held)
+        joins = pivots & ~stuck & (until_held <= until_free)
+        leaves = pivots & ~stuck & (until_free < until_held)
         length = jnp.where(joins, until_held, jnp.where(leaves, until_free, 0))
         change = jnp.where(entering, 1, -follow)
-        moved = (sign * length)[..., None] * change
+        back = product(state.inverse, missed(state.place, state.side))
+        moved = jnp.where(
+            polishes[..., None], jnp.where(active, back, 0), (sign * length)[..., None] * change
+        )
+        place = place_of(state.place.output - product(transpose(matrix), moved))
+        before, after = looseness(state.place, state.side), looseness(place, state.side)
+        settled = polishes & ~(after < before / 2)
+        keeps = settled | ~(pivots | polishes)
         joins_here, leaves_here = joins[..., None] & entering, leaves[..., None] & leaving
 
         # The inverse of the Gram matrix with the row, or without the one that leaves.
@@ -121,42 +171,51 @@ def _solve(
         update = jnp.where(joins[..., None], change, jnp.where(active, freed, 0))
         pivot = jnp.where(leaves, _entry(freed, leaving), 1)
         weight = jnp.where(joins, 1 / bend, jnp.where(leaves, -1 / pivot, 0))
+        held = state.hopeless & (equal | ~leaves[..., None])
         return _State(
             step=state.step + 1,
-            place=state.place - product(gram, moved),
-            multiplier=jnp.where(leaves_here, 0, state.multiplier + moved),
+            place=_Place(
+                *(
+                    jnp.where(keeps[..., None], old, new)
+                    for old, new in zip(state.place, place, strict=True)
+                )
+            ),
+            multiplier=jnp.where(
+                keeps[..., None],
+                state.multiplier,
+                jnp.where(leaves_here, 0, state.multiplier + moved),
+            ),
             side=jnp.where(joins_here, sign[..., None], jnp.where(leaves_here, 0, state.side)),
             inverse=state.inverse
             + (weight[..., None] * update)[..., :, None] * update[..., None, :],
-            hopeless=state.hopeless | ((running & stuck)[..., None] & entering),
+            hopeless=held | ((pivots & stuck)[..., None] & entering),
             row=row,
             pending=leaves,
+            settled=settled | (state.settled & ~pivots),
         )
 
+    zeros = jnp.zeros_like(start.value)
     state = lax.while_loop(
-        lambda state: (state.step < steps) & jnp.any(unsolved(state)),
+        lambda state: (state.step < steps) & jnp.any(jnp.stack(todo(state))),
         advance,
         _State(
             step=jnp.zeros((), jnp.int32),
             place=start,
-            multiplier=jnp.zeros_like(start),
-            side=jnp.zeros_like(start),
-            inverse=jnp.zeros((*start.shape, start.shape[-1]), raw.dtype),
-            hopeless=jnp.zeros_like(start, bool),
+            multiplier=zeros,
+            side=zeros,
+            inverse=jnp.zeros_like(zeros[..., None] * zeros[..., None, :]),
+            hopeless=jnp.zeros_like(zeros, bool),
             row=jnp.zeros_like(size, jnp.int32),
             pending=jnp.zeros_like(size, bool),
+            settled=jnp.zeros_like(size, bool),
         ),
     )
-    active = state.side != 0
-    bound = jnp.where(active, jnp.where(state.side < 0, lower, upper), 0)
-    missed = jnp.where(active, start - product(gram, state.multiplier) - bound, 0)
-    multiplier = state.multiplier + jnp.where(active, product(state.inverse, missed), 0)
-    output = raw - product(transpose(matrix), multiplier)
-    place = product(matrix, output)
-    wanted = jnp.where(active, bound, jnp.clip(place, lower, upper))
-    residual = jnp.max(jnp.abs(place - wanted), axis=-1)
-    output = jnp.where(jnp.isnan(residual)[..., None], jnp.nan, output)
-    return Solution(output, multiplier, state.side, state.inverse, residual)
+    value, active = state.place.value, state.side != 0
+    bound = jnp.where(state.side < 0, lower, upper)
+    wanted = jnp.where(active, bound, jnp.clip(value, lower, upper))
+    residual = jnp.max(jnp.abs(value - wanted), axis=-1)
+    output = jnp.where(jnp.isnan(residual)[..., None], jnp.nan, state.place.output)
+    return Solution(output, state.multiplier, state.side, state.inverse, residual)
 
 
 project = jax.custom_jvp(_solve, nondiff_argnums=(4,))

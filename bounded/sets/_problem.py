@@ -4,21 +4,26 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from bounded import _formulas
 from bounded.sets import _active_set
 from bounded.sets._active_set import product
+from bounded.sets._inputs import array, broadcasts, known
+from bounded.sets.rows import Rows, check_rows, side
 
 
 class Problem(NamedTuple):
-    """Arguments in the dtype of the computation, equalities among the rows."""
+    """Arguments in the dtype of the computation. Where one is NaN, its set is 0 without a bound, so
+    that no derivative is NaN, and `finish` makes it NaN."""
 
     raw: jax.Array  # (..., n)
     matrix: jax.Array  # (m, n), or (..., m, n)
     lower: jax.Array  # (..., m)
     upper: jax.Array  # (..., m)
-    interior: jax.Array | None
+    interior: jax.Array | None  # (..., n)
+    unknown: jax.Array  # (..., 1): NaN in any of them
     dtype: jnp.dtype  # of the output
 
     def at_unit_norm(self) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -27,16 +32,24 @@ class Problem(NamedTuple):
         spread = jnp.broadcast_to(norm, self.lower.shape)
         return self.matrix / norm[..., None], self.lower / spread, self.upper / spread
 
-    def solve(self, steps: int | None) -> _active_set.Solution:
+    def solve(self, steps: int | None) -> tuple[jax.Array, jax.Array]:
+        """The projection and its residual, (..., 1)."""
+        if self.matrix.shape[-2] == 0:
+            return self.raw, jnp.zeros_like(self.raw[..., :1])
         steps = 10 * self.matrix.shape[-2] if steps is None else steps
         solution: _active_set.Solution = _active_set.project(self.raw, *self.at_unit_norm(), steps)
-        return solution
+        return solution.output, solution.residual[..., None]
 
-    def finish(self, output: jax.Array) -> jax.Array:
-        """The output in its dtype, repaired if an interior point is known."""
-        if self.interior is not None:
-            output = _repaired(output, self.towards(self.interior, output))
-        return output.astype(self.dtype)
+    def finish(self, values: jax.Array) -> jax.Array:
+        """In the output's dtype."""
+        return jnp.where(self.unknown, jnp.nan, values).astype(self.dtype)
+
+    def repaired(self, output: jax.Array) -> jax.Array:
+        """The output, moved inside if an interior point is known; it keeps its derivative."""
+        if self.interior is None:
+            return output
+        inside: jax.Array = in_place_of(output, self.towards(self.interior, output))
+        return inside
 
     def towards(self, start: jax.Array, point: jax.Array) -> jax.Array:
         """The point, or where the way to it from start leaves the inequalities, equalities apart.
@@ -59,100 +72,106 @@ class Problem(NamedTuple):
             steepness = sign * slope + noise
             meets = exists & ~(steepness <= 0)  # NaN meets, so that it shows
             reach = jax.nn.relu(slack) / jnp.where(meets, steepness, 1)
-            reach = jnp.min(jnp.where(meets, reach, jnp.inf), axis=-1, keepdims=True)
+            reach = jnp.where(meets, reach, jnp.inf)
+            reach = jnp.min(reach, axis=-1, keepdims=True, initial=jnp.inf)
             factor = jnp.minimum(factor, reach)
         return jnp.where(factor >= length, point, start + factor * direction)
 
 
-# The repair keeps the derivative of what it repairs.
-_repaired = jax.custom_jvp(lambda output, repaired: repaired)
-_repaired.defjvps(lambda dot, answer, output, repaired: dot, None)
+# What stands in place of a value that rounding has spoilt keeps the derivative of that value.
+in_place_of = jax.custom_jvp(lambda value, better: better)
+in_place_of.defjvps(lambda dot, answer, value, better: dot, None)
 
 
-def prepare(
-    name: str,
-    raw: ArrayLike,
-    matrix: ArrayLike,
-    upper: ArrayLike | None,
-    lower: ArrayLike | None,
-    equality_matrix: ArrayLike | None,
-    equality_value: ArrayLike | None,
-    interior: ArrayLike | None,
-) -> Problem:
-    if not jnp.issubdtype(jnp.result_type(raw), jnp.floating):
+def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = None) -> Problem:
+    check_rows(name, rows)
+    raw, matrix = array(name, "raw", raw), array(name, "rows.matrix", rows.matrix)
+    if not jnp.issubdtype(raw.dtype, jnp.floating):
         raise TypeError(
-            f"{name} needs a floating-point raw, got {jnp.result_type(raw)}. "
+            f"{name} needs a floating-point raw, got {raw.dtype}. "
             "Convert it first, for example raw.astype(jnp.float32)."
         )
-    if upper is None and lower is None:
-        raise ValueError(
-            f"{name} needs a bound, but upper and lower are both None. "
-            "Give one; for equalities alone, give their values as both."
-        )
-    if (equality_matrix is None) != (equality_value is None):
-        missing = "equality_matrix" if equality_matrix is None else "equality_value"
-        raise ValueError(f"{name} needs both halves of an equality, but {missing} is missing.")
-    given = (raw, matrix, upper, lower, equality_matrix, equality_value, interior)
-    dtype = jnp.result_type(*(value for value in given if value is not None))
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name} needs real numbers, got {dtype}.")
-    wide = jnp.promote_types(dtype, jnp.float32)
-
-    raw = jnp.asarray(raw, wide)
     if raw.ndim == 0:
         raise ValueError(f"{name} needs a raw of shape (..., n), got a scalar.")
-    size = raw.shape[-1]
-    matrix = _matrix(name, "matrix", matrix, size, wide)
-    lower = _bound(name, "lower", -jnp.inf if lower is None else lower, matrix, wide)
-    upper = _bound(name, "upper", jnp.inf if upper is None else upper, matrix, wide)
-    lower = jnp.where(jnp.isinf(lower), -jnp.inf, lower)
-    upper = jnp.where(jnp.isinf(upper), jnp.inf, upper)
-    matrices, lowers, uppers = [matrix], [lower], [upper]
-    if equality_matrix is not None and equality_value is not None:
-        matrix = _matrix(name, "equality_matrix", equality_matrix, size, wide)
-        value = _bound(name, "equality_value", equality_value, matrix, wide)
-        matrices.append(matrix)
-        lowers.append(jnp.where(jnp.isinf(value), -jnp.inf, value))
-        uppers.append(jnp.where(jnp.isinf(value), jnp.inf, value))
-    points = [raw]
-    if interior is not None:
-        points.append(jnp.asarray(interior, wide))
-        if points[1].shape[-1:] != (size,):
-            raise ValueError(
-                f"{name} needs an interior point of shape (..., {size}), as raw has, "
-                f"got {points[1].shape}."
-            )
-    shapes = [x.shape[:-2] for x in matrices] + [x.shape[:-1] for x in (*lowers, *uppers, *points)]
-    try:
-        leading = jnp.broadcast_shapes(*shapes)
-    except ValueError:
+    if rows.lower is None and rows.upper is None:
         raise ValueError(
-            f"{name} needs leading axes that broadcast: raw has {raw.shape[:-1]}, the others "
-            f"{sorted({shape for shape in shapes if shape})}. They are the axes before the last "
-            "one, of a matrix before the last two."
-        ) from None
-    if all(matrix.size == matrix.shape[-2] * size for matrix in matrices):
-        stacked = jnp.concatenate([matrix.reshape(-1, size) for matrix in matrices])
+            f"{name} needs a bound, but lower and upper of the rows are both None. "
+            "Give one; for equalities, give their values as both."
+        )
+    leading, size = raw.shape[:-1], raw.shape[-1]
+    if matrix.ndim < 2 or matrix.shape[-1] != size:
+        raise ValueError(
+            f"{name} needs a matrix of shape (..., rows, {size}), a column for each entry of "
+            f"raw's last axis, got {matrix.shape}. For one row, add an axis: matrix[None]."
+        )
+    lower, upper = side(name, "lower", rows), side(name, "upper", rows)
+    point = raw if interior is None else array(name, "interior", interior)
+    if point.shape[-1:] != (size,):
+        raise ValueError(
+            f"{name} needs an interior point of shape (..., {size}), as raw has, got {point.shape}."
+        )
+    shapes = {
+        "matrix": matrix.shape[:-2],
+        "lower": lower.shape[:-1],
+        "upper": upper.shape[:-1],
+        "interior": point.shape[:-1],
+    }
+    for what, shape in shapes.items():
+        if not broadcasts(shape, leading):
+            raise ValueError(
+                f"{name} needs leading axes that broadcast to raw's, {leading}, but {what} has "
+                f"{shape}. They are the axes before the last one, of a matrix before the last "
+                "two. Broadcast raw first if there are more sets than raws."
+            )
+    dtype = jnp.result_type(raw, matrix, lower, upper, point)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} needs real numbers, got {dtype}.")
+    _refuse_crossed(name, rows)
+
+    wide = jnp.promote_types(dtype, jnp.float32)
+    raw, matrix, lower, upper, point = (x.astype(wide) for x in (raw, matrix, lower, upper, point))
+    if all(length == 1 for length in matrix.shape[:-2]):
+        matrix = matrix.reshape(matrix.shape[-2:])
     else:
-        stacked = jnp.concatenate(
-            [jnp.broadcast_to(matrix, (*leading, *matrix.shape[-2:])) for matrix in matrices], -2
-        )
+        matrix = jnp.broadcast_to(matrix, (*leading, *matrix.shape[-2:]))
+    lower, upper = (jnp.broadcast_to(x, (*leading, x.shape[-1])) for x in (lower, upper))
+    point = jnp.broadcast_to(point, raw.shape)
 
-    def spread(parts: list[jax.Array]) -> jax.Array:
-        return jnp.concatenate(
-            [jnp.broadcast_to(part, (*leading, part.shape[-1])) for part in parts], -1
-        )
-
-    points = [jnp.broadcast_to(point, (*leading, size)) for point in points]
-    upper = spread(uppers)
+    strange = jnp.any(jnp.isnan(matrix), axis=(-2, -1))
+    unknown = jnp.any(jnp.isnan(raw) | jnp.isnan(point), axis=-1) | strange
+    unknown = unknown | jnp.any(jnp.isnan(lower) | jnp.isnan(upper), axis=-1)
+    unknown = unknown[..., None]
+    if matrix.ndim == 2:
+        matrix = jnp.where(strange, 0, matrix)
+    else:
+        matrix = jnp.where(unknown[..., None], 0, matrix)
+    lower = jnp.where(jnp.isinf(lower) | unknown, -jnp.inf, lower)
+    upper = jnp.where(jnp.isinf(upper) | unknown, jnp.inf, upper)
     return Problem(
-        raw=points[0],
-        matrix=stacked,
-        lower=_formulas.at_most(spread(lowers), upper),
+        raw=jnp.where(unknown, 0, raw),
+        matrix=matrix,
+        lower=_formulas.at_most(lower, upper),
         upper=upper,
-        interior=points[1] if interior is not None else None,
+        interior=None if interior is None else jnp.where(unknown, 0, point),
+        unknown=unknown,
         dtype=dtype,
     )
+
+
+def _refuse_crossed(name: str, rows: Rows) -> None:
+    """Where the bounds are known; of traced ones the upper bound wins."""
+    if not (known(rows.lower) and known(rows.upper)):
+        return
+    with jax.ensure_compile_time_eval():
+        lower, upper = (np.asarray(side(name, what, rows)) for what in ("lower", "upper"))
+        crossed = (lower > upper) & np.isfinite(lower) & np.isfinite(upper)
+        if crossed.any():
+            place = tuple(np.argwhere(crossed)[0])
+            low, high = (np.broadcast_to(x, crossed.shape)[place] for x in (lower, upper))
+            raise ValueError(
+                f"{name} needs lower <= upper in every row, but row {place[-1]} has lower {low} "
+                f"and upper {high}. Rows are Rows(matrix, lower, upper): have they been swapped?"
+            )
 
 
 def _norm(matrix: jax.Array) -> jax.Array:
@@ -160,26 +179,3 @@ def _norm(matrix: jax.Array) -> jax.Array:
     largest = jnp.max(jnp.abs(matrix), axis=-1)
     largest = jnp.where(largest == 0, 1, largest)
     return largest * jnp.maximum(jnp.sqrt(jnp.sum((matrix / largest[..., None]) ** 2, axis=-1)), 1)
-
-
-def _matrix(name: str, argument: str, value: ArrayLike, size: int, dtype: jnp.dtype) -> jax.Array:
-    matrix = jnp.asarray(value, dtype)
-    if matrix.ndim < 2 or matrix.shape[-1] != size or matrix.shape[-2] == 0:
-        raise ValueError(
-            f"{name} needs {argument} of shape (..., rows, {size}), a column for each entry of "
-            f"raw's last axis, got {matrix.shape}. For one row, add an axis: {argument}[None]."
-        )
-    return matrix
-
-
-def _bound(
-    name: str, argument: str, value: ArrayLike, matrix: jax.Array, dtype: jnp.dtype
-) -> jax.Array:
-    """(..., rows), broadcast over the rows if a scalar or of one entry."""
-    bound, rows = jnp.asarray(value, dtype), matrix.shape[-2]
-    if bound.shape[-1:] not in ((), (1,), (rows,)):
-        raise ValueError(
-            f"{name} needs {argument} of shape (..., {rows}), an entry for each row of a matrix "
-            f"of shape {matrix.shape}, got {bound.shape}."
-        )
-    return jnp.broadcast_to(bound, (*bound.shape[:-1], rows))

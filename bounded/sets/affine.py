@@ -1,28 +1,32 @@
 """Affine sets that depend on the input: `lower <= matrix @ output <= upper`, row by row.
 
-Every function here takes `(raw, matrix, upper, lower=None, *, equality_matrix=None,
-equality_value=None)`. What they share:
+Every function here takes `(raw, rows, *, …)` with `rows: Rows(matrix, lower, upper)`. What they
+share:
 
-* `raw` is floating point, (..., n); `matrix` is (..., m, n), `upper` and `lower` are (..., m) or
-  broadcast to it, `equality_matrix` is (..., p, n) and `equality_value` (..., p). Leading axes
-  broadcast against raw's; a matrix without them is shared, which is faster. `bounded.sets.Rows`,
-  unpacked, stands for matrix, upper and lower.
-* `upper` and `lower` of None, and ±inf in them, mean "no such row"; lower = upper is an equality,
-  as are the rows of `equality_matrix`. `lower > upper` in a row: the upper bound wins.
+* `raw` is floating point, (..., n); the rows' `matrix` is (..., m, n), `lower` and `upper` are
+  (..., m) or one number for all. Their leading axes broadcast to raw's; a matrix without them is
+  shared, which is faster. `bounded.sets.rows` builds rows that are met often, and stacks them.
+* `lower` or `upper` of None, and ±inf in them, mean "no such bound"; lower = upper is an equality.
+  Without rows the output is raw.
 * A function that takes an `interior` point, (..., n), moves its output towards that point by the
   least factor after which **every inequality holds as computed, in any order of summation**: by a
   margin of `(2n + 8) eps (|matrix| @ (|output - interior| + |interior|) + |bound|)`, eps that of
   the output's dtype. Where the interior point is not inside by that margin in a row that comes
   closer, the output is the interior point itself. Equalities hold to rounding, where they hold
   for the interior point. All this as long as no product of entries overflows or underflows.
+* "To rounding" is said row by row: row i holds to
+  `(2n + 8) eps (|matrix| @ (|output| + eps |raw|) + |bound|)_i`, its own terms alone, so that a
+  large output does not loosen a row that it has no part in.
 * The half precisions compute in float32, and round at the end.
-* NaN in raw, or in what belongs to it, gives NaN in all its outputs and nowhere else.
+* NaN in raw, or in what belongs to it, gives NaN in all its outputs and nowhere else, and
+  derivatives of 0.
 * Derivatives are to raw, to the matrices and to the bounds, forward and backward, of any order;
   none to the choice of rows that are active. The margin has none: the derivative is that of the
   output before the last rounding.
 
-Errors: `TypeError` for a raw that is not floating point; `ValueError` for shapes that do not fit,
-an equality of which one half is missing, and a set without a bound.
+Errors: `TypeError` for a raw that is not floating point, rows that are not `Rows`, and masked
+arrays; `ValueError` for shapes that do not fit, a set without a bound, and a row of which known
+bounds are crossed, lower > upper (where they are traced, the upper bound wins).
 
 Small dense systems are solved by `jnp.linalg`. `lineax` and `optimistix` have no quadratic
 programs with inequalities, `optax.projections` has sets of one constant row or none, and the
@@ -36,27 +40,18 @@ from jax.typing import ArrayLike
 from bounded import _formulas
 from bounded.sets import _active_set
 from bounded.sets._active_set import EXACT, product, transpose
-from bounded.sets._problem import prepare
+from bounded.sets._problem import in_place_of, prepare
+from bounded.sets.rows import Rows
 
 
-def affine_hardnet(
-    raw: ArrayLike,
-    matrix: ArrayLike,
-    upper: ArrayLike | None = None,
-    lower: ArrayLike | None = None,
-    *,
-    equality_matrix: ArrayLike | None = None,
-    equality_value: ArrayLike | None = None,
-    interior: ArrayLike | None = None,
-) -> jax.Array:
+def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = None) -> jax.Array:
     """HardNet's closed form: `z - A⁺ (relu(A z - u) - relu(l - A z))`, with `A⁺ = Aᵀ (A Aᵀ)⁻¹`.
 
     Each row's value is clipped, `A output = min(max(A z, l), u)`, by the least change that leaves
-    the other rows' values as they were. **A must have full row rank**, equalities among its rows:
-    m + p <= n is checked, independence is not, and without it the output is NaN or breaks rows
-    (those without a bound apart). Where A has it, rows hold to a multiple of
-    `n eps cond(A Aᵀ) |z|`, and with `interior` as above. With one row it is the Euclidean
-    projection, with more it is not.
+    the other rows' values as they were. **A must have full row rank**: m <= n is checked,
+    independence is not, and without it the output is NaN or breaks rows (those without a bound
+    apart). Well-conditioned rows hold to rounding, each in its own scale, and with `interior` as
+    above. With one row it is the Euclidean projection, with more it is not.
 
     Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside and at equalities; it is dead
     along `A⁺ e_i` of each such row i, its rank n less their number.
@@ -65,56 +60,59 @@ def affine_hardnet(
 
     Args:
       raw: the network's last linear output z, (..., n).
-      matrix: A, (..., m, n).
-      upper: u, (..., m).
-      lower: l, (..., m).
-      equality_matrix: further rows of A, (..., p, n), with l = u = `equality_value`.
-      equality_value: (..., p).
+      rows: A, l and u, m rows.
       interior: a point inside, (..., n), towards which to repair what rounding breaks.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import Rows, affine_hardnet
+      >>> rows = Rows(jnp.array([[1.0, 1.0, 0.0]]), lower=0.0, upper=2.0)
+      >>> print(affine_hardnet(jnp.array([3.0, 1.0, 5.0]), rows).round(4))
+      [2. 0. 5.]
     """
-    problem = prepare(
-        "affine_hardnet", raw, matrix, upper, lower, equality_matrix, equality_value, interior
-    )
-    rows, size = problem.matrix.shape[-2:]
-    if rows > size:
+    problem = prepare("affine_hardnet", raw, rows, interior)
+    count, size = problem.matrix.shape[-2:]
+    if count > size:
         raise ValueError(
             f"affine_hardnet needs rows of full rank, at most as many as outputs, but was given "
-            f"{rows} rows for {size} outputs. Use affine_projection or affine_radial."
+            f"{count} rows for {size} outputs. Use affine_projection or affine_radial."
         )
+    if count == 0:
+        return problem.finish(problem.raw)
     matrix, lower, upper = problem.at_unit_norm()
     exists = ~(jnp.isinf(lower) & jnp.isinf(upper))
     both = exists[..., :, None] & exists[..., None, :]
     gram = jnp.matmul(matrix, transpose(matrix), precision=EXACT)
-    gram, eye = (jnp.broadcast_to(x, both.shape) for x in (gram, jnp.eye(rows, dtype=gram.dtype)))
+    gram, eye = (jnp.broadcast_to(x, both.shape) for x in (gram, jnp.eye(count, dtype=gram.dtype)))
     factor = jnp.linalg.cholesky(jnp.where(both, gram, eye))
     clipped = _formulas.clip(product(matrix, problem.raw), lower, upper)
     target = jnp.where(lower == upper, upper, clipped)  # an equality never lets raw through
 
-    def moved(output: jax.Array) -> jax.Array:
-        missing = jnp.where(exists, target - product(matrix, output), 0)
-        solved = jax.scipy.linalg.cho_solve((factor, True), missing[..., None])[..., 0]
+    def missing(output: jax.Array) -> jax.Array:
+        return jnp.where(exists, target - product(matrix, output), 0)
+
+    def moved(output: jax.Array, by: jax.Array) -> jax.Array:
+        solved = jax.scipy.linalg.cho_solve((factor, True), by[..., None])[..., 0]
         return output + product(transpose(matrix), solved)
 
-    output = moved(moved(problem.raw))  # again, for the digits that the first has lost
-    return problem.finish(output)
+    output = moved(problem.raw, missing(problem.raw))
+    output = better = moved(output, missing(output))  # for the digits that the first has lost
+    noise = 4 * float(jnp.finfo(output.dtype).eps) * jnp.abs(matrix)
+    for _ in range(2):  # for those of the rows that are small beside others
+        off = missing(better)
+        off = jnp.where(jnp.abs(off) > product(noise, jnp.abs(better)), off, 0)
+        better = moved(better, off)
+    return problem.finish(problem.repaired(in_place_of(output, better)))
 
 
 def affine_projection(
-    raw: ArrayLike,
-    matrix: ArrayLike,
-    upper: ArrayLike | None = None,
-    lower: ArrayLike | None = None,
-    *,
-    equality_matrix: ArrayLike | None = None,
-    equality_value: ArrayLike | None = None,
-    interior: ArrayLike | None = None,
-    steps: int | None = None,
+    raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = None, steps: int | None = None
 ) -> jax.Array:
     """Euclidean projection onto the set: the y that is nearest to raw among those inside.
 
     By a dual active-set method, exact but for rounding; redundant, parallel and repeated rows and
-    sets without an interior are no matter. Rows hold to a multiple of `n eps (|z| + |output|)`,
-    for well-conditioned active rows, and with `interior` as above. Of an empty set the result
+    sets without an interior are no matter. Rows hold to rounding, each in its own scale, where the
+    active ones are well-conditioned, and with `interior` as above. Of an empty set the result
     meets a part of the rows; `affine_projection_with_residual` tells.
 
     Derivative to raw, with W the active rows (those with a multiplier other than 0, and
@@ -129,64 +127,51 @@ def affine_projection(
 
     Args:
       raw: the network's last linear output z, (..., n).
-      matrix: (..., m, n).
-      upper: (..., m).
-      lower: (..., m).
-      equality_matrix: (..., p, n).
-      equality_value: (..., p).
+      rows: the set, m rows.
       interior: a point inside, (..., n), towards which to repair what rounding breaks.
-      steps: at most so many, one for each row that becomes or ceases to be active; by default
-        `10 (m + p)`, many more than are needed: what is done ends early.
+      steps: at most so many, one for each row that becomes or ceases to be active and a few to
+        round better; by default `10 m`, many more than are needed: what is done ends early.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import affine_projection, box_rows, stack_rows, sum_rows
+      >>> rows = stack_rows(box_rows(0.0, jnp.full(3, 1.5)), sum_rows(2.0, size=3))
+      >>> print(affine_projection(jnp.array([3.0, 1.0, 0.5]), rows).round(4))
+      [1.5 0.5 0. ]
     """
-    problem = prepare(
-        "affine_projection", raw, matrix, upper, lower, equality_matrix, equality_value, interior
-    )
-    return problem.finish(problem.solve(steps).output)
+    problem = prepare("affine_projection", raw, rows, interior)
+    return problem.finish(problem.repaired(problem.solve(steps)[0]))
 
 
 def affine_projection_with_residual(
-    raw: ArrayLike,
-    matrix: ArrayLike,
-    upper: ArrayLike | None = None,
-    lower: ArrayLike | None = None,
-    *,
-    equality_matrix: ArrayLike | None = None,
-    equality_value: ArrayLike | None = None,
-    interior: ArrayLike | None = None,
-    steps: int | None = None,
+    raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = None, steps: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """`affine_projection`, and how far it was from solved.
+
+    Args:
+      raw, rows, interior, steps: as of `affine_projection`.
 
     Returns:
       The output, and the residual, (...): the largest distance of a row, taken at unit norm, from
       its interval, or if active from its bound, before the repair. The output before the repair is
       the exact projection onto the set whose bounds are moved by no more than that. Rounding
       apart it is 0, unless the set is empty or the steps ran out. It has no derivative.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import Rows, affine_projection_with_residual
+      >>> empty = Rows(jnp.array([[1.0], [1.0]]), lower=jnp.array([2.0, -jnp.inf]), upper=1.0)
+      >>> empty = empty._replace(upper=jnp.array([jnp.inf, 1.0]))
+      >>> output, residual = affine_projection_with_residual(jnp.zeros(1), empty)
+      >>> print(output, residual)
+      [2.] 1.0
     """
-    problem = prepare(
-        "affine_projection_with_residual",
-        raw,
-        matrix,
-        upper,
-        lower,
-        equality_matrix,
-        equality_value,
-        interior,
-    )
-    solution = problem.solve(steps)
-    return problem.finish(solution.output), solution.residual.astype(problem.dtype)
+    problem = prepare("affine_projection_with_residual", raw, rows, interior)
+    output, residual = problem.solve(steps)
+    return problem.finish(problem.repaired(output)), problem.finish(residual)[..., 0]
 
 
-def affine_radial(
-    raw: ArrayLike,
-    matrix: ArrayLike,
-    upper: ArrayLike | None = None,
-    lower: ArrayLike | None = None,
-    *,
-    interior: ArrayLike,
-    equality_matrix: ArrayLike | None = None,
-    equality_value: ArrayLike | None = None,
-) -> jax.Array:
+def affine_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> jax.Array:
     """Raw itself inside; outside, where the ray from the interior point to raw leaves the set.
 
     `z0 + min(1, 1 / g(z - z0)) (z - z0)`, with z0 the interior point and g the gauge of the set
@@ -203,51 +188,48 @@ def affine_radial(
 
     Args:
       raw: the network's last linear output z, (..., n).
-      matrix: A, (..., m, n).
-      upper: u, (..., m).
-      lower: (..., m).
+      rows: the set, m rows.
       interior: z0, (..., n): inside every inequality, and on every equality.
-      equality_matrix: (..., p, n).
-      equality_value: (..., p).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import affine_radial, box_rows
+      >>> rows = box_rows(-1.0, jnp.array([1.0, 2.0]))
+      >>> print(affine_radial(jnp.array([4.0, 4.0]), rows, interior=jnp.zeros(2)).round(4))
+      [1. 1.]
     """
-    problem = prepare(
-        "affine_radial", raw, matrix, upper, lower, equality_matrix, equality_value, interior
-    )
-    start = jnp.broadcast_to(jnp.asarray(interior, problem.raw.dtype), problem.raw.shape)
-    point = problem.raw
-    if lower is not None or equality_matrix is not None:  # else no row is an equality
-        matrix, low, high = problem.at_unit_norm()
-        free = jnp.where(low == high, 0, jnp.inf)
+    problem = prepare("affine_radial", raw, rows, interior)
+    start, point = problem.interior, problem.raw
+    if start is None:
+        raise ValueError(
+            "affine_radial needs an interior point, got None: give one inside the set."
+        )
+    matrix, lower, upper = problem.at_unit_norm()
+    equal = lower == upper
+    free = jnp.where(equal, 0, jnp.inf)
+    if matrix.shape[-2]:
         along = _active_set.project(point - start, matrix, -free, free, matrix.shape[-2]).output
-        point = start + along
-    return problem.towards(start, point).astype(problem.dtype)
+        point = jnp.where(jnp.any(equal, axis=-1, keepdims=True), start + along, point)
+    return problem.finish(problem.towards(start, point))
 
 
-def affine_excess(
-    output: ArrayLike,
-    matrix: ArrayLike,
-    upper: ArrayLike | None = None,
-    lower: ArrayLike | None = None,
-    *,
-    equality_matrix: ArrayLike | None = None,
-    equality_value: ArrayLike | None = None,
-) -> jax.Array:
+def affine_excess(output: ArrayLike, rows: Rows) -> jax.Array:
     """Distance of each row's value outside its interval, 0 inside: what a row is violated by.
 
     Args:
       output: (..., n).
-      matrix: (..., m, n).
-      upper: (..., m).
-      lower: (..., m).
-      equality_matrix: (..., p, n).
-      equality_value: (..., p).
+      rows: the set, m rows.
 
     Returns:
-      (..., m + p), in each row's own units, equalities last; 0 for a row without a bound.
+      (..., m), in each row's own units; 0 for a row without a bound.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import affine_excess, box_rows
+      >>> print(affine_excess(jnp.array([-1.0, 5.0]), box_rows(0.0, jnp.array([1.0, 2.0]))))
+      [1. 3.]
     """
-    problem = prepare(
-        "affine_excess", output, matrix, upper, lower, equality_matrix, equality_value, None
-    )
+    problem = prepare("affine_excess", output, rows)
     place = product(problem.matrix, problem.raw)
     outside = jnp.maximum(place - problem.upper, problem.lower - place)
-    return jax.nn.relu(outside).astype(problem.dtype)
+    return problem.finish(jax.nn.relu(outside))

@@ -134,8 +134,7 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
         return steps
 
     totals = jnp.asarray(total)
-    matrix, most, _ = sets.sum_rows(totals, size)
-    at_most = sets.Rows(matrix, most, jnp.full_like(most, -jnp.inf))
+    at_most = sets.sum_rows(totals, size=size)._replace(lower=None)
     rows = sets.stack_rows(sets.box_rows(0.0, jnp.full(size, jnp.inf)), at_most)
 
     def by_pinet() -> tuple[Layer, str]:
@@ -156,7 +155,7 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
         return build(steps), str(steps)
 
     builds = {
-        "affine_projection": lambda: (lambda z: sets.affine_projection(z, *rows), "exact"),
+        "affine_projection": lambda: (lambda z: sets.affine_projection(z, rows), "exact"),
         "budget_projection": lambda: (partial(sets.budget_projection, total=totals), "exact"),
         "pinet": by_pinet,
         "dykstra, vmap": by_dykstra,

@@ -141,7 +141,7 @@ def test_the_violation_of_a_sum_by_hand():
 
 def test_the_violation_of_rows_by_hand():
     rows = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), sets.sum_rows(1.5, size=2))
-    found = metrics.row_violation(sets.affine_excess(jnp.array([[1.0, 1.0], [0.5, -1.0]]), *rows))
+    found = metrics.row_violation(sets.affine_excess(jnp.array([[1.0, 1.0], [0.5, -1.0]]), rows))
     np.testing.assert_array_equal(found["violation_rate"], [0, 0.5, 1])  # the sum is an equality
     np.testing.assert_array_equal(found["violation_mean"], [0, 0.5, 1.25])
     np.testing.assert_array_equal(found["violation_max"], [0, 1, 2])

@@ -31,33 +31,38 @@ INF = np.inf
 # Compiled whole; what is called most often is called at one shape throughout.
 JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial)))
 hardnet, projection, radial = JITTED
-project, excess = jax.jit(affine_projection_with_residual), jax.jit(affine_excess)
+excess = jax.jit(affine_excess)
 
 
 @jax.jit
-def pull_back(cotangent, *arguments):
-    return jax.vjp(affine_projection, *arguments)[1](cotangent)
+def project(raw, *rows):
+    return affine_projection_with_residual(raw, Rows(*rows))
+
+
+@jax.jit
+def pull_back(cotangent, raw, *rows):
+    return jax.vjp(lambda raw, *rows: affine_projection(raw, Rows(*rows)), raw, *rows)[1](cotangent)
 
 
 def name_of(value):
     return value if isinstance(value, str) else value.__name__
 
 
-def in_full(matrix, upper, lower, raw):
+def in_full(matrix, lower, upper, raw):
     """A case at the shape of `project`; missing rows are rows of zeros without a bound."""
     missing = ROWS - matrix.shape[-2]
     matrix = np.pad(matrix, [*[(0, 0)] * (matrix.ndim - 2), (0, missing), (0, 0)])
-    upper, lower = (
+    lower, upper = (
         np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, missing)], constant_values=fill)
-        for x, fill in ((np.asarray(upper), INF), (np.asarray(lower), -INF))
+        for x, fill in ((np.asarray(lower), -INF), (np.asarray(upper), INF))
     )
     shape = (BATCH, ROWS)
     matrix = np.broadcast_to(matrix, (*shape, SIZE)).astype(float)
-    return raw, matrix, np.broadcast_to(upper, shape), np.broadcast_to(lower, shape)
+    return raw, matrix, np.broadcast_to(lower, shape), np.broadcast_to(upper, shape)
 
 
 def cases(seed=0):
-    """Sets by name, each (raw, matrix, upper, lower)."""
+    """Sets by name, each (raw, matrix, lower, upper)."""
     draw = np.random.default_rng(seed)
     raw = 3 * draw.normal(size=(BATCH, SIZE))
     dense = draw.normal(size=(BATCH, ROWS, SIZE))
@@ -72,7 +77,7 @@ def cases(seed=0):
     simplex = np.where(np.arange(SIZE + 1) == SIZE, total, -INF)
     box = np.concatenate([np.eye(SIZE), np.ones((1, SIZE))])
     capped = np.concatenate([draw.integers(0, 2, (BATCH, SIZE)), draw.uniform(0, 1, (BATCH, 1))], 1)
-    rates = stack_rows(rate_rows(draw.uniform(0, 0.5, (BATCH, SIZE - 1))), sum_rows(1.0, SIZE))
+    rates = stack_rows(rate_rows(draw.uniform(0, 0.5, (BATCH, SIZE - 1))), sum_rows(1.0, size=SIZE))
     equal = np.arange(ROWS) < 2
     same = np.concatenate([narrow, narrow, 2 * narrow[:, :1]], 1)
     sets = {
@@ -98,7 +103,7 @@ def cases(seed=0):
         upper = np.broadcast_to(upper, (BATCH, matrix.shape[-2]))
         if lower is None:
             lower = np.full_like(upper, -INF)
-        yield name, in_full(matrix, upper, lower, raw)
+        yield name, in_full(matrix, lower, upper, raw)
 
 
 CASES = dict(cases())
@@ -106,7 +111,7 @@ CASES = dict(cases())
 SMOOTH = ("generic", "two sides", "constant", "budget", "vertex", "equality and inequality")
 
 
-def by_cvxpy(raw, matrix, upper, lower):
+def by_cvxpy(raw, matrix, lower, upper):
     y = cvxpy.Variable(SIZE)
     equal = upper == lower
     above, below = (upper < INF) & ~equal, (lower > -INF) & ~equal
@@ -126,7 +131,7 @@ def test_the_projection_is_that_of_cvxpy(name):
     expected = [by_cvxpy(*arguments) for arguments in zip(*CASES[name], strict=True)]
     np.testing.assert_allclose(output, expected, atol=1e-6)
     assert np.max(residual) < 1e-13
-    assert np.max(affine_excess(output, *CASES[name][1:])) < 1e-13
+    assert np.max(affine_excess(output, Rows(*CASES[name][1:]))) < 1e-13
 
 
 @pytest.mark.usefixtures("x64")
@@ -137,7 +142,7 @@ def test_derivatives_match_finite_differences(name):
     found = pull_back(cotangent, *arguments)
     assert all(np.isfinite(slopes).all() for slopes in found)
     equal = arguments[2] == arguments[3]
-    found = [*found[:2], found[2] + np.where(equal, found[3], 0), np.where(equal, 0, found[3])]
+    found = [*found[:2], np.where(equal, 0, found[2]), found[3] + np.where(equal, found[2], 0)]
     for i in range(4) if name in SMOOTH else range(1):  # to raw it is smooth at nearly all raw
         expected = np.zeros_like(arguments[i])
         for entry in np.ndindex(arguments[i].shape[1:]):
@@ -145,7 +150,7 @@ def test_derivatives_match_finite_differences(name):
             for step in (1e-6, -1e-6):
                 moved = [x.copy() for x in arguments]
                 moved[i][:, *entry] += step
-                moved[3] = np.where(equal, moved[2], moved[3])  # an equality moves with its upper
+                moved[2] = np.where(equal, moved[3], moved[2])  # an equality moves with its upper
                 ends.append(np.sum(cotangent * project(*moved)[0], -1))
             expected[:, *entry] = (ends[0] - ends[1]) / 2e-6
         np.testing.assert_allclose(found[i], expected, atol=1e-4)
@@ -154,7 +159,7 @@ def test_derivatives_match_finite_differences(name):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", CASES)
 def test_the_jacobian_is_the_projection_along_the_active_rows(name):
-    _, matrix, upper, lower = CASES[name]
+    _, matrix, lower, upper = CASES[name]
     jacobian = np.stack(
         [pull_back(np.eye(SIZE)[[i] * BATCH], *CASES[name])[0] for i in range(SIZE)], 1
     )
@@ -171,35 +176,32 @@ def test_the_jacobian_is_the_projection_along_the_active_rows(name):
 
 def test_projections_by_hand():
     triangle, upper = jnp.array([[1.0, 1], [-1, 0]]), jnp.array([1.0, 0])
+    rows = Rows(triangle, upper=upper)
     for raw, expected in (([2.0, 1], [1, 0]), ([-1, 0.5], [0, 0.5]), ([-1, 3], [0, 1])):
-        found = projection(jnp.array(raw, float), triangle, upper)
+        found = projection(jnp.array(raw, float), rows)
         np.testing.assert_allclose(found, expected, atol=1e-6)
-    found = projection(jnp.array([2.0, -3]), triangle, lower=-upper)  # mirrored
+    found = projection(jnp.array([2.0, -3]), Rows(triangle, lower=-upper))  # mirrored
     np.testing.assert_allclose(found, [0, -1], atol=1e-6)
 
 
 def test_hardnet_by_hand():
     # The second row's value stays at 1, although the nearest point inside would change it.
     matrix, raw = jnp.array([[1.0, 0], [1, 1]]), jnp.array([3.0, -2])
-    np.testing.assert_allclose(hardnet(raw, matrix, jnp.array([1.0, 2])), [1, 0], atol=1e-6)
-    np.testing.assert_allclose(hardnet(raw, matrix, jnp.array([1.0, INF])), [1, -2], atol=1e-6)
-    both = hardnet(raw, matrix, jnp.array([1.0, 0]), jnp.array([0.0, 0]))
+    for upper, expected in (([1.0, 2], [1, 0]), ([1.0, INF], [1, -2])):
+        found = hardnet(raw, Rows(matrix, upper=jnp.array(upper)))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    both = hardnet(raw, Rows(matrix, lower=jnp.array([0.0, 0]), upper=jnp.array([1.0, 0])))
     np.testing.assert_allclose(both, [1, -1], atol=1e-6)
 
 
 def test_radial_by_hand():
     square, centre = jnp.eye(2), jnp.array([1.0, 0])
-    from_centre = partial(radial, matrix=square, upper=2.0, interior=centre)
+    from_centre = partial(radial, rows=Rows(square, upper=2.0), interior=centre)
     np.testing.assert_allclose(from_centre(jnp.array([5.0, 1])), [2, 0.25], atol=1e-5)
     np.testing.assert_array_equal(from_centre(jnp.array([1.5, -7])), [1.5, -7])
-    on_line = radial(
-        jnp.array([3.0, 3]),
-        square,
-        2.0,
-        interior=jnp.zeros(2),
-        equality_matrix=jnp.array([[1.0, -2]]),
-        equality_value=0.0,
-    )
+    line = Rows(jnp.array([[1.0, -2]]), lower=0.0, upper=0.0)
+    rows = stack_rows(Rows(square, upper=2.0), line)
+    on_line = radial(jnp.array([3.0, 3]), rows, interior=jnp.zeros(2))
     np.testing.assert_allclose(on_line, [2, 1], atol=1e-5)
 
 
@@ -209,7 +211,7 @@ def test_with_one_row_hardnet_is_the_projection():
     raw, row = draw.normal(size=(2, 20, SIZE))
     upper = np.concatenate([draw.normal(size=(18, 1)), [[INF], [0.3]]])
     for lower in (upper, upper - 0.2):
-        arguments = (raw, row[:, None], upper, lower)
+        arguments = (raw, Rows(row[:, None], lower, upper))
         np.testing.assert_allclose(hardnet(*arguments), projection(*arguments), atol=1e-13)
 
 
@@ -223,9 +225,9 @@ def test_derivatives_of_the_closed_forms_match_finite_differences(function):
 
     @jax.jit
     def objective(*arguments):
-        if len(arguments) == 4:
-            return jnp.sum(cotangent * function(*arguments[:3], interior=arguments[3]))
-        return jnp.sum(cotangent * function(*arguments))
+        raw, matrix, upper, *interior = arguments
+        extra = {"interior": interior[0]} if interior else {}
+        return jnp.sum(cotangent * function(raw, Rows(matrix, upper=upper), **extra))
 
     arguments = [raw, matrix, upper] + [interior] * (function is radial)
     for i, slopes in enumerate(jax.grad(objective, range(len(arguments)))(*arguments)):
@@ -240,10 +242,10 @@ def test_derivatives_of_the_closed_forms_match_finite_differences(function):
 @pytest.mark.usefixtures("x64")
 def test_where_each_is_dead():
     """Both rows are broken: the projection and HardNet lose two directions, the ray one."""
-    raw, matrix, upper = jnp.array([3.0, 4, 5]), jnp.eye(2, 3), jnp.ones(2)
+    raw, rows = jnp.array([3.0, 4, 5]), Rows(jnp.eye(2, 3), upper=jnp.ones(2))
     ranks = {
         function: np.linalg.matrix_rank(
-            jax.jit(jax.jacobian(function))(raw, matrix, upper, **extra), tol=1e-9
+            jax.jit(jax.jacobian(function))(raw, rows, **extra), tol=1e-9
         )
         for function, extra in (
             (projection, {}),
@@ -252,19 +254,19 @@ def test_where_each_is_dead():
         )
     }
     assert ranks == {projection: 1, hardnet: 1, radial: 2}
-    ray = jax.jvp(lambda z: radial(z, matrix, upper, interior=0 * raw), (raw,), (raw,))[1]
+    ray = jax.jvp(lambda z: radial(z, rows, interior=0 * raw), (raw,), (raw,))[1]
     np.testing.assert_allclose(ray, 0, atol=1e-13)
 
 
 def test_second_derivatives_and_forward_mode():
-    matrix, upper = jnp.array([[1.0, 1], [1, -1]]), jnp.array([1.0, 5])
+    rows = Rows(jnp.array([[1.0, 1], [1, -1]]), upper=jnp.array([1.0, 5]))
 
     def half_squared(z):
-        return jnp.sum((z - projection(z, matrix, upper)) ** 2) / 2
+        return jnp.sum((z - projection(z, rows)) ** 2) / 2
 
     raw = jnp.array([2.0, 0.4])
     # Of the distance, halved and squared, the second derivative is I less that of the projection.
-    jacobian = jax.jit(jax.jacfwd(lambda z: affine_projection(z, matrix, upper)))(raw)
+    jacobian = jax.jit(jax.jacfwd(lambda z: affine_projection(z, rows)))(raw)
     hessian = jax.jit(jax.hessian(half_squared))(raw)
     np.testing.assert_allclose(hessian, jnp.eye(2) - jacobian, atol=1e-6)
     np.testing.assert_allclose(jacobian, [[0.5, -0.5], [-0.5, 0.5]], atol=1e-6)
@@ -272,7 +274,11 @@ def test_second_derivatives_and_forward_mode():
 
 def exact(function):
     """Jitted, with a known interior at 0."""
-    return jax.jit(lambda raw, matrix, upper: function(raw, matrix, upper, interior=0 * raw))
+
+    def with_interior(raw, matrix, upper):
+        return function(raw, Rows(matrix, upper=upper), interior=0 * raw)
+
+    return jax.jit(with_interior)
 
 
 EXACT = {function: exact(function) for function in JITTED}
@@ -320,11 +326,11 @@ def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, 
 
 @pytest.mark.parametrize("name", CASES)
 def test_without_an_interior_rows_hold_to_rounding(name):
-    raw, matrix, upper, lower = (np.asarray(x, np.float32) for x in CASES[name])
-    output, residual = project(raw, matrix, upper, lower)
+    raw, *rows = (np.asarray(x, np.float32) for x in CASES[name])
+    output, residual = project(raw, *rows)
     assert output.dtype == residual.dtype == np.float32
     assert np.max(residual) < 100 * np.finfo(np.float32).eps
-    assert np.max(excess(output, matrix, upper, lower)) < 1e-4
+    assert np.max(excess(output, Rows(*rows))) < 1e-4
 
 
 @pytest.mark.parametrize("function", JITTED, ids=name_of)
@@ -333,8 +339,8 @@ def test_raw_inside_and_on_the_boundary_stays_and_keeps_its_gradient(function):
     if function is radial:  # which needs room for rounding
         raw = raw.at[1, 0].set(0.99)
         function = partial(function, interior=jnp.zeros(2))
-    matrix, upper = jnp.array([[1.0, 0], [0, 1]]), jnp.array([1.0, 1])
-    output, pullback = jax.vjp(lambda raw: function(raw, matrix, upper), raw)
+    rows = Rows(jnp.array([[1.0, 0], [0, 1]]), upper=jnp.array([1.0, 1]))
+    output, pullback = jax.vjp(lambda raw: function(raw, rows), raw)
     np.testing.assert_array_equal(output, raw)
     np.testing.assert_array_equal(pullback(raw)[0], raw)
 
@@ -343,7 +349,7 @@ def test_a_radial_point_without_slack_stays_where_it_is():
     """z0 on the bound, as where the bound is 0: pinned, with finite derivatives of 0."""
 
     def pinned(raw, upper):
-        return radial(raw, jnp.eye(2), upper, interior=jnp.zeros(2))
+        return radial(raw, Rows(jnp.eye(2), upper=upper), interior=jnp.zeros(2))
 
     output, pullback = jax.vjp(pinned, jnp.array([1.0, 2]), jnp.zeros(2))
     np.testing.assert_array_equal(output, 0)
@@ -352,19 +358,21 @@ def test_a_radial_point_without_slack_stays_where_it_is():
 
 def test_the_residual_tells_of_empty_sets_and_of_too_few_steps():
     raw, matrix = jnp.array([3.0, 0]), jnp.array([[1.0, 0], [-1, 0]])
-    _, residual = project(raw, matrix, jnp.array([1.0, -2]))  # 2 <= y <= 1
+    _, residual = project(raw, matrix, None, jnp.array([1.0, -2]))  # 2 <= y <= 1
     assert residual >= 0.5
-    assert project(raw, matrix, jnp.array([1.0, 2]))[1] == 0
-    output, residual = affine_projection_with_residual(raw, matrix, jnp.array([1.0, 2]), steps=0)
+    rows = Rows(matrix, upper=jnp.array([1.0, 2]))
+    assert project(raw, *rows)[1] == 0
+    output, residual = affine_projection_with_residual(raw, rows, steps=0)
     np.testing.assert_array_equal(output, raw)
     assert residual == 2
 
 
 def test_rows_of_zeros_and_far_bounds_are_harmless():
     raw, matrix = jnp.array([3.0, 0]), jnp.array([[0.0, 0], [1e20, 0], [1e-20, 1e-20]])
-    output = projection(raw, matrix, jnp.array([0.0, 1e20, 1e30]))
+    output = projection(raw, Rows(matrix, upper=jnp.array([0.0, 1e20, 1e30])))
     np.testing.assert_allclose(output, [1, 0], atol=1e-6)
-    assert np.isfinite(projection(raw, matrix, jnp.array([-1.0, 1e20, 1e30]))).all()
+    empty = Rows(matrix, upper=jnp.array([-1.0, 1e20, 1e30]))
+    assert np.isfinite(projection(raw, empty)).all()
 
 
 @pytest.mark.parametrize("function", JITTED, ids=name_of)
@@ -383,24 +391,26 @@ def test_leading_axes_broadcast_and_vmap_agrees(function):
     raw = 2 * draw.normal(size=(2, 3, SIZE)).astype(np.float32)
     matrix = draw.normal(size=(3, 2, SIZE)).astype(np.float32)
     upper = draw.uniform(0.1, 1, (2, 1, 2)).astype(np.float32)
-    if function is radial:
-        function = partial(function, interior=jnp.zeros(SIZE))
-    output = function(raw, matrix, upper)
-    mapped = jax.jit(jax.vmap(jax.vmap(function), (0, None, 0)))(
+    extra = {"interior": jnp.zeros(SIZE)} if function is radial else {}
+
+    def through(raw, matrix, upper):
+        return function(raw, Rows(matrix, upper=upper), **extra)
+
+    output = through(raw, matrix, upper)
+    mapped = jax.jit(jax.vmap(jax.vmap(through), (0, None, 0)))(
         raw, matrix, np.broadcast_to(upper, (2, 3, 2))
     )
     np.testing.assert_allclose(output, mapped, atol=1e-5)
-    shared = function(raw, matrix[0], upper)
+    shared = through(raw, matrix[0], upper)
     np.testing.assert_allclose(shared[:, 0], output[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("function", JITTED, ids=name_of)
 def test_equalities_hold_and_are_never_free(function):
     raw = jnp.array([[3.0, -1, 0.5], [0.25, 0.25, 0.5]])  # the second is inside
-    sides = {"equality_matrix": jnp.ones((1, 3)), "equality_value": jnp.ones((2, 1))}
-    if function is radial:
-        sides["interior"] = jnp.full(3, 1 / 3)
-    output, pullback = jax.vjp(lambda raw: function(raw, jnp.eye(2, 3), 0.6, **sides), raw)
+    rows = stack_rows(Rows(jnp.eye(2, 3), upper=0.6), sum_rows(jnp.ones(2), size=3))
+    extra = {"interior": jnp.full(3, 1 / 3)} if function is radial else {}
+    output, pullback = jax.vjp(lambda raw: function(raw, rows, **extra), raw)
     np.testing.assert_allclose(output.sum(-1), 1, atol=1e-6)
     np.testing.assert_allclose(output[1], raw[1], atol=1e-6)
     np.testing.assert_allclose(pullback(jnp.ones((2, 3)))[0][1], 0, atol=1e-6)
@@ -412,7 +422,7 @@ def test_the_second_call_compiles_nothing():
     @jax.jit
     def loss(raw, matrix, upper):
         traced.append(1)
-        return jnp.sum(projection(raw, matrix, upper) ** 2)
+        return jnp.sum(projection(raw, Rows(matrix, upper=upper)) ** 2)
 
     for scale in (1.0, 3.0):
         jax.grad(loss)(scale * jnp.ones(3), scale * jnp.eye(2, 3), jnp.zeros(2))
@@ -421,7 +431,7 @@ def test_the_second_call_compiles_nothing():
 
 def test_rows_by_hand():
     upper = jnp.array([[1.0, 2, 3]])
-    rows = stack_rows(box_rows(0.0, upper), sum_rows(jnp.array([2.0]), 3))
+    rows = stack_rows(box_rows(0.0, upper), sum_rows(jnp.array([2.0]), size=3))
     np.testing.assert_array_equal(rows.matrix, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
     np.testing.assert_array_equal(rows.upper, [[1, 2, 3, 2]])
     np.testing.assert_array_equal(rows.lower, [[0, 0, 0, 2]])
@@ -436,46 +446,45 @@ def test_rows_as_sets():
     inside, outside = jnp.array([0.5, 0.6, 0.9, 1]), jnp.array([3.0, -1, 2, 1])
     violations = {  # of the second, by hand; the first is in every set
         "box": (box_rows(0.0, jnp.full(4, 2.0)), [1, 1, 0, 0]),
-        "sum": (sum_rows(3.0, 4), [2]),
+        "sum": (sum_rows(3.0, size=4), [2]),
         "rates": (rate_rows(jnp.full(3, 0.5)), [3.5, 2.5, 0.5]),
         "monotone": (monotone_rows(4), [4, 0, 1]),
-        "quantiles": (quantile_rows(2, 2), [4, 1]),
+        "quantiles": (quantile_rows(2, steps=2), [4, 1]),
     }
     for name, (rows, expected) in violations.items():
-        np.testing.assert_allclose(excess(inside, *rows), 0, atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(excess(outside, *rows), expected, err_msg=name)
+        np.testing.assert_allclose(excess(inside, rows), 0, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(excess(outside, rows), expected, err_msg=name)
     everything = stack_rows(*(rows for rows, _ in violations.values()))
-    output = projection(outside.astype(jnp.bfloat16), *everything)
+    output = projection(outside.astype(jnp.bfloat16), everything)
     assert output.dtype == jnp.bfloat16
-    assert np.max(excess(output, *everything)) < 0.05
+    assert np.max(excess(output, everything)) < 0.05
 
 
 def test_monotone_rows_give_isotonic_regression():
     raw = jnp.array([[3.0, -1, 2, 2], [0, 1, 2, 4]])
-    pooled = projection(raw, *monotone_rows(4))
+    pooled = projection(raw, monotone_rows(4))
     np.testing.assert_allclose(pooled, [[1, 1, 2, 2], [0, 1, 2, 4]], atol=1e-6)
 
 
 def test_what_does_not_fit_is_refused():
     raw, matrix = jnp.ones((2, 3)), jnp.ones((4, 3))
+    rows = Rows(matrix, upper=1.0)
     with pytest.raises(TypeError, match="floating-point raw, got int32"):
-        affine_projection(jnp.ones(3, int), matrix, 1.0)
-    with pytest.raises(ValueError, match="upper and lower are both None"):
-        affine_projection(raw, matrix)
+        affine_projection(jnp.ones(3, int), rows)
+    with pytest.raises(ValueError, match="lower and upper of the rows are both None"):
+        affine_projection(raw, Rows(matrix))
     with pytest.raises(ValueError, match=r"matrix of shape \(..., rows, 3\).*got \(3,\).*\[None\]"):
-        affine_projection(raw, jnp.ones(3), 1.0)
+        affine_projection(raw, Rows(jnp.ones(3), upper=1.0))
     with pytest.raises(ValueError, match=r"matrix of shape \(..., rows, 3\).*got \(3, 4\)"):
-        affine_radial(raw, matrix.T, 1.0, interior=raw)
+        affine_radial(raw, Rows(matrix.T, upper=1.0), interior=raw)
     with pytest.raises(ValueError, match=r"upper of shape \(..., 4\).*got \(3,\)"):
-        affine_projection(raw, matrix, jnp.ones(3))
-    with pytest.raises(ValueError, match=r"leading axes that broadcast: raw has \(2,\)"):
-        affine_projection(raw, matrix, jnp.ones((5, 4)))
-    with pytest.raises(ValueError, match="equality_value is missing"):
-        affine_projection(raw, matrix, 1.0, equality_matrix=matrix)
+        affine_projection(raw, Rows(matrix, upper=jnp.ones(3)))
+    with pytest.raises(ValueError, match=r"broadcast to raw's, \(2,\), but upper has \(5,\)"):
+        affine_projection(raw, Rows(matrix, upper=jnp.ones((5, 4))))
     with pytest.raises(ValueError, match=r"interior point of shape \(..., 3\)"):
-        affine_projection(raw, matrix, 1.0, interior=jnp.ones(2))
+        affine_projection(raw, rows, interior=jnp.ones(2))
     with pytest.raises(ValueError, match="4 rows for 3 outputs. Use affine_projection"):
-        affine_hardnet(raw, matrix, 1.0)
+        affine_hardnet(raw, rows)
     with pytest.raises(ValueError, match=r"outputs of one size, got \[3, 2\]"):
         stack_rows(monotone_rows(3), monotone_rows(2))
     with pytest.raises(ValueError, match="got two scalars"):

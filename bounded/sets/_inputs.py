@@ -1,0 +1,39 @@
+"""What `bounded.sets` takes for an array."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
+    """As `jnp.asarray`, which takes lists and objects with `__jax_array__`; a plain number stays
+    weakly typed, and what is known while a function is traced stays known."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} cannot take a masked array as {argument}: its fill values would count. Give a "
+            f"plain array, for example {argument}.filled(...), with inf or -inf for no bound."
+        )
+    try:
+        if not known(value):
+            return jnp.asarray(value)
+        with jax.ensure_compile_time_eval():
+            return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} needs an array of numbers as {argument}, got {type(value).__name__} "
+            f"({error}). Convert it first, for example by numpy.asarray({argument}, float)."
+        ) from error
+
+
+def known(value: ArrayLike | None) -> bool:
+    convert = getattr(value, "__jax_array__", None)  # which a traced array has as None
+    value = value if convert is None else convert()
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+
+
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return jnp.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
