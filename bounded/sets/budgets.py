@@ -9,14 +9,16 @@ What the functions share:
 * `None` or inf means no cap; where the total is inf there is no budget, and the output is
   `clip(raw, 0, upper)`, whatever the function. A negative total or cap is taken as 0, and nothing
   is guaranteed about it. Where the caps cannot take up the total, `equality` gives the caps.
-* NaN in raw, a cap or the total gives NaN in that set and in no other.
+* NaN in raw, a cap or the total gives NaN in that set and in no other, and derivatives of 0.
 * Subnormal outputs are 0.
+* Of several axes the first entry of the sum is that of raw's own order.
 
-Errors: `TypeError` for a raw that is not floating point; `ValueError` for a total or caps that do
-not broadcast, and for an axis that raw does not have.
+Errors: `TypeError` for a raw that is not floating point and for masked arrays; `ValueError` for a
+total or caps that do not broadcast, and for an axis that raw does not have, or twice.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -26,6 +28,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounded import _arguments, _formulas
+from bounded.sets._inputs import array, broadcasts
 
 Arrays = tuple[jax.Array, ...]
 Formula = Callable[[jax.Array, jax.Array, jax.Array, bool], jax.Array]
@@ -35,7 +38,7 @@ def budget_projection(
     raw: ArrayLike,
     total: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | Sequence[int] = -1,
     equality: bool = False,
     upper: ArrayLike | None = None,
 ) -> jax.Array:
@@ -55,9 +58,15 @@ def budget_projection(
     Args:
       raw: the network's last linear output z, any shape.
       total: the budget, of raw's shape without `axis`, or what broadcasts to that.
-      axis: along which the outputs share the total.
+      axis: along which the outputs share the total; several axes share one.
       equality: whether the sum must be the total rather than at most it.
       upper: caps u of the single entries, broadcastable to raw.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import budget_projection
+      >>> print(budget_projection(jnp.array([3.0, 1.0, -2.0]), 3.0).round(4))
+      [2.5 0.5 0. ]
     """
     return _budget("budget_projection", _projection, raw, total, axis, equality, upper)
 
@@ -66,7 +75,7 @@ def budget_softmax(
     raw: ArrayLike,
     total: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | Sequence[int] = -1,
     equality: bool = False,
     upper: ArrayLike | None = None,
 ) -> jax.Array:
@@ -87,9 +96,15 @@ def budget_softmax(
     Args:
       raw: the network's last linear output z, any shape.
       total: the budget, of raw's shape without `axis`, or what broadcasts to that.
-      axis: along which the outputs share the total.
+      axis: along which the outputs share the total; several axes share one.
       equality: whether the sum must be the total rather than at most it.
       upper: caps u of the single entries, broadcastable to raw.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import budget_softmax
+      >>> print(budget_softmax(jnp.zeros(3), 2.0).round(4))
+      [0.5 0.5 0.5]
     """
     formula = _softmax if upper is None else _capped_softmax
     return _budget("budget_softmax", formula, raw, total, axis, equality, upper)
@@ -99,7 +114,7 @@ def budget_sequential(
     raw: ArrayLike,
     total: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | Sequence[int] = -1,
     equality: bool = False,
     upper: ArrayLike | None = None,
 ) -> jax.Array:
@@ -119,9 +134,15 @@ def budget_sequential(
     Args:
       raw: the network's last linear output z, any shape.
       total: the budget, of raw's shape without `axis`, or what broadcasts to that.
-      axis: along which the outputs share the total.
+      axis: along which the outputs share the total; several axes share one.
       equality: whether the sum must be the total rather than at most it.
       upper: caps u of the single entries, broadcastable to raw.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import budget_sequential
+      >>> print(budget_sequential(jnp.zeros(3), 2.0).round(4))
+      [0.5 0.5 0.5]
     """
     return _budget("budget_sequential", _sequential, raw, total, axis, equality, upper)
 
@@ -130,7 +151,7 @@ def budget_rescale(
     raw: ArrayLike,
     total: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | Sequence[int] = -1,
     equality: bool = False,
     upper: ArrayLike | None = None,
 ) -> jax.Array:
@@ -148,9 +169,15 @@ def budget_rescale(
     Args:
       raw: the network's last linear output z, any shape.
       total: the budget, of raw's shape without `axis`, or what broadcasts to that.
-      axis: along which the outputs share the total.
+      axis: along which the outputs share the total; several axes share one.
       equality: whether the sum must be the total rather than at most it.
       upper: caps u of the single entries, broadcastable to raw.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import budget_rescale
+      >>> print(budget_rescale(jnp.array([3.0, 1.0, -2.0]), 2.0).round(4))
+      [1.5 0.5 0. ]
     """
     return _budget("budget_rescale", _rescale, raw, total, axis, equality, upper)
 
@@ -160,65 +187,80 @@ def _budget(
     formula: Formula,
     raw: ArrayLike,
     total: ArrayLike,
-    axis: int,
+    axis: int | Sequence[int],
     equality: bool,
     upper: ArrayLike | None,
 ) -> jax.Array:
     """What all budgets share: arguments, the entries without a budget, rounding, and NaN."""
-    raw, total, upper, dtype, axis = _prepare(name, raw, total, axis, upper)
-    output = _hold(formula, raw, total, upper, equality) if raw.shape[-1] else raw
-    return jnp.moveaxis(output, -1, axis).astype(dtype)
+    raw, total = array(name, "raw", raw), array(name, "total", total)
+    upper = array(name, "upper", jnp.inf if upper is None else upper)
+    dtype = _check_types(name, raw, total, upper)
+    axes = _axes(name, raw, axis)
+    rest = tuple(i for i in range(raw.ndim) if i not in axes)
+    of_sets = tuple(raw.shape[i] for i in rest)
+    for what, value, shape in (("total", total, of_sets), ("upper", upper, raw.shape)):
+        if not broadcasts(value.shape, shape):
+            raise ValueError(
+                f"{name}: {what} must broadcast to {shape}, "
+                f"raw's shape{' without the axis' * (what == 'total')}, got {value.shape}."
+            )
+    total, upper = (_arguments.bound(*x, dtype) for x in (("total", total), ("upper", upper)))
+    total, upper = jnp.broadcast_to(total, of_sets), jnp.broadcast_to(upper, raw.shape)
+    if 0 in [raw.shape[i] for i in axes]:
+        return raw.astype(dtype)
+
+    # The set comes last, flat.
+    wide = jnp.promote_types(dtype, jnp.float32)
+    size = math.prod(raw.shape[i] for i in axes)
+    raw, upper = (x.astype(wide).transpose(*rest, *axes) for x in (raw, upper))
+    shape = raw.shape
+    raw, upper = (x.reshape(*of_sets, size) for x in (raw, upper))
+    output: jax.Array = _hold(formula, raw, total.astype(wide)[..., None], upper, equality)
+    back = np.argsort([*rest, *axes])
+    output = output.reshape(shape).transpose(*back)
+    return output.astype(dtype)
+
+
+def _check_types(name: str, raw: jax.Array, total: jax.Array, upper: jax.Array) -> jnp.dtype:
+    """That of the output."""
+    if not jnp.issubdtype(raw.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} needs a floating-point raw, got {raw.dtype}. "
+            "Convert it first, for example raw.astype(jnp.float32)."
+        )
+    dtype = jnp.result_type(raw, total, upper)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} needs a real total and real caps, got {dtype}.")
+    return dtype
+
+
+def _axes(name: str, raw: jax.Array, axis: int | Sequence[int]) -> list[int]:
+    """From the front and in order."""
+    axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
+    for one in axes:
+        if not -raw.ndim <= one < raw.ndim:
+            raise ValueError(f"{name}: axis {one} is not one of raw, whose shape is {raw.shape}.")
+    found = sorted({one % raw.ndim for one in axes})
+    if not axes or len(found) < len(axes):
+        raise ValueError(f"{name} needs one axis or several different ones, got {axis}.")
+    return found
 
 
 @partial(jax.jit, static_argnums=(0, 4))  # so that an eager call compiles its loops but once
 def _hold(
     formula: Formula, raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool
 ) -> jax.Array:
+    unknown = jnp.isnan(total) | jnp.any(jnp.isnan(raw) | jnp.isnan(upper), -1, keepdims=True)
+    # A set that is NaN is computed as another, so that no derivative is NaN.
+    raw, total, upper = (
+        jnp.where(unknown, instead, x) for x, instead in ((raw, 0), (total, 1), (upper, 1))
+    )
     total, upper = (_formulas.at_least(x, jnp.zeros_like(x)) for x in (total, upper))
     unlimited = jnp.isinf(total)
-    finite = jnp.where(unlimited, 0, total)
+    finite = jnp.where(unlimited, 1, total)
     output = _keep(formula(raw, finite, upper, equality), finite, upper)
     output = jnp.where(unlimited, _formulas.clip(raw, jnp.zeros_like(raw), upper), output)
-    unknown = jnp.isnan(total) | jnp.any(jnp.isnan(raw) | jnp.isnan(upper), -1, keepdims=True)
     return jnp.where(unknown, jnp.nan, output)
-
-
-def _prepare(
-    name: str, raw: ArrayLike, total: ArrayLike, axis: int, upper: ArrayLike | None
-) -> tuple[jax.Array, jax.Array, jax.Array, jnp.dtype, int]:
-    """raw and upper with the set on the last axis, total with a 1 there, in float32 at least; the
-    dtype of the output, and the axis counted from the front."""
-    if not jnp.issubdtype(jnp.result_type(raw), jnp.floating):
-        raise TypeError(
-            f"{name} needs a floating-point raw, got {jnp.result_type(raw)}. "
-            "Convert it first, for example raw.astype(jnp.float32)."
-        )
-    shape = jnp.shape(raw)
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{name}: axis {axis} is not one of raw, whose shape is {shape}.")
-    axis %= len(shape)
-    without = shape[:axis] + shape[axis + 1 :]
-    given = {"total": (total, without), **({} if upper is None else {"upper": (upper, shape)})}
-    for what, (value, expected) in given.items():
-        try:
-            fits = np.broadcast_shapes(jnp.shape(value), expected) == expected
-        except ValueError:
-            fits = False
-        if not fits:
-            raise ValueError(
-                f"{name}: {what} must broadcast to {expected}, "
-                f"raw's shape{' without the axis' * (what == 'total')}, got {jnp.shape(value)}."
-            )
-    dtype = jnp.result_type(raw, *[value for value, _ in given.values()])
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name} needs a real total and real caps, got {dtype}.")
-    wide = jnp.promote_types(dtype, jnp.float32)
-    total = jnp.broadcast_to(_arguments.bound("total", total, dtype), without)
-    upper = jnp.broadcast_to(
-        _arguments.bound("upper", jnp.inf if upper is None else upper, dtype), shape
-    )
-    raw, upper = (jnp.moveaxis(jnp.asarray(x, wide), axis, -1) for x in (raw, upper))
-    return raw, total.astype(wide)[..., None], upper, dtype, axis
 
 
 @jax.custom_jvp
@@ -271,7 +313,7 @@ def _projection_jvp(
 def _project(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> Arrays:
     """The projection; which entries are free and which at their caps; and whether the sum binds."""
     inside = _formulas.clip(raw, jnp.zeros_like(raw), upper)
-    binding = jnp.full(total.shape, True) if equality else _sum(inside) > total
+    binding = jnp.ones_like(total, bool) if equality else _sum(inside) > total
     caps = jnp.minimum(upper, total)
     shifted = jnp.where(binding, _shifted(raw, total, caps), raw)
     output = jnp.where(binding, jnp.clip(shifted, 0, caps), inside)
@@ -299,7 +341,7 @@ def _shifted(raw: jax.Array, total: jax.Array, caps: jax.Array) -> jax.Array:
         return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
 
     places = origins.shape[-1]
-    ends = jnp.zeros(total.shape, int), jnp.full(total.shape, places)
+    ends = jnp.zeros_like(total, int), jnp.full_like(total, places, int)
     last, _ = lax.fori_loop(0, places.bit_length(), halve, ends)
     shifted = at(last)
     for _ in range(3):  # one is enough where no two places are alike but for rounding
