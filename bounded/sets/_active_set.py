@@ -103,10 +103,9 @@ def _solve(
         off = place.value - jnp.where(side < 0, lower, upper)
         return jnp.where((side != 0) & (jnp.abs(off) > place.noise), off, 0)
 
-    def looseness(place: _Place, side: jax.Array) -> jax.Array:
+    def looseness(place: _Place, side: jax.Array, noise: jax.Array) -> jax.Array:
         """The largest of that, in units of each row's rounding."""
-        unit = jnp.where(place.noise > 0, place.noise, 1)
-        return jnp.max(jnp.abs(missed(place, side)) / unit, axis=-1)
+        return jnp.max(jnp.abs(missed(place, side)) / jnp.where(noise > 0, noise, 1), axis=-1)
 
     def waiting(state: _State) -> jax.Array:
         """Distance outside of each row that may be made active; equalities come first."""
@@ -120,7 +119,7 @@ def _solve(
         # NaN counts as solved, and shows in the residual.
         largest = jnp.maximum(size, jnp.max(jnp.abs(state.place.value), axis=-1))
         farthest = jnp.max(waiting(state), axis=-1)
-        loose = ~state.settled & (looseness(state.place, state.side) > 0)
+        loose = ~state.settled & jnp.any(missed(state.place, state.side) != 0, axis=-1)
         far = farthest > 4 * eps * largest
         pivots = state.pending | far | ((farthest > -jnp.inf) & ~loose)
         return _Todo(pivots, loose & ~pivots)
@@ -137,7 +136,7 @@ def _solve(
 
         # Where the multipliers of the active rows go as that of the row grows by 1.
         active = state.side != 0
-        column = gram[row] if gram.ndim == 2 else _row(gram, row)
+        column = product(gram, entering.astype(raw.dtype))
         follow = jnp.where(active, product(state.inverse, jnp.where(active, column, 0)), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
         dependent = bend <= eps**0.75
@@ -161,7 +160,7 @@ def _solve(
             polishes[..., None], jnp.where(active, back, 0), (sign * length)[..., None] * change
         )
         place = place_of(state.place.output - product(transpose(matrix), moved))
-        before, after = looseness(state.place, state.side), looseness(place, state.side)
+        before, after = (looseness(x, state.side, state.place.noise) for x in (state.place, place))
         settled = polishes & ~(after < before / 2)
         keeps = settled | ~(pivots | polishes)
         joins_here, leaves_here = joins[..., None] & entering, leaves[..., None] & leaving

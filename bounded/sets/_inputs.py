@@ -32,6 +32,11 @@ def known(value: ArrayLike | None) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
+def wide(dtype: jnp.dtype) -> jnp.dtype:
+    """The type of the computation, float32 at least."""
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else dtype
+
+
 def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     try:
         return jnp.broadcast_shapes(shape, to) == to

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from bounded import _formulas
 from bounded.sets import _active_set
 from bounded.sets._active_set import product
-from bounded.sets._inputs import array, broadcasts, known
+from bounded.sets._inputs import array, broadcasts, known, wide
 from bounded.sets.rows import Rows, check_rows, side
 
 
@@ -128,8 +128,8 @@ def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = 
         raise TypeError(f"{name} needs real numbers, got {dtype}.")
     _refuse_crossed(name, rows)
 
-    wide = jnp.promote_types(dtype, jnp.float32)
-    raw, matrix, lower, upper, point = (x.astype(wide) for x in (raw, matrix, lower, upper, point))
+    given = raw, matrix, lower, upper, point
+    raw, matrix, lower, upper, point = (x.astype(wide(dtype)) for x in given)
     if all(length == 1 for length in matrix.shape[:-2]):
         matrix = matrix.reshape(matrix.shape[-2:])
     else:
@@ -141,10 +141,12 @@ def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = 
     unknown = jnp.any(jnp.isnan(raw) | jnp.isnan(point), axis=-1) | strange
     unknown = unknown | jnp.any(jnp.isnan(lower) | jnp.isnan(upper), axis=-1)
     unknown = unknown[..., None]
+    zeros = jnp.zeros_like(unknown, raw.dtype)  # lays all out on a mesh alike
+    raw, point, lower, upper = (x + zeros for x in (raw, point, lower, upper))
     if matrix.ndim == 2:
-        matrix = jnp.where(strange, 0, matrix)
+        matrix = jnp.where(strange & jnp.any(unknown), 0, matrix)  # varies as the sets do
     else:
-        matrix = jnp.where(unknown[..., None], 0, matrix)
+        matrix = jnp.where(unknown[..., None], 0, matrix + zeros[..., None])
     lower = jnp.where(jnp.isinf(lower) | unknown, -jnp.inf, lower)
     upper = jnp.where(jnp.isinf(upper) | unknown, jnp.inf, upper)
     return Problem(

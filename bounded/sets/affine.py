@@ -83,8 +83,12 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
     exists = ~(jnp.isinf(lower) & jnp.isinf(upper))
     both = exists[..., :, None] & exists[..., None, :]
     gram = jnp.matmul(matrix, transpose(matrix), precision=EXACT)
-    gram, eye = (jnp.broadcast_to(x, both.shape) for x in (gram, jnp.eye(count, dtype=gram.dtype)))
-    factor = jnp.linalg.cholesky(jnp.where(both, gram, eye))
+    gram, eye = (
+        x.reshape((1,) * (both.ndim - x.ndim) + x.shape)
+        for x in (gram, jnp.eye(count, dtype=gram.dtype))
+    )
+    both = both.astype(gram.dtype)
+    factor = jnp.linalg.cholesky(both * gram + (1 - both) * eye)
     clipped = _formulas.clip(product(matrix, problem.raw), lower, upper)
     target = jnp.where(lower == upper, upper, clipped)  # an equality never lets raw through
 

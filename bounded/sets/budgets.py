@@ -28,7 +28,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounded import _arguments, _formulas
-from bounded.sets._inputs import array, broadcasts
+from bounded.sets._inputs import array, broadcasts, wide
 
 Arrays = tuple[jax.Array, ...]
 Formula = Callable[[jax.Array, jax.Array, jax.Array, bool], jax.Array]
@@ -210,12 +210,11 @@ def _budget(
         return raw.astype(dtype)
 
     # The set comes last, flat.
-    wide = jnp.promote_types(dtype, jnp.float32)
     size = math.prod(raw.shape[i] for i in axes)
-    raw, upper = (x.astype(wide).transpose(*rest, *axes) for x in (raw, upper))
+    raw, upper = (x.astype(wide(dtype)).transpose(*rest, *axes) for x in (raw, upper))
     shape = raw.shape
     raw, upper = (x.reshape(*of_sets, size) for x in (raw, upper))
-    output: jax.Array = _hold(formula, raw, total.astype(wide)[..., None], upper, equality)
+    output: jax.Array = _hold(formula, raw, total.astype(wide(dtype))[..., None], upper, equality)
     back = np.argsort([*rest, *axes])
     output = output.reshape(shape).transpose(*back)
     return output.astype(dtype)
@@ -251,9 +250,10 @@ def _hold(
     formula: Formula, raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool
 ) -> jax.Array:
     unknown = jnp.isnan(total) | jnp.any(jnp.isnan(raw) | jnp.isnan(upper), -1, keepdims=True)
+    zeros = jnp.zeros_like(unknown, raw.dtype)  # lays all out on a mesh alike
     # A set that is NaN is computed as another, so that no derivative is NaN.
     raw, total, upper = (
-        jnp.where(unknown, instead, x) for x, instead in ((raw, 0), (total, 1), (upper, 1))
+        jnp.where(unknown, instead, x + zeros) for x, instead in ((raw, 0), (total, 1), (upper, 1))
     )
     total, upper = (_formulas.at_least(x, jnp.zeros_like(x)) for x in (total, upper))
     unlimited = jnp.isinf(total)

@@ -1,0 +1,459 @@
+"""What every function on sets does at the edges: one list of them, one test a kind of edge."""
+
+import doctest
+import importlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jax import export
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from bounded import sets
+from bounded.sets import (
+    Rows,
+    affine_excess,
+    affine_hardnet,
+    affine_projection,
+    affine_projection_with_residual,
+    affine_radial,
+    box_rows,
+    budget_projection,
+    budget_softmax,
+    monotone_rows,
+    quantile_rows,
+    rate_rows,
+    stack_rows,
+    sum_rows,
+)
+
+BUDGETS = [getattr(sets, name) for name in sets.__all__ if name.startswith("budget_")]
+MATRIX = jnp.array([[1.0, 1.0, 1.0], [1.0, -1.0, 0.5]])
+
+
+def through_budget(budget, raw, bound, *, capped=False, equality=False):
+    upper = 0.8 * jnp.asarray(bound)[..., None] if capped else None
+    return budget(raw, bound, upper=upper, equality=equality)
+
+
+def through_rows(function, raw, bound, *, equality=False, batched=False, **extra):
+    bound = jnp.asarray(bound)
+    matrix = MATRIX.astype(bound.dtype)
+    if batched:
+        matrix = jnp.broadcast_to(matrix, (*bound.shape, *matrix.shape))
+    upper = jnp.stack([bound, 2 * bound], -1)
+    lower = upper if equality else jnp.stack([jnp.zeros_like(bound), -bound], -1)
+    if function is affine_radial:
+        # On the rows' own lines with equality, inside of them otherwise.
+        on_lines = jnp.stack([4 * bound, -2 * bound, bound], -1) / 3
+        extra["interior"] = on_lines if equality else jnp.stack([bound / 6] * 3, -1)
+    return function(raw, Rows(matrix, lower=lower, upper=upper), **extra)
+
+
+CASES = {
+    f"{budget.__name__}{', capped' * capped}{', equal' * equality}": partial(
+        through_budget, budget, capped=capped, equality=equality
+    )
+    for budget in BUDGETS
+    for capped in (False, True)
+    for equality in (False, True)
+} | {
+    f"{function.__name__}{', equal' * equality}{', batched' * batched}": partial(
+        through_rows, function, equality=equality, batched=batched
+    )
+    for function in (affine_projection, affine_hardnet, affine_radial)
+    for equality, batched in ((False, False), (True, False), (False, True))
+}
+every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+AFFINE = {
+    "affine_projection": affine_projection,
+    "affine_projection_with_residual": lambda raw, rows: affine_projection_with_residual(raw, rows)[
+        0
+    ],
+    "affine_hardnet": affine_hardnet,
+    "affine_radial": lambda raw, rows: affine_radial(raw, rows, interior=jnp.zeros_like(raw)),
+    "affine_excess": affine_excess,
+}
+every_affine = pytest.mark.parametrize("function", AFFINE.values(), ids=AFFINE)
+RAW = jnp.array([[1.0, 0.3, 2.0], [0.5, 1.5, -0.2], [0.1, 0.2, 0.15], [2.5, -1.0, 0.4]])
+BOUND = jnp.array([1.0, 1.5, 1.2, 0.7])
+
+
+def test_the_radial_interior_of_these_tests_is_on_the_lines():
+    np.testing.assert_allclose(MATRIX @ jnp.array([4, -2, 1]) / 3, [1, 2.1666667], rtol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("where", ["raw", "bound"])
+def test_a_masked_nan_does_not_poison_a_gradient(case, where):
+    raw = RAW.at[1, 0].set(jnp.nan) if where == "raw" else RAW
+    bound = BOUND.at[1].set(jnp.nan) if where == "bound" else BOUND
+    known = jnp.array([True, False, True, True])
+
+    def total(scale, raw, bound):
+        output = case(scale * raw, bound)
+        return jnp.sum(jnp.where(known[:, None], output, 0.0) ** 2)
+
+    found = jax.jit(jax.grad(total, (1, 2)))(1.0, raw, bound)
+    clean = jax.jit(jax.grad(total, (1, 2)))(1.0, RAW, BOUND)
+    for slopes, expected in zip(found, clean, strict=True):
+        np.testing.assert_array_equal(slopes[1], 0)
+        np.testing.assert_allclose(slopes[0], expected[0], atol=1e-5)
+    output = case(raw, bound)
+    np.testing.assert_array_equal(np.isnan(output), ~np.broadcast_to(known[:, None], (4, 3)))
+
+
+def test_a_masked_nan_in_a_cap_a_matrix_or_an_interior_does_not_either():
+    known = jnp.array([True, False])
+    raw = jnp.array([[2.0, 1.0], [1.0, 2.0]])
+    spoilt = jnp.ones((2, 2)).at[1, 1].set(jnp.nan)
+    matrices = jnp.stack([jnp.eye(2), jnp.eye(2).at[0, 0].set(jnp.nan)])
+
+    def gradient(function, *arguments):
+        def total(*arguments):
+            output = function(*arguments)
+            return jnp.sum(jnp.where(known.reshape(-1, *[1] * (output.ndim - 1)), output, 0.0))
+
+        return jax.grad(total, range(len(arguments)))(*arguments)
+
+    cases = [
+        *((partial(lambda f, x, u: f(x, 1.0, upper=u), f), raw, spoilt) for f in BUDGETS),
+        *(
+            (partial(lambda f, x, a: f(x, Rows(a, upper=0.5)), f), raw, matrices)
+            for f in AFFINE.values()
+        ),
+        *(
+            (partial(lambda f, x, low: f(x, Rows(jnp.eye(2), low, 3.0)), f), raw, spoilt)
+            for f in AFFINE.values()
+        ),
+        *(
+            (
+                partial(lambda f, x, p: f(x, Rows(jnp.eye(2), upper=2.0), interior=p), f),
+                raw,
+                spoilt,
+            )
+            for f in (affine_projection, affine_hardnet, affine_radial)
+        ),
+    ]
+    for function, *arguments in cases:
+        for slopes in gradient(function, *arguments):
+            assert np.isfinite(slopes[0]).all()
+            np.testing.assert_array_equal(slopes[1], 0)
+
+
+@every
+def test_second_derivatives_are_those_of_finite_differences(case, x64):
+    raw, bound = RAW.astype(float), BOUND.astype(float)
+    direction = jnp.array([[0.3, -0.7, 1.1]])
+    weight = jnp.array([[1.0, -0.4, 0.7]])
+
+    def along(x):
+        return jnp.sum(weight * case(raw + jnp.sin(x) * direction, bound * (1 + x**2)) ** 2)
+
+    slope = jax.jit(jax.grad(along))
+    for x in (0.05, 0.3):
+        found = (jax.jit(jax.grad(jax.grad(along)))(x), jax.jit(jax.jacfwd(jax.jacrev(along)))(x))
+        expected = (slope(x + 1e-6) - slope(x - 1e-6)) / 2e-6
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@every
+def test_forward_mode_agrees_with_backward(case):
+    tangent = jnp.sin(jnp.arange(12.0)).reshape(4, 3), jnp.cos(jnp.arange(4.0))
+    output, dot = jax.jit(lambda *x: jax.jvp(case, x, tangent))(RAW, BOUND)
+    assert output.shape == RAW.shape
+    slopes = jax.jit(lambda raw, bound: jax.vjp(case, raw, bound)[1](jnp.cos(RAW)))(RAW, BOUND)
+    backward = sum(jnp.sum(x * t) for x, t in zip(slopes, tangent, strict=True))
+    np.testing.assert_allclose(jnp.sum(dot * jnp.cos(RAW)), backward, rtol=1e-4, atol=1e-5)
+
+
+def with_slopes(case):
+    def run(raw, bound):
+        output, pullback = jax.vjp(case, raw, bound)
+        return output, *pullback(jnp.cos(raw))
+
+    return run
+
+
+@every
+@pytest.mark.parametrize("shared", [False, True], ids=["", "shared bound"])
+def test_it_works_under_shard_map_with_its_checks(case, shared):
+    bound = BOUND[0] if shared else BOUND
+
+    def whole(raw, bound):
+        return case(raw, jnp.broadcast_to(bound, raw.shape[:1]))
+
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    specs = P("data"), P() if shared else P("data")
+    sharded = jax.shard_map(
+        with_slopes(whole), mesh=mesh, in_specs=specs, out_specs=(P("data"), *specs)
+    )
+    for found, expected in zip(
+        jax.jit(sharded)(RAW, bound), with_slopes(whole)(RAW, bound), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_it_works_on_a_mesh_of_explicit_axes(case):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        raw = jax.device_put(RAW, NamedSharding(mesh, P("data")))
+        bound = jax.device_put(BOUND, NamedSharding(mesh, P("data")))
+        found = jax.jit(with_slopes(case))(raw, bound)
+        eager = case(raw, bound)
+        assert jax.typeof(found[0]).sharding.spec[0] == "data"
+    for one, expected in zip(
+        (*found, eager), (*with_slopes(case)(RAW, BOUND), found[0]), strict=True
+    ):
+        np.testing.assert_allclose(one, np.asarray(expected), rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_it_is_exported_with_a_symbolic_batch(case):
+    (batch,) = export.symbolic_shape("batch")
+    shapes = [jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype) for x in (RAW, BOUND)]
+    exported = export.export(jax.jit(case))(*shapes)
+    np.testing.assert_allclose(exported.call(RAW, BOUND), case(RAW, BOUND), rtol=1e-5, atol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_strict_promotion_of_one_dtype(case, dtype):
+    with jax.numpy_dtype_promotion("strict"):
+        output = case(RAW.astype(dtype), BOUND.astype(dtype))
+        slopes = jax.grad(lambda raw: jnp.sum(case(raw, BOUND.astype(dtype))))(RAW.astype(dtype))
+    assert output.dtype == slopes.dtype == dtype
+
+
+@every_affine
+def test_strict_promotion_of_built_rows(function):
+    with jax.numpy_dtype_promotion("strict"):
+        for dtype in (jnp.float32, jnp.bfloat16):
+            upper = jnp.ones(3, dtype)
+            for rows in (
+                box_rows(0.0, upper),
+                box_rows(-upper, upper),
+                sum_rows(upper[0], size=3),
+                sum_rows(1, size=3),
+                rate_rows(upper[:2]),
+                monotone_rows(3),
+                monotone_rows(3, gap=-0.1),
+                quantile_rows(3),
+                stack_rows(sum_rows(upper[0], size=3), monotone_rows(3)),
+            ):
+                assert function(jnp.ones(3, dtype), rows).dtype == dtype
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.__name__)
+def test_several_axes_share_a_total(budget):
+    raw = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), jnp.float32)
+    upper = jnp.linspace(0.1, 1, 4)[None, None]
+    flat = budget(raw.reshape(2, 12), 2.0, upper=jnp.broadcast_to(upper, raw.shape).reshape(2, 12))
+    for axis in ((-2, -1), (2, 1), [1, 2]):
+        found = budget(raw, 2.0, axis=axis, upper=upper)
+        np.testing.assert_allclose(found, flat.reshape(2, 3, 4), rtol=1e-6)
+    total = jnp.array([1.0, 2.0, 3.0])
+    apart = budget(raw, total, axis=(0, 2))
+    expected = budget(jnp.moveaxis(raw, 1, 0).reshape(3, 8), total)
+    np.testing.assert_allclose(jnp.moveaxis(apart, 1, 0).reshape(3, 8), expected, rtol=1e-6)
+    np.testing.assert_allclose(budget(raw, 1.0, axis=(0, 1, 2)).ravel(), budget(raw.ravel(), 1.0))
+    with pytest.raises(ValueError, match="several different ones, got \\(1, -2\\)"):
+        budget(raw, 1.0, axis=(1, -2))
+    with pytest.raises(ValueError, match=r"total must broadcast to \(2,\).*got \(3,\)"):
+        budget(raw, total, axis=(1, 2))
+
+
+@every_affine
+def test_one_step_has_no_rows(function):
+    raw = jnp.array([[3.0], [-1.0]])
+    output, slopes = jax.vjp(lambda raw: function(raw, monotone_rows(1)), raw)
+    if function is affine_excess:
+        assert output.shape == (2, 0)
+    else:
+        np.testing.assert_array_equal(output, raw)
+        np.testing.assert_array_equal(slopes(raw)[0], raw)
+
+
+def test_a_row_is_held_in_its_own_scale():
+    raw, rows = jnp.array([1e6, 0.9]), box_rows(0.0, jnp.array([1e7, 0.5]))
+    for name in ("affine_projection", "affine_hardnet"):
+        np.testing.assert_array_equal(AFFINE[name](raw, rows), [1e6, 0.5])
+
+
+def wide_scales(seed):
+    """raw and rows: outputs, row norms and bounds from 1e-6 to 1e6, boxes, pairs and one sum."""
+    draw = np.random.default_rng(seed)
+    scale = 10.0 ** draw.uniform(-6, 6, (8, 6))
+    raw = draw.normal(size=(8, 6)) * scale * 10.0 ** draw.integers(0, 3, (8, 6))
+    pairs = np.kron(np.eye(3), [[1.0, 1.0]]) * 10.0 ** draw.uniform(-6, 6, (8, 3, 1))
+    of_pairs = np.einsum("bmn,bn->bm", pairs, scale) * draw.uniform(0.1, 0.9, (8, 3))
+    boxes = box_rows(0.0, jnp.asarray(scale, jnp.float32))
+    pairs = Rows(jnp.asarray(pairs, jnp.float32), upper=jnp.asarray(of_pairs, jnp.float32))
+    one = Rows(jnp.ones((1, 6)), upper=jnp.asarray(0.5 * scale.sum(-1, keepdims=True), jnp.float32))
+    return jnp.asarray(raw, jnp.float32), boxes, pairs, one, jnp.asarray(0.01 * scale, jnp.float32)
+
+
+def off_in_roundings(output, raw, rows):
+    """Of every row, in units of what its own terms are rounded by."""
+    output, raw, *rows = (np.asarray(x, np.float64) for x in (output, raw, *rows))
+    matrix, lower, upper = rows
+    eps, size = np.finfo(np.float32).eps, np.abs(matrix)
+    place = np.einsum("...mn,...n->...m", matrix, output)
+    own = np.einsum("...mn,...n->...m", size, np.abs(output) + eps * np.abs(raw))
+    bound = np.where(place > upper, upper, lower)
+    off = np.maximum(place - upper, lower - place)
+    return np.where(off > 0, off, 0) / (eps * (own + np.where(off > 0, np.abs(bound), 1)))
+
+
+JITTED = {name: jax.jit(AFFINE[name]) for name in ("affine_projection", "affine_hardnet")}
+JITTED["affine_radial"] = jax.jit(affine_radial)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=0)
+@pytest.mark.parametrize("name", JITTED)
+def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
+    raw, boxes, pairs, one, inside = wide_scales(seed)
+    rows = stack_rows(boxes, pairs, one)
+    extra = {}
+    if name == "affine_hardnet":  # of full rank
+        firsts = Rows(boxes.matrix[::2], boxes.lower[:, ::2], boxes.upper[:, ::2])
+        rows = stack_rows(firsts, pairs)
+    if name == "affine_radial":
+        extra = {"interior": inside}
+    output = JITTED[name](raw, rows, **extra)
+    assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
+
+
+def test_lower_comes_before_upper():
+    raw, matrix = jnp.array([0.5, 0.7]), jnp.eye(2)
+    inside = affine_projection(raw, Rows(matrix, jnp.zeros(2), jnp.ones(2)))
+    np.testing.assert_array_equal(inside, raw)
+    assert Rows._fields == ("matrix", "lower", "upper")
+    upper = affine_projection(3 * raw, Rows(matrix, upper=1.0))
+    np.testing.assert_array_equal(upper, [1, 1])
+
+
+@every_affine
+def test_what_is_not_rows_or_crossed_is_refused(function):
+    raw, matrix = jnp.array([0.5, 0.7]), jnp.eye(2)
+    with pytest.raises(TypeError, match="needs rows as a Rows.*got ArrayImpl.*bounded.sets.Rows"):
+        function(raw, matrix)
+    with pytest.raises(TypeError, match="got tuple"):
+        function(raw, (matrix, 0.0, 1.0))
+    crossed = Rows(matrix, jnp.array([0.0, 1.0]), jnp.array([1.0, 0.5]))
+    with pytest.raises(ValueError, match="row 1 has lower 1.0 and upper 0.5"):
+        function(raw, crossed)
+    with pytest.raises(ValueError, match="row 1 has lower 1.0 and upper 0.5"):
+        jax.jit(lambda raw: function(raw, crossed))(raw)
+    with pytest.raises(ValueError, match="row 0 has lower 0.5 and upper -0.5"):
+        function(raw, rate_rows(jnp.array([-0.5])))
+    traced = jax.jit(function)(raw, crossed)  # the upper bound wins
+    exact = function(raw, crossed._replace(lower=jnp.array([0.0, 0.5])))
+    np.testing.assert_array_equal(traced, exact)
+
+
+@every_affine
+def test_the_output_has_raws_shape(function):
+    rows = box_rows(0.0, jnp.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"broadcast to raw's, \(\), but lower has \(3,\)"):
+        function(jnp.ones(2), rows)
+    if function is not affine_excess:
+        assert function(jnp.ones((3, 2)), rows).shape == (3, 2)
+
+
+def masked(value):
+    return np.ma.array(value, mask=np.zeros(np.shape(value), bool))
+
+
+def test_masked_arrays_are_refused_by_name():
+    raw, rows = np.ones(2, np.float32), Rows(np.eye(2), 0.0, np.ones(2))
+    for budget in BUDGETS:
+        name = budget.__name__
+        for argument, call in {
+            "raw": lambda budget=budget: budget(masked(raw), 1.0),
+            "total": lambda budget=budget: budget(raw, masked(1.0)),
+            "upper": lambda budget=budget: budget(raw, 1.0, upper=masked(raw)),
+        }.items():
+            with pytest.raises(TypeError, match=f"{name} cannot take a masked array as {argument}"):
+                call()
+    for function in AFFINE.values():
+        with pytest.raises(TypeError, match="cannot take a masked array as raw"):
+            function(masked(raw), rows)
+        for field in Rows._fields:
+            spoilt = rows._replace(**{field: masked(np.broadcast_to(getattr(rows, field), (2, 2)))})
+            with pytest.raises(TypeError, match=rf"cannot take a masked array as rows.{field}"):
+                function(np.ones((2, 2), np.float32), spoilt)
+    with pytest.raises(TypeError, match="affine_radial cannot take a masked array as interior"):
+        affine_radial(raw, rows, interior=masked(raw))
+    for build in (rate_rows, partial(sum_rows, size=2), partial(box_rows, 0.0)):
+        with pytest.raises(TypeError, match="cannot take a masked array as (limit|total|upper)"):
+            build(masked(raw))
+    with pytest.raises(TypeError, match="stack_rows cannot take a masked array as rows.upper"):
+        stack_rows(rows._replace(upper=masked(raw)))
+
+
+@every
+def test_parameters_of_flax_are_arrays(case):
+    plain, jitted = case(RAW, BOUND), nnx.jit(case)
+    np.testing.assert_array_equal(case(nnx.Param(RAW), BOUND), plain)
+    np.testing.assert_allclose(jitted(nnx.Param(RAW), BOUND), plain, rtol=1e-5, atol=1e-6)
+
+
+def test_learnt_totals_bounds_and_lists_are_arrays():
+    raw, total = jnp.array([0.5, 1.0, 2.0]), nnx.Param(jnp.array(1.5))
+    upper = nnx.Param(jnp.array([1.0, 1.0, 0.5]))
+    for budget in BUDGETS:
+        plain = budget(raw, 1.5, upper=jnp.array([1.0, 1.0, 0.5]))
+        np.testing.assert_array_equal(budget(raw, total, upper=upper), plain)
+        found = nnx.jit(lambda raw, *x, budget=budget: budget(raw, x[0], upper=x[1]))
+        np.testing.assert_allclose(found(raw, total, upper), plain, rtol=1e-5)
+        np.testing.assert_array_equal(budget([0.5, 1.0, 2.0], 1.5, upper=[1.0, 1.0, 0.5]), plain)
+        with pytest.raises(TypeError, match="as total, got str"):
+            budget(raw, "much")
+    for name, function in AFFINE.items():
+        if name == "affine_hardnet":  # needs rows of full rank
+            continue
+        plain = function(raw, stack_rows(box_rows(0.0, upper[...]), sum_rows(1.5, size=3)))
+        for of_upper in (upper, [1.0, 1.0, 0.5]):
+            rows = stack_rows(box_rows(0.0, of_upper), sum_rows(total, size=3))
+            np.testing.assert_array_equal(function(raw, rows), plain)
+            by_hand = Rows(nnx.Param(jnp.eye(3)), 0.0, of_upper)
+            np.testing.assert_array_equal(
+                function([0.5, 1.0, 2.0], by_hand), function(raw, box_rows(0.0, upper[...]))
+            )
+        np.testing.assert_allclose(
+            nnx.jit(lambda raw, upper, f=function: f(raw, Rows(jnp.eye(3), 0.0, upper)))(
+                raw, upper
+            ),
+            function(raw, box_rows(0.0, upper[...])),
+            atol=1e-6,
+        )
+
+
+def test_the_issues_own_inputs():
+    with pytest.raises(ValueError, match="lower 1.0 and upper 0.0"):  # meant as 0 <= y <= 1
+        affine_projection(jnp.array([0.5, 0.7]), Rows(jnp.eye(2), jnp.ones(2), jnp.zeros(2)))
+    over = affine_projection(jnp.array([1e6, 0.9]), box_rows(0.0, jnp.array([1e7, 0.5])))
+    np.testing.assert_array_equal(over, [1e6, 0.5])
+    one = affine_projection(jnp.array([0.7]), monotone_rows(1))
+    np.testing.assert_array_equal(one, np.float32([0.7]))
+    assert budget_softmax(jnp.zeros((2, 3, 4)), jnp.ones(2), axis=(-2, -1)).shape == (2, 3, 4)
+    np.testing.assert_allclose(budget_projection([3.0, 1.0], 3.0), [2.5, 0.5])
+
+
+@pytest.mark.parametrize("module", ["affine", "budgets", "rows"])
+def test_examples_run(module):
+    found = importlib.import_module(f"bounded.sets.{module}")
+    tests = doctest.DocTestFinder().find(found)
+    public = [name for name in sets.__all__ if getattr(sets, name).__module__ == found.__name__]
+    assert all(any(test.name.endswith(f".{name}") for test in tests) for name in public)
+    assert doctest.testmod(found).failed == 0
