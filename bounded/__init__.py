@@ -1,6 +1,6 @@
 """Bounds that depend on the input, for the outputs of JAX networks.
 
-Constraints and sets are here by their own names: `from bounded import smooth_clip, budget_softmax`.
+Constraints and sets are here by their own names: `from bounded import budget_softmax`., inverses, smooth_clip
 `bounded.constraints` holds hard elementwise maps, `bounded.sets` maps onto coupled sets,
 `bounded.penalties` loss terms for soft bounds, `bounded.metrics` what to measure and
 `bounded.lstm` an LSTM layer. The Flax model is imported by its own name, `bounded.autoencoder`,
@@ -63,6 +63,7 @@ __all__ = [
     "exp_offset",
     "half_tanh",
     "identity",
+    "inverses",
     "knee_tanh",
     "leaky_clip",
     "lstm",
