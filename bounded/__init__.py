@@ -1,6 +1,6 @@
 """Bounds that depend on the input, for the outputs of JAX networks.
 
-Constraints and sets are here by their own names: `from bounded import budget_softmax`., inverses, smooth_clip
+Constraints and sets are here by their own names: `from bounded import budget_softmax`., inverses, smooth_clip, starts
 `bounded.constraints` holds hard elementwise maps, `bounded.sets` maps onto coupled sets,
 `bounded.penalties` loss terms for soft bounds, `bounded.metrics` what to measure and
 `bounded.lstm` an LSTM layer. The Flax model is imported by its own name, `bounded.autoencoder`,
@@ -80,6 +80,7 @@ __all__ = [
     "softplus_offset",
     "squareplus_offset",
     "stack_rows",
+    "starts",
     "straight_through_clip",
     "stretched_tanh",
     "sum_rows",

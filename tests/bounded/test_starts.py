@@ -1,0 +1,156 @@
+"""Where a network begins: by hand, and on the study's datasets."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from bounded import constraints, inverses, sets, starts
+from experiments.data.datasets import load
+from experiments.training.strategies import TRAINED
+from experiments.training.strategy_rows import select_bounds
+
+TARGETS = jnp.array([[[0.2, 1.0], [0.4, 2.0]], [[0.6, 3.0], [0.8, 6.0]]])
+CLIPS = ("clip", "straight_through_clip", "leaky_clip")
+
+
+@pytest.mark.parametrize("name", ["identity", *CLIPS])
+def test_clips_begin_at_the_mean_target(name):
+    found = starts.constant(getattr(constraints, name), TARGETS, 0.0, 9.0)
+    np.testing.assert_allclose(found, [0.5, 3.0], rtol=1e-6)
+
+
+def test_others_begin_at_the_mean_of_their_inverse():
+    warm = partial(constraints.smooth_clip, temperature=0.5)
+    found = starts.constant(warm, TARGETS, upper=9.0)
+    expected = inverses.smooth_clip(TARGETS, upper=9.0, temperature=0.5).mean((0, 1))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.shape == (2,)
+
+
+def test_bounds_of_every_shape_and_jit():
+    upper = 1 + TARGETS
+    found = jax.jit(partial(starts.constant, constraints.exp_offset))(TARGETS, upper=upper)
+    np.testing.assert_allclose(found, [0, 0], atol=1e-6)
+    features = starts.constant(constraints.exp_offset, TARGETS, upper=jnp.array([2.0, 8.0]))
+    assert jnp.isfinite(features).all()
+
+
+def test_targets_near_a_bound_that_is_never_reached_are_taken_at_the_margin():
+    targets = jnp.array([[1.0], [1.0], [3.0]])
+    room = 0.1 * np.std(targets)
+    found = starts.constant(constraints.exp_offset, targets, lower=1.0)
+    np.testing.assert_allclose(found, -np.log([room, room, 2.0]).mean(), rtol=1e-6)
+    narrow = starts.constant(constraints.sigmoid_interval, targets, 1.0, 1 + 1e-3)
+    np.testing.assert_allclose(narrow, np.log(9) / 3 * (1 - 2), rtol=1e-3)
+    finer = starts.constant(constraints.exp_offset, targets, lower=1.0, margin=1e-3)
+    assert finer > found
+
+
+def test_what_is_left_out():
+    targets = jnp.array([[1.0, jnp.nan], [jnp.inf, 2.0], [5.0, 4.0], [7.0, jnp.nan]])
+    where = jnp.array([True, True, True, False])[:, None]
+    found = starts.constant(constraints.clip, targets, lower=0.0, where=where)
+    np.testing.assert_array_equal(found, [3.0, 3.0])
+    upper = jnp.array([[2.0], [jnp.nan], [0.0]])
+    found = starts.constant(constraints.tanh_interval, jnp.array([[1.0], [1.0], [0.0]]), 0.0, upper)
+    np.testing.assert_allclose(found, [0], atol=1e-6)
+    nothing = starts.constant(constraints.clip, jnp.full((3, 1), jnp.nan), lower=0.0)
+    np.testing.assert_array_equal(nothing, [0])
+
+
+def test_a_constraint_of_ones_own():
+    def cubed(raw, lower, upper):
+        return jnp.minimum(raw**3, upper)
+
+    found = starts.constant(
+        cubed, jnp.array([[1.0], [8.0]]), upper=99.0, inverse=lambda y, lower, upper: jnp.cbrt(y)
+    )
+    np.testing.assert_allclose(found, [1.5], rtol=1e-6)
+    with pytest.raises(TypeError, match=r"knows no inverse of .*cubed.*inverse=\.\.\."):
+        starts.constant(cubed, TARGETS)
+    with pytest.raises(TypeError, match="knows no inverse of .*sequence_maximum"):
+        starts.constant(constraints.sequence_maximum, TARGETS)
+
+
+@pytest.mark.parametrize("equality", [False, True])
+@pytest.mark.parametrize("name", ["budget_softmax", "budget_sequential"])
+def test_budgets_begin_where_they_give_the_targets(name, equality):
+    targets = jnp.broadcast_to(jnp.array([1.0, 2.0, 0.5]), (6, 4, 3))
+    total = jnp.full((6, 4), 3.5 if equality else 5.0)
+    budget = partial(getattr(sets, name), total=total, equality=equality)
+    raw = starts.constant(budget, targets)
+    np.testing.assert_allclose(budget(jnp.broadcast_to(raw, targets.shape)), targets, rtol=1e-5)
+    zero = targets.at[..., 0].set(0).at[..., 1].set(3.5)
+    raw = starts.constant(budget, zero, upper=jnp.full(3, 4.0))
+    assert jnp.isfinite(raw).all()
+    assert raw[0] < raw[1]
+
+
+def test_sets_begin_at_the_mean_target():
+    total = jnp.full((2, 2), 9.0)
+    found = starts.constant(partial(sets.budget_projection, total=total), TARGETS)
+    np.testing.assert_allclose(found, [0.5, 3.0], rtol=1e-6)
+    np.testing.assert_allclose(starts.constant(sets.affine_projection, TARGETS), found)
+
+
+def test_what_cannot_be_used_is_refused():
+    with pytest.raises(ValueError, match=r"budget_softmax needs its total"):
+        starts.constant(sets.budget_softmax, TARGETS)
+    with pytest.raises(TypeError, match="floating-point targets, got int32"):
+        starts.constant(constraints.clip, jnp.array([[1]]), upper=2)
+    with pytest.raises(ValueError, match=r"margin must lie in \(0, 0.5\)"):
+        starts.constant(constraints.clip, TARGETS, upper=2.0, margin=1.0)
+    with pytest.raises(ValueError, match="needs both bounds"):
+        starts.constant(constraints.tanh_interval, TARGETS, upper=9.0)
+
+
+def test_a_clip_that_would_begin_dead_learns():
+    """As on `wind`: outputs begin at the lower bound, 0, where half of all features are dead."""
+    targets = jnp.array([[3.0], [5.0]])
+    layer = nnx.Linear(1, 1, rngs=nnx.Rngs(0))
+    layer.bias[...] = starts.constant(constraints.clip, targets, lower=1.0)
+
+    def loss(layer):
+        return jnp.mean((constraints.clip(layer(jnp.zeros((2, 1))), lower=1.0) - targets) ** 2)
+
+    assert jnp.abs(loss(layer) - 1) < 1e-6
+    slope = jax.grad(lambda z: constraints.clip(z, lower=1.0))(layer.bias[...][0])
+    assert slope == 1
+
+
+def slope(constraint, raw, *bounds):
+    return jax.grad(lambda raw: jnp.sum(constraint(raw, *bounds)))(raw)
+
+
+@pytest.mark.parametrize(
+    "dataset", ["wind", "bikeshare", "streamflow", "household_hourly", "irradiance"]
+)
+def test_on_the_studys_datasets_no_feature_begins_dead(dataset):
+    """Exactly 0 is what a clip has where the mean target lies beyond an entry's own bound, and
+    every map where its interval has no width; apart from these, at most what underflows."""
+    data = load(dataset)
+    part = {key: None if x is None else jnp.asarray(x) for key, x in data.part("train").items()}
+    constants = {side: jnp.asarray(x) for side, x in data.target_range().items()}
+    for name in (one for one in TRAINED if hasattr(inverses, one)):
+        constraint, row = getattr(constraints, name), TRAINED[name]
+        lower, upper = select_bounds(row, part, constants)
+        if lower is None and upper is None:
+            continue
+        targets = part["targets"]
+        start = starts.constant(constraint, targets, lower, upper)
+        raw = jnp.broadcast_to(start, targets.shape)
+        dead = slope(constraint, raw, lower, upper) == 0
+        assert jnp.isfinite(start).all(), name
+        assert not dead.all((0, 1)).any(), name
+        least = -jnp.abs(upper) if name.endswith("d_tanh") else 0 if lower is None else lower
+        wide = jnp.full(dead.shape, True) if upper is None else upper > least
+        if name == "clip":
+            within = raw <= (jnp.inf if upper is None else upper)
+            within &= raw >= (-jnp.inf if lower is None else lower)
+            np.testing.assert_array_equal(dead, ~within)
+        else:
+            assert (dead & wide).mean() < (0.02 if name == "knee_tanh" else 0.01), name
