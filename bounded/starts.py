@@ -5,10 +5,10 @@ So the last layer's bias should begin at the raw that gives the targets, on aver
 
     >>> import jax.numpy as jnp
     >>> from bounded import constraints, starts
-    >>> targets = jnp.array([[0.2, 3.0], [0.4, 5.0]])
+    >>> targets = jnp.array([[0.25, 3.0], [0.5, 5.0]])
     >>> bias = starts.constant(constraints.clip, targets, lower=0.0)
-    >>> bias.round(4).tolist()
-    [0.3, 4.0]
+    >>> bias.tolist()
+    [0.375, 4.0]
 
 In Flax, `model.dense.bias[...] = bias`.
 """
@@ -86,8 +86,8 @@ def constant(
       >>> abs(halfway.round(4)).tolist()
       [0.0]
       >>> shares = partial(sets.budget_softmax, total=jnp.array([6.0, 6.0]))
-      >>> constant(shares, jnp.array([[1.0, 2.0], [1.0, 2.0]])).round(4).tolist()
-      [-1.0986, -0.4055]
+      >>> print(constant(shares, jnp.array([[1.0, 2.0], [1.0, 2.0]])).round(4))
+      [-1.0986 -0.4055]
     """
     function, keywords = _taken_apart(constraint)
     name = _name_in(constraints, function) or _name_in(sets, function)
