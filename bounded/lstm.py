@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
+Axes = tuple[tuple[str, ...], tuple[str, ...]]
+
 
 def project(kernel: jax.Array, inputs: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """The inputs' share of the gates, `kernel @ inputs[t] + bias` for every step.
@@ -33,7 +35,6 @@ def project(kernel: jax.Array, inputs: jax.Array, bias: jax.Array | None = None)
     return jnp.broadcast_to(kernel, (len(inputs), *kernel.shape)) @ inputs
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def lstm(
     projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None = None
 ) -> jax.Array:
@@ -58,8 +59,18 @@ def lstm(
 
     Raises:
       ValueError: if projected holds neither 1 nor `steps` steps.
+
+    Example:
+      >>> recurrent = jnp.zeros((8, 2))
+      >>> lstm(jnp.ones((3, 8, 5)), recurrent, steps=3).shape
+      (3, 2, 5)
     """
-    return lstm_scan(projected, recurrent, steps, dtype)
+    # Products that are summed over shards need a place for the sum, which a scan's own have.
+    if any(map(_has_explicit_shards, (projected, recurrent))):
+        return lstm_scan(projected, recurrent, steps, dtype)
+    # A derivative to what the shards of a `shard_map` have in common is the sum of theirs.
+    own, shared = _axes_of_shards(projected), _axes_of_shards(recurrent)
+    return _by_hand(projected, recurrent, steps, dtype, (tuple(shared - own), tuple(own - shared)))
 
 
 def lstm_scan(
@@ -94,21 +105,42 @@ def _scan(
         return (hidden, cell), (hidden, cell, jnp.concatenate([i, f, g, o]))
 
     zeros = jnp.zeros((recurrent.shape[1], projected.shape[2]), projected.dtype)
+    (like, _), _ = jax.eval_shape(lambda: step((zeros, zeros), projected[0]))
+    zeros = jnp.zeros_like(like)
     return lax.scan(step, (zeros, zeros), None if every_step_alike else projected, steps)[1]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _by_hand(
+    projected: jax.Array,
+    recurrent: jax.Array,
+    steps: int,
+    dtype: DTypeLike | None,
+    summed: Axes,
+) -> jax.Array:
+    return lstm_scan(projected, recurrent, steps, dtype)
 
 
 Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, int]
 
 
 def _forward(
-    projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None
+    projected: jax.Array,
+    recurrent: jax.Array,
+    steps: int,
+    dtype: DTypeLike | None,
+    summed: Axes,
 ) -> tuple[jax.Array, Residuals]:
     hidden, cell, gates = _scan(projected, recurrent, steps, dtype)
     return hidden, (hidden, cell, gates, recurrent, projected.shape[0])
 
 
 def _backward(
-    steps: int, dtype: DTypeLike | None, residuals: Residuals, of_hidden: jax.Array
+    steps: int,
+    dtype: DTypeLike | None,
+    summed: Axes,
+    residuals: Residuals,
+    of_hidden: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     hidden, cell, gates, recurrent, rows = residuals
     size = recurrent.shape[1]
@@ -143,15 +175,27 @@ def _backward(
         return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
     of_recurrent = _product(columns(of_gates).astype(transposed.dtype), columns(_before(hidden)).T)
-    return of_gates if rows == steps else _sum_over_steps(of_gates), of_recurrent
+    of_projected = of_gates if rows == steps else _sum_over_steps(of_gates)
+    axes_of_projected, axes_of_recurrent = summed
+    return lax.psum(of_projected, axes_of_projected), lax.psum(of_recurrent, axes_of_recurrent)
 
 
-lstm.defvjp(_forward, _backward)
+_by_hand.defvjp(_forward, _backward)
 
 
 def _product(rounded: jax.Array, columns: jax.Array) -> jax.Array:
     """Their product, of factors in the dtype of the first and with sums in that of the second."""
     return lax.dot(rounded, columns.astype(rounded.dtype), preferred_element_type=columns.dtype)
+
+
+def _has_explicit_shards(x: jax.Array) -> bool:
+    return any(jax.typeof(x).sharding.spec)
+
+
+def _axes_of_shards(x: jax.Array) -> frozenset[str]:
+    """The axes of a `shard_map`'s mesh along which each shard has an x of its own."""
+    kind = jax.eval_shape(lambda: x).manual_axis_type
+    return frozenset(kind.varying) if kind else frozenset()
 
 
 def _before(states: jax.Array) -> jax.Array:
