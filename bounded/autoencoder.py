@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from bounded.constraints import clip
-from bounded.lstm import lstm, project
+from bounded.lstm import lstm, lstm_scan, project, repeat
 
 Constraint = Callable[..., jax.Array]
 
@@ -34,7 +34,17 @@ class LSTMAutoencoder(nnx.Module):
       condition_decoder: whether the decoder also reads the inputs.
       dtype: what the factors of the LSTMs' recurrent products are rounded to; `jnp.bfloat16` for
         mixed precision. Weights, sums and outputs keep theirs.
+      scan: whether the LSTMs are plain scans, slower backward, but with forward mode (`jvp`,
+        `jacfwd`) and second derivatives.
       rngs: the generator of the initial weights.
+
+    Example:
+      >>> model = LSTMAutoencoder(1, 2, hidden_features=4, rngs=nnx.Rngs(0))
+      >>> inputs = jnp.ones((3, 8, 1))
+      >>> model(inputs, upper=inputs).shape
+      (3, 8, 2)
+      >>> model(inputs, upper=inputs, lengths=jnp.array([5, 8, 2])).shape
+      (3, 8, 2)
     """
 
     def __init__(
@@ -46,11 +56,12 @@ class LSTMAutoencoder(nnx.Module):
         condition_decoder: bool = False,
         *,
         dtype: DTypeLike | None = None,
+        scan: bool = False,
         rngs: nnx.Rngs,
     ):
         decoder_features = hidden_features + (in_features if condition_decoder else 0)
-        self.encoder = _LSTM(in_features, hidden_features, dtype, rngs=rngs)
-        self.decoder = _LSTM(decoder_features, hidden_features, dtype, rngs=rngs)
+        self.encoder = _LSTM(in_features, hidden_features, dtype, scan, rngs=rngs)
+        self.decoder = _LSTM(decoder_features, hidden_features, dtype, scan, rngs=rngs)
         self.dense = nnx.Linear(
             hidden_features,
             out_features,
@@ -67,40 +78,62 @@ class LSTMAutoencoder(nnx.Module):
         inputs: jax.Array,
         lower: jax.Array | None = None,
         upper: jax.Array | None = None,
+        lengths: jax.Array | None = None,
     ) -> jax.Array:
         """Reconstruct: inputs (B, T, in_features) to an output (B, T, out_features) in its bounds.
+
+        With `lengths`, windows are padded at their end: each has the code, the outputs and the
+        gradients of the window without its padding, to the bit on CPU (elsewhere to rounding). What
+        the padding holds does not matter. Outputs beyond a window's length are the constraint of
+        something, and mean nothing: leave them out of the loss, as with `where` of `jnp.mean`.
 
         Args:
           inputs: windows, (B, T, in_features).
           lower: lower bound, broadcastable to the output.
           upper: upper bound, broadcastable to the output.
+          lengths: (B,), whole numbers from 1 to T; None: every window has all T steps.
         """
-        raw = self.decode(self.encode(inputs), inputs.shape[1], inputs)
+        raw = self.decode(self.encode(inputs, lengths), inputs.shape[1], inputs, lengths)
         return self.constraint(raw, lower, upper)
 
-    def encode(self, inputs: jax.Array) -> jax.Array:
+    def encode(self, inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
         """The code of each window: (B, T, in_features) to (B, hidden_features)."""
         self._check_inputs(inputs)
-        return self.encoder(inputs.shape[1], inputs)[:, -1]
+        if lengths is None:
+            return self.encoder(inputs.shape[1], inputs)[:, -1]
+        lengths = _checked_lengths(lengths, *inputs.shape[:2])
+        hidden = self.encoder(inputs.shape[1], _without_padding(inputs, lengths))
+        return jnp.take_along_axis(hidden, lengths[:, None, None] - 1, axis=1)[:, 0]
 
-    def decode(self, code: jax.Array, length: int, inputs: jax.Array | None = None) -> jax.Array:
+    def decode(
+        self,
+        code: jax.Array,
+        length: int,
+        inputs: jax.Array | None = None,
+        lengths: jax.Array | None = None,
+    ) -> jax.Array:
         """Raw outputs, before the constraint: (B, hidden_features) to (B, length, out_features).
 
         Args:
           code: codes, (B, hidden_features).
           length: the number of steps to decode.
           inputs: windows, (B, length, in_features); read only where the decoder is conditioned.
+          lengths: (B,), whole numbers from 1 to length, where windows are padded.
         """
         if code.ndim != 2 or code.shape[1] != self.hidden_features:
             raise ValueError(f"code must be (B, {self.hidden_features}), got {code.shape}.")
+        if lengths is not None:
+            lengths = _checked_lengths(lengths, len(code), length)
         if not self.condition_decoder:
-            return self.dense(self.decoder(length, code[:, None]))
+            return self.dense(self.decoder(length, code[:, None], lengths=lengths))
         if inputs is None:
             raise ValueError(
                 "This decoder reads the inputs (condition_decoder=True), but got none: "
                 "call decode(code, length, inputs)."
             )
         self._check_inputs(inputs)
+        if lengths is not None:
+            inputs = _without_padding(inputs, lengths)
         return self.dense(self.decoder(length, code[:, None], inputs))
 
     def _check_inputs(self, inputs: jax.Array) -> None:
@@ -110,11 +143,36 @@ class LSTMAutoencoder(nnx.Module):
             )
 
 
+def _checked_lengths(lengths: jax.Array, windows: int, steps: int) -> jax.Array:
+    lengths = jnp.asarray(lengths)
+    if lengths.shape != (windows,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"lengths must be whole numbers of shape ({windows},), one a window, got "
+            f"{lengths.dtype} of shape {lengths.shape}."
+        )
+    known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    if known is not None and ((known < 1) | (known > steps)).any():
+        raise ValueError(f"lengths must lie between 1 and {steps}, the steps, got {lengths}.")
+    return lengths
+
+
+def _without_padding(inputs: jax.Array, lengths: jax.Array) -> jax.Array:
+    """Inputs with zeros for padding, so that nothing there, NaN included, is of any effect."""
+    steps = jnp.arange(inputs.shape[1])[None, :, None]
+    return jnp.where(steps < lengths[:, None, None], inputs, 0)
+
+
 class _LSTM(nnx.Module):
     """Weights of one layer, in the layout of `bounded.lstm.lstm`."""
 
     def __init__(
-        self, in_features: int, hidden_features: int, dtype: DTypeLike | None, *, rngs: nnx.Rngs
+        self,
+        in_features: int,
+        hidden_features: int,
+        dtype: DTypeLike | None,
+        scan: bool,
+        *,
+        rngs: nnx.Rngs,
     ):
         glorot = nnx.initializers.glorot_uniform(in_axis=1, out_axis=0)
         orthogonal = nnx.initializers.orthogonal()
@@ -124,13 +182,20 @@ class _LSTM(nnx.Module):
         self.recurrent = nnx.Param(orthogonal(rngs.params(), (gates, hidden_features)))
         self.bias = nnx.Param(jnp.zeros(gates).at[forget].set(1))
         self.dtype = dtype
+        self.scan = scan
 
-    def __call__(self, steps: int, *parts: jax.Array) -> jax.Array:
+    def __call__(
+        self, steps: int, *parts: jax.Array, lengths: jax.Array | None = None
+    ) -> jax.Array:
         """Hidden states (B, steps, H) of parts (B, steps, F), or (B, 1, F) where every step reads
-        the same, side by side on the features."""
+        the same, side by side on the features. Only there do lengths, (B,), matter: to the order of
+        a sum over the steps, backward."""
         splits = np.cumsum([part.shape[2] for part in parts])[:-1]
         kernels = jnp.split(self.kernel[...], splits, axis=1)
         biases = [self.bias[...], *[None] * (len(parts) - 1)]
         columns = [part.transpose(1, 2, 0) for part in parts]
         projected = reduce(jnp.add, map(project, kernels, columns, biases))
-        return lstm(projected, self.recurrent[...], steps, self.dtype).transpose(2, 0, 1)
+        if lengths is not None and not self.scan and len(projected) == 1:
+            projected = repeat(projected, steps, lengths)
+        layer = lstm_scan if self.scan else lstm
+        return layer(projected, self.recurrent[...], steps, self.dtype).transpose(2, 0, 1)

@@ -4,6 +4,8 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from bounded import constraints
 from bounded.autoencoder import LSTMAutoencoder
@@ -145,3 +147,129 @@ def test_twenty_updates_agree_with_automatic_differentiation(monkeypatch):
     monkeypatch.setattr("bounded.autoencoder.lstm", lstm_scan)
     for found, expected in zip(by_hand, trained(), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def gradients(model, inputs, targets, lengths=None):
+    """Outputs and the gradients of weights and inputs, of a loss that leaves the padding out."""
+    graph, parameters = nnx.split(model)
+    ends = jnp.full(len(inputs), inputs.shape[1]) if lengths is None else lengths
+    within = jnp.arange(inputs.shape[1])[None, :, None] < ends[:, None, None]
+
+    def loss(parameters, inputs):
+        output = nnx.merge(graph, parameters)(inputs, upper=jnp.full((), 0.1), lengths=lengths)
+        return jnp.sum((output - targets) ** 2, where=within), output
+
+    found, output = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(parameters, inputs)
+    return output, *found
+
+
+@BOTTLENECK_AND_CONDITIONED
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("size", [(1, 5, 8), (3, 1, 2), (32, 21, 32)])
+def test_a_padded_window_is_the_window_to_the_bit(conditioned, scan, size):
+    batch, length, steps = size
+    model = LSTMAutoencoder(
+        2, 2, 8, constraints.smooth_clip, conditioned, scan=scan, rngs=nnx.Rngs(0)
+    )
+    window = jax.random.normal(jax.random.key(2), (batch, length, 2))
+    padding = ((0, 0), (0, steps - length), (0, 0))
+    padded = jnp.pad(window, padding, constant_values=jnp.nan)
+    lengths = jnp.full(batch, length)
+    code = jax.jit(lambda model, inputs, lengths: model.encode(inputs, lengths))
+    np.testing.assert_array_equal(code(model, padded, lengths), code(model, window, None))
+    expected = gradients(model, window, 0.5 * window)
+    output, weights, inputs = gradients(model, padded, jnp.pad(0.5 * window, padding), lengths)
+    np.testing.assert_array_equal(output[:, :length], expected[0])
+    np.testing.assert_array_equal(inputs, jnp.pad(expected[2], padding))
+    jax.tree.map(np.testing.assert_array_equal, weights, expected[1])
+
+
+@BOTTLENECK_AND_CONDITIONED
+def test_windows_of_different_lengths_in_one_batch(conditioned):
+    model = make(conditioned=conditioned)
+    lengths = jnp.array([5, 2, 1])
+    output = model(INPUTS, upper=9.0, lengths=lengths)
+    for row, length in enumerate([5, 2, 1]):
+        alone = model(INPUTS[row : row + 1, :length], upper=9.0)
+        np.testing.assert_allclose(output[row, :length], alone[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        model(INPUTS, upper=9.0, lengths=jnp.full(3, 5)), model(INPUTS, upper=9.0)
+    )
+
+
+def test_wrong_lengths_are_refused():
+    model = make()
+    with pytest.raises(ValueError, match=r"lengths must be whole numbers of shape \(3,\)"):
+        model(INPUTS, upper=1.0, lengths=jnp.array([5, 5]))
+    with pytest.raises(ValueError, match="between 1 and 5"):
+        model(INPUTS, upper=1.0, lengths=jnp.array([5, 0, 6]))
+    with pytest.raises(ValueError, match="whole numbers"):
+        model(INPUTS, upper=1.0, lengths=jnp.ones(3))
+
+
+@BOTTLENECK_AND_CONDITIONED
+def test_forward_mode_goes_through_scans(conditioned):
+    model = LSTMAutoencoder(1, 2, 8, constraints.clip, conditioned, scan=True, rngs=nnx.Rngs(0))
+    by_hand = make(conditioned=conditioned)
+    np.testing.assert_array_equal(model(INPUTS, upper=9.0), by_hand(INPUTS, upper=9.0))
+
+    def value(model):
+        return lambda inputs: jnp.sum(jnp.sin(model(inputs, upper=9.0)))
+
+    backward = jax.grad(value(by_hand))(INPUTS)
+    tangent = jax.jvp(value(model), (INPUTS,), (jnp.ones_like(INPUTS),))[1]
+    np.testing.assert_allclose(tangent, jnp.sum(backward), rtol=1e-4)
+    assert jnp.isfinite(jax.grad(lambda x: jnp.sum(jax.grad(value(model))(x) ** 2))(INPUTS)).all()
+
+
+@BOTTLENECK_AND_CONDITIONED
+@pytest.mark.parametrize("scan", [False, True])
+def test_shards_of_a_batch_have_the_same_outputs_and_gradients(conditioned, scan):
+    model = LSTMAutoencoder(1, 2, 8, constraints.clip, conditioned, scan=scan, rngs=nnx.Rngs(0))
+    graph, parameters = nnx.split(model)
+    inputs = jax.random.normal(jax.random.key(3), (4, 5, 1))
+
+    def loss(parameters, inputs):
+        return jnp.sum(nnx.merge(graph, parameters)(inputs, upper=inputs + 9) ** 2)
+
+    expected = jax.grad(loss)(parameters, inputs)
+    auto = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+    own = jax.shard_map(
+        jax.grad(lambda p, x: jax.lax.psum(loss(p, x), "batch")),
+        mesh=auto,
+        in_specs=(P(), P("batch")),
+        out_specs=P(),
+    )
+    whole = jax.grad(
+        lambda p: jnp.sum(
+            jax.shard_map(
+                lambda p, x: nnx.merge(graph, p)(x, upper=x + 9),
+                mesh=auto,
+                in_specs=(P(), P("batch")),
+                out_specs=P("batch"),
+            )(p, inputs)
+            ** 2
+        )
+    )
+    explicit = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(explicit):
+        placed = jax.device_put(inputs, jax.NamedSharding(explicit, P("batch")))
+        found = [jax.jit(jax.grad(loss))(parameters, placed)]
+    for gradient in (*found, own(parameters, inputs), whole(parameters)):
+        for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(np.asarray(one), other, rtol=1e-4, atol=1e-5)
+
+
+@BOTTLENECK_AND_CONDITIONED
+def test_it_is_exported_for_batches_of_any_size(conditioned):
+    graph, parameters = nnx.split(make(conditioned=conditioned))
+    (batch,) = jax.export.symbolic_shape("batch")
+
+    def loss(parameters, inputs):
+        return jnp.sum(nnx.merge(graph, parameters)(inputs, upper=inputs) ** 2)
+
+    shape = jax.ShapeDtypeStruct((batch, 5, 1), jnp.float32)
+    exported = jax.export.export(jax.jit(jax.grad(loss)))(parameters, shape)
+    found, expected = exported.call(parameters, INPUTS), jax.grad(loss)(parameters, INPUTS)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,113 @@
+"""docs/recipes.md: its blocks run, and are what the study trains."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounded import constraints
+from experiments.training.strategies import TRAINED
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def block(name):
+    """What a recipe's section defines, after the page's first block."""
+    names: dict = {}
+    first, *sections = PAGE.split("\n## ")
+    section = next(one for one in sections if one.startswith(f"{name}\n"))
+    for code in re.findall(r"```python\n(.*?)```", first + section, re.DOTALL):
+        exec(code, names)
+    return names
+
+
+def trained(name, names, progress=0.5):
+    row = TRAINED[name]
+    given = [names[key] for key in ("raw", "lower", "upper")]
+    hyper = jnp.asarray(row.hyper(row.hyperparameters))
+    output, penalty = row.train(*given, progress, jnp.zeros(()), hyper)
+    return output, jnp.mean((output - names["targets"]) ** 2) + penalty, row.evaluate(*given, hyper)
+
+
+def test_every_strategy_without_a_function_has_a_recipe():
+    own = {"clip_at_evaluation", "clip_after_warmup", "clip_with_displacement"}
+    own |= {"annealed_smooth_clip", "dc3_correction"}
+    assert own == set(re.findall(r"^## (\w+_\w+)$", PAGE, re.MULTILINE))
+    assert own <= set(TRAINED)
+
+
+def test_clip_at_evaluation():
+    names = block("clip_at_evaluation")
+    _, loss, evaluated = trained("clip_at_evaluation", names)
+    np.testing.assert_allclose(names["loss"], loss)
+    np.testing.assert_array_equal(names["output"], evaluated)
+
+
+@pytest.mark.parametrize("progress", [0.05, 0.5])
+def test_clip_after_warmup(progress):
+    names = block("clip_after_warmup")
+    given = (names[key] for key in ("raw", "lower", "upper"))
+    found, penalty = names["clip_after_warmup"](*given, progress)
+    output, loss, _ = trained("clip_after_warmup", names, progress)
+    np.testing.assert_array_equal(found, output)
+    np.testing.assert_allclose(jnp.mean((found - names["targets"]) ** 2) + penalty, loss)
+
+
+def test_clip_with_displacement():
+    names = block("clip_with_displacement")
+    output, loss, _ = trained("clip_with_displacement", names)
+    np.testing.assert_array_equal(names["output"], output)
+    np.testing.assert_allclose(names["loss"], loss)
+
+
+def test_annealed_smooth_clip():
+    names = block("annealed_smooth_clip")
+    output, _, _ = trained("annealed_smooth_clip", names)
+    np.testing.assert_allclose(names["output"], output, rtol=1e-6)
+
+
+def test_dc3_correction():
+    names = block("dc3_correction")
+    output, _, evaluated = trained("dc3_correction", names)
+    np.testing.assert_allclose(names["output"], output, rtol=1e-6)
+    np.testing.assert_allclose(names["output"], evaluated, rtol=1e-6)
+
+
+def test_missing_targets_reach_neither_loss_nor_gradient():
+    names = block("Missing targets")
+    assert jnp.isfinite(names["loss_of_known"])
+
+    def loss(raw):
+        output = constraints.clip(raw, names["lower"], names["upper"])
+        errors = (output - jnp.where(names["known"], names["partly"], 0)) ** 2
+        return jnp.mean(errors, where=names["known"])
+
+    gradient = jax.grad(loss)(names["raw"])
+    assert jnp.isfinite(gradient).all()
+    assert gradient[0, 1] == 0
+
+
+def test_padding_is_left_out():
+    names = block("Padded windows")
+    assert names["within"].tolist() == [[True, True], [True, False]]
+    assert jnp.isfinite(names["loss_within"])
+
+
+def test_a_physical_bound_after_the_way_back():
+    """As far outside as the page says, and exact when clipped in physical units."""
+    names = block("Scaled networks")
+    assert (names["scaled"] <= names["scaled_upper"]).all()
+    beyond = names["physical"] - names["physical_upper"]
+    eps = float(jnp.finfo(jnp.float32).eps)
+    most = 2 * eps * (names["mean"] + jnp.abs(names["physical_upper"]))
+    assert beyond.max() > 0
+    assert (beyond <= most).all()
+    assert most.max() < 7e-6
+    assert (names["exact"] <= names["physical_upper"]).all()
+    np.testing.assert_allclose(names["exact"], names["physical"], atol=7e-6)
+    upper = names["physical_upper"]
+    assert (8 * constraints.clip(jnp.full(1000, 99.0), upper=upper / 8) == upper).all()
