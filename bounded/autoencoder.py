@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from bounded.constraints import clip
-from bounded.lstm import lstm, lstm_scan, project, repeat
+from bounded.lstm import lstm, lstm_scan, project
 
 Constraint = Callable[..., jax.Array]
 
@@ -82,10 +82,11 @@ class LSTMAutoencoder(nnx.Module):
     ) -> jax.Array:
         """Reconstruct: inputs (B, T, in_features) to an output (B, T, out_features) in its bounds.
 
-        With `lengths`, windows are padded at their end: each has the code, the outputs and the
-        gradients of the window without its padding, to the bit on CPU (elsewhere to rounding). What
-        the padding holds does not matter. Outputs beyond a window's length are the constraint of
-        something, and mean nothing: leave them out of the loss, as with `where` of `jnp.mean`.
+        With `lengths`, windows are padded at their end. Code, outputs and gradients are those of
+        the windows without their padding and with the same lengths, to the bit on CPU; those
+        without lengths, whose sums have another order, agree to rounding and are faster. What the
+        padding holds does not matter. Outputs beyond a window's length mean nothing: leave them out
+        of the loss, as with `where` of `jnp.mean`.
 
         Args:
           inputs: windows, (B, T, in_features).
@@ -102,7 +103,7 @@ class LSTMAutoencoder(nnx.Module):
         if lengths is None:
             return self.encoder(inputs.shape[1], inputs)[:, -1]
         lengths = _checked_lengths(lengths, *inputs.shape[:2])
-        hidden = self.encoder(inputs.shape[1], _without_padding(inputs, lengths))
+        hidden = self.encoder(inputs.shape[1], _without_padding(inputs, lengths), padded=True)
         return jnp.take_along_axis(hidden, lengths[:, None, None] - 1, axis=1)[:, 0]
 
     def decode(
@@ -122,19 +123,26 @@ class LSTMAutoencoder(nnx.Module):
         """
         if code.ndim != 2 or code.shape[1] != self.hidden_features:
             raise ValueError(f"code must be (B, {self.hidden_features}), got {code.shape}.")
-        if lengths is not None:
-            lengths = _checked_lengths(lengths, len(code), length)
-        if not self.condition_decoder:
-            return self.dense(self.decoder(length, code[:, None], lengths=lengths))
-        if inputs is None:
-            raise ValueError(
-                "This decoder reads the inputs (condition_decoder=True), but got none: "
-                "call decode(code, length, inputs)."
-            )
-        self._check_inputs(inputs)
-        if lengths is not None:
-            inputs = _without_padding(inputs, lengths)
-        return self.dense(self.decoder(length, code[:, None], inputs))
+        parts = [code[:, None]]
+        if self.condition_decoder:
+            if inputs is None:
+                raise ValueError(
+                    "This decoder reads the inputs (condition_decoder=True), but got none: "
+                    "call decode(code, length, inputs)."
+                )
+            self._check_inputs(inputs)
+            parts.append(inputs)
+        if lengths is None:
+            return self.dense(self.decoder(length, *parts))
+        lengths = _checked_lengths(lengths, len(code), length)
+        parts[1:] = [_without_padding(part, lengths) for part in parts[1:]]
+        return self._dense_by_step(self.decoder(length, *parts, padded=True))
+
+    def _dense_by_step(self, hidden: jax.Array) -> jax.Array:
+        """The dense layer with a product a step, so that no sum runs over padding."""
+        bias = None if self.dense.bias is None else self.dense.bias[...]
+        columns = hidden.transpose(1, 2, 0)
+        return project(self.dense.kernel[...].T, columns, bias).transpose(2, 0, 1)
 
     def _check_inputs(self, inputs: jax.Array) -> None:
         if inputs.ndim != 3 or inputs.shape[1] == 0 or inputs.shape[2] != self.in_features:
@@ -184,18 +192,14 @@ class _LSTM(nnx.Module):
         self.dtype = dtype
         self.scan = scan
 
-    def __call__(
-        self, steps: int, *parts: jax.Array, lengths: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, steps: int, *parts: jax.Array, padded: bool = False) -> jax.Array:
         """Hidden states (B, steps, H) of parts (B, steps, F), or (B, 1, F) where every step reads
-        the same, side by side on the features. Only there do lengths, (B,), matter: to the order of
-        a sum over the steps, backward."""
+        the same, side by side on the features. Where windows are padded by a plain scan, which sums
+        its derivatives step by step: so steps without any change none of their bits."""
         splits = np.cumsum([part.shape[2] for part in parts])[:-1]
         kernels = jnp.split(self.kernel[...], splits, axis=1)
         biases = [self.bias[...], *[None] * (len(parts) - 1)]
         columns = [part.transpose(1, 2, 0) for part in parts]
         projected = reduce(jnp.add, map(project, kernels, columns, biases))
-        if lengths is not None and not self.scan and len(projected) == 1:
-            projected = repeat(projected, steps, lengths)
-        layer = lstm_scan if self.scan else lstm
+        layer = lstm_scan if self.scan or padded else lstm
         return layer(projected, self.recurrent[...], steps, self.dtype).transpose(2, 0, 1)

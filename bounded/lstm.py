@@ -192,43 +192,6 @@ def _has_explicit_shards(x: jax.Array) -> bool:
     return any(jax.typeof(x).sharding.spec)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def repeat(projected: jax.Array, steps: int, lengths: jax.Array) -> jax.Array:
-    """The same row for every step, for windows of their own lengths.
-
-    The derivative sums the first steps of each window in the order in which `lstm` sums a window
-    that ends there, so that padding changes no bit of it.
-
-    Args:
-      projected: (1, 4H, B).
-      steps: the number of steps.
-      lengths: (B,), whole numbers; later steps are taken to have no derivative.
-
-    Returns:
-      (steps, 4H, B).
-
-    Example:
-      >>> repeat(jnp.ones((1, 8, 2)), 3, jnp.array([2, 3])).shape
-      (3, 8, 2)
-    """
-    return jnp.broadcast_to(projected, (steps, *projected.shape[1:]))
-
-
-def _repeat_forward(
-    projected: jax.Array, steps: int, lengths: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    return repeat(projected, steps, lengths), lengths
-
-
-def _repeat_backward(
-    steps: int, lengths: jax.Array, cotangent: jax.Array
-) -> tuple[jax.Array, None]:
-    return _sum_over_lengths(cotangent, lengths), None
-
-
-repeat.defvjp(_repeat_forward, _repeat_backward)
-
-
 def _axes_of_shards(x: jax.Array) -> frozenset[str]:
     """The axes of a `shard_map`'s mesh along which each shard has an x of its own."""
     kind = jax.eval_shape(lambda: x).manual_axis_type
@@ -246,16 +209,3 @@ def _sum_over_steps(x: jax.Array) -> jax.Array:
         half = len(x) // 2
         x = jnp.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
     return x
-
-
-def _sum_over_lengths(x: jax.Array, lengths: jax.Array) -> jax.Array:
-    """What `_sum_over_steps` makes of the first steps of each column."""
-    count = lengths.astype(jnp.int32)[None, None]
-    rows = jnp.arange(len(x), dtype=jnp.int32)[:, None, None]
-    for _ in range((len(x) - 1).bit_length()):
-        half = count // 2
-        # Row i is that of the two halves added, or, after the last of these, the odd one out.
-        other = jnp.take_along_axis(x, jnp.clip(rows + half, 0, len(x) - 1), axis=0)
-        x = jnp.where(rows < half, x + other, other)
-        count -= half
-    return x[:1]
