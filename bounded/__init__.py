@@ -1,13 +1,13 @@
 """Bounds that depend on the input, for the outputs of JAX networks.
 
-Constraints and sets are here by their own names: `from bounded import budget_softmax`., inverses, smooth_clip, starts
+Constraints and sets are here by their own names: `from bounded import smooth_clip, budget_softmax`.
 `bounded.constraints` holds hard elementwise maps, `bounded.sets` maps onto coupled sets,
 `bounded.penalties` loss terms for soft bounds, `bounded.metrics` what to measure and
 `bounded.lstm` an LSTM layer. The Flax model is imported by its own name, `bounded.autoencoder`,
 so that `import bounded` needs jax alone.
 """
 
-from bounded import constraints, lstm, metrics, penalties, sets
+from bounded import constraints, inverses, lstm, metrics, penalties, sets, starts
 from bounded.constraints import (
     clip,
     exp_offset,
