@@ -295,17 +295,13 @@ def _by_knee(
 ) -> jax.Array:
     """`above` and `below` of the place on the upper and the lower knee, or `between`.
 
-    Off a knee its place is taken as 1, for a derivative there may overflow, or be NaN.
+    Off the knees the place is taken as 1, for a derivative there may overflow, or be NaN.
     """
     over, under = raw - upper, lower - raw
-    high = _knee(over, width) > 0
-    low = (_knee(under, width) > 0) & ~high
-
-    def place(on: jax.Array, distance: jax.Array) -> jax.Array:
-        return _knee(jnp.where(on, distance, 0), jnp.where(on, width, 1))
-
-    bent = jnp.where(low, below(place(low, under)), between)
-    return jnp.where(high, above(place(high, over)), bent)
+    high, low = _knee(over, width) > 0, _knee(under, width) > 0
+    distance = jnp.where(high, over, jnp.where(low, under, 0))
+    place = _knee(distance, jnp.where(high | low, width, 1))
+    return jnp.where(high, above(place), jnp.where(low, below(place), between))
 
 
 def _knee_rest(place: jax.Array) -> jax.Array:
