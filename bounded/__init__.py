@@ -43,6 +43,7 @@ from bounded.sets import (
     stack_rows,
     sum_rows,
 )
+from bounded.starts import constant
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ __all__ = [
     "budget_sequential",
     "budget_softmax",
     "clip",
+    "constant",
     "constraints",
     "exp_offset",
     "half_tanh",

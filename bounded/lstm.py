@@ -26,6 +26,10 @@ def project(kernel: jax.Array, inputs: jax.Array, bias: jax.Array | None = None)
 
     Returns:
       (steps, 4H, B), as `lstm` reads it.
+
+    Example:
+      >>> project(jnp.ones((8, 4)), jnp.ones((3, 4, 5))).shape
+      (3, 8, 5)
     """
     if bias is not None:  # the weight of a feature that is always 1
         kernel = jnp.concatenate([kernel, bias[:, None]], axis=1)
@@ -77,7 +81,14 @@ def lstm_scan(
     projected: jax.Array, recurrent: jax.Array, steps: int, dtype: DTypeLike | None = None
 ) -> jax.Array:
     """`lstm` as a plain scan: slower backward, but differentiable in any way and any number of
-    times."""
+    times.
+
+    Example:
+      >>> recurrent, moved = jnp.zeros((8, 2)), jnp.ones((3, 8, 5))
+      >>> hidden, change = jax.jvp(lambda x: lstm_scan(x, recurrent, 3), (moved,), (moved,))
+      >>> change.shape
+      (3, 2, 5)
+    """
     return _scan(projected, recurrent, steps, dtype)[0]
 
 

@@ -12,7 +12,15 @@ import pytest
 import bounded
 
 MODULES = ["bounded", *(found.name for found in walk_packages(bounded.__path__, "bounded."))]
-SHOWN = ["bounded.constraints", "bounded.penalties", "bounded.metrics"]
+SHOWN = [
+    "bounded.constraints",
+    "bounded.inverses",
+    "bounded.lstm",
+    "bounded.metrics",
+    "bounded.penalties",
+    "bounded.sets",
+    "bounded.starts",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -31,7 +39,10 @@ def test_every_public_function_has_an_example(name):
     functions = {
         key: value
         for key, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == name and not key.startswith("_")
+        if inspect.isfunction(value)
+        and value.__module__.startswith(name)
+        and key in getattr(module, "__all__", [key])
+        and not key.startswith("_")
     }
     assert functions
     for key, function in functions.items():
