@@ -98,14 +98,13 @@ def _solve(
     start = place_of(raw)
     indices = lax.broadcasted_iota(jnp.int32, start.value.shape, start.value.ndim - 1)
 
-    def missed(place: _Place, side: jax.Array) -> jax.Array:
-        """Of each active row, how far it is above its bound, if by more than rounding."""
+    def missed(place: _Place, side: jax.Array, roundings: int = 1) -> jax.Array:
+        """Of each active row, how far it is above its bound, if by more than so many roundings."""
         off = place.value - jnp.where(side < 0, lower, upper)
-        return jnp.where((side != 0) & (jnp.abs(off) > place.noise), off, 0)
+        return jnp.where((side != 0) & (jnp.abs(off) > roundings * place.noise), off, 0)
 
-    def looseness(place: _Place, side: jax.Array, noise: jax.Array) -> jax.Array:
-        """The largest of that, in units of each row's rounding."""
-        return jnp.max(jnp.abs(missed(place, side)) / jnp.where(noise > 0, noise, 1), axis=-1)
+    def looseness(place: _Place, side: jax.Array, roundings: int = 1) -> jax.Array:
+        return jnp.max(jnp.abs(missed(place, side, roundings)), axis=-1)
 
     def waiting(state: _State) -> jax.Array:
         """Distance outside of each row that may be made active; equalities come first."""
@@ -119,7 +118,7 @@ def _solve(
         # NaN counts as solved, and shows in the residual.
         largest = jnp.maximum(size, jnp.max(jnp.abs(state.place.value), axis=-1))
         farthest = jnp.max(waiting(state), axis=-1)
-        loose = ~state.settled & jnp.any(missed(state.place, state.side) != 0, axis=-1)
+        loose = ~state.settled & (looseness(state.place, state.side) > 0)
         far = farthest > 4 * eps * largest
         pivots = state.pending | far | ((farthest > -jnp.inf) & ~loose)
         return _Todo(pivots, loose & ~pivots)
@@ -160,7 +159,8 @@ def _solve(
             polishes[..., None], jnp.where(active, back, 0), (sign * length)[..., None] * change
         )
         place = place_of(state.place.output - product(transpose(matrix), moved))
-        before, after = (looseness(x, state.side, state.place.noise) for x in (state.place, place))
+        # A row that was just within its rounding may be just outside for once.
+        before, after = looseness(state.place, state.side), looseness(place, state.side, 2)
         settled = polishes & ~(after < before / 2)
         keeps = settled | ~(pivots | polishes)
         joins_here, leaves_here = joins[..., None] & entering, leaves[..., None] & leaving

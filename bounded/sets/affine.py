@@ -33,8 +33,11 @@ programs with inequalities, `optax.projections` has sets of one constant row or 
 derivative of `jax.lax.custom_root` needs the system that is written out here in any case.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, auto_axes
 from jax.typing import ArrayLike
 
 from bounded import _formulas
@@ -88,15 +91,17 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
         for x in (gram, jnp.eye(count, dtype=gram.dtype))
     )
     both = both.astype(gram.dtype)
-    factor = jnp.linalg.cholesky(both * gram + (1 - both) * eye)
+    gram = both * gram + (1 - both) * eye
     clipped = _formulas.clip(product(matrix, problem.raw), lower, upper)
     target = jnp.where(lower == upper, upper, clipped)  # an equality never lets raw through
 
     def missing(output: jax.Array) -> jax.Array:
         return jnp.where(exists, target - product(matrix, output), 0)
 
+    factor = _laid_out_as(gram, jnp.linalg.cholesky)(gram)
+
     def moved(output: jax.Array, by: jax.Array) -> jax.Array:
-        solved = jax.scipy.linalg.cho_solve((factor, True), by[..., None])[..., 0]
+        solved: jax.Array = _laid_out_as(by, _solve)(factor, by)
         return output + product(transpose(matrix), solved)
 
     output = moved(problem.raw, missing(problem.raw))
@@ -107,6 +112,20 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
         off = jnp.where(jnp.abs(off) > product(noise, jnp.abs(better)), off, 0)
         better = moved(better, off)
     return problem.finish(problem.repaired(in_place_of(output, better)))
+
+
+def _laid_out_as(like: jax.Array, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """On a mesh of explicit axes, what `jnp.linalg` needs there: the layout inside is XLA's."""
+    layout = jax.typeof(like).sharding
+    if AxisType.Explicit not in layout.mesh.axis_types:
+        return function
+    laid_out: Callable[..., jax.Array] = auto_axes(function, out_sharding=layout)
+    return laid_out
+
+
+def _solve(factor: jax.Array, vector: jax.Array) -> jax.Array:
+    solved: jax.Array = jax.scipy.linalg.cho_solve((factor, True), vector[..., None])[..., 0]
+    return solved
 
 
 def affine_projection(
