@@ -133,10 +133,12 @@ def _solve(
         over, under = (_entry(distance, entering) for distance in (value - upper, lower - value))
         sign = jnp.where(over >= under, 1, -1).astype(raw.dtype)
 
-        # Where the multipliers of the active rows go as that of the row grows by 1.
+        # Where the multipliers of the active rows go as that of the row grows by 1, or what they
+        # must be raised by to polish.
         active = state.side != 0
         column = product(gram, entering.astype(raw.dtype))
-        follow = jnp.where(active, product(state.inverse, jnp.where(active, column, 0)), 0)
+        wanted = jnp.where(polishes[..., None], missed(state.place, state.side), column)
+        follow = jnp.where(active, product(state.inverse, jnp.where(active, wanted, 0)), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
         dependent = bend <= eps**0.75
         bend = jnp.where(dependent, 1, bend)
@@ -154,10 +156,7 @@ def _solve(
         leaves = pivots & ~stuck & (until_free < until_held)
         length = jnp.where(joins, until_held, jnp.where(leaves, until_free, 0))
         change = jnp.where(entering, 1, -follow)
-        back = product(state.inverse, missed(state.place, state.side))
-        moved = jnp.where(
-            polishes[..., None], jnp.where(active, back, 0), (sign * length)[..., None] * change
-        )
+        moved = jnp.where(polishes[..., None], follow, (sign * length)[..., None] * change)
         place = place_of(state.place.output - product(transpose(matrix), moved))
         # A row that was just within its rounding may be just outside for once.
         before, after = looseness(state.place, state.side), looseness(place, state.side, 2)

@@ -77,7 +77,9 @@ AFFINE = {
         0
     ],
     "affine_hardnet": affine_hardnet,
-    "affine_radial": lambda raw, rows: affine_radial(raw, rows, interior=jnp.zeros_like(raw)),
+    "affine_radial": lambda raw, rows: affine_radial(
+        raw, rows, interior=jnp.zeros(np.shape(raw), getattr(raw, "dtype", float))
+    ),
     "affine_excess": affine_excess,
 }
 every_affine = pytest.mark.parametrize("function", AFFINE.values(), ids=AFFINE)
