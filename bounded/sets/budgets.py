@@ -293,31 +293,32 @@ def _max(x: jax.Array) -> jax.Array:
     return jnp.max(x, axis=-1, keepdims=True)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _projection(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> jax.Array:
     return _project(raw, total, upper, equality)[0]
 
 
-@_projection.defjvp
-def _projection_jvp(
-    equality: bool, primals: Arrays, tangents: Arrays
-) -> tuple[jax.Array, jax.Array]:
-    raw, total, upper = primals
-    raw_dot, total_dot, upper_dot = tangents
-    output, free, capped, binding = _project(raw, total, upper, equality)
-    dot = jnp.where(free, raw_dot, jnp.where(capped, upper_dot, 0))
-    missing = (total_dot - _sum(dot)) / jnp.maximum(_sum(free.astype(dot.dtype)), 1)
-    return output, dot + jnp.where(free & binding, missing, 0)
-
-
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _project(raw: jax.Array, total: jax.Array, upper: jax.Array, equality: bool) -> Arrays:
-    """The projection; which entries are free and which at their caps; and whether the sum binds."""
+    """The projection; which entries are free, which at their caps, and which free ones the sum
+    binds, as 0 and 1."""
     inside = _formulas.clip(raw, jnp.zeros_like(raw), upper)
     binding = jnp.ones_like(total, bool) if equality else _sum(inside) > total
     caps = jnp.minimum(upper, total)
     shifted = jnp.where(binding, _shifted(raw, total, caps), raw)
     output = jnp.where(binding, jnp.clip(shifted, 0, caps), inside)
-    return output, (shifted >= 0) & (shifted <= upper), shifted > upper, binding
+    free = (shifted >= 0) & (shifted <= upper)
+    return output, *(x.astype(raw.dtype) for x in (free, shifted > upper, free & binding))
+
+
+@_project.defjvp
+def _project_jvp(equality: bool, primals: Arrays, tangents: Arrays) -> tuple[Arrays, Arrays]:
+    raw_dot, total_dot, upper_dot = tangents
+    answer = _project(*primals, equality)
+    _, free, capped, bound = answer
+    dot = jnp.where(free > 0, raw_dot, jnp.where(capped > 0, upper_dot, 0))
+    missing = (total_dot - _sum(dot)) / jnp.maximum(_sum(free), 1)
+    moved = dot + jnp.where(bound > 0, missing, 0)
+    return answer, (moved, *(jnp.zeros_like(x) for x in answer[1:]))
 
 
 def _shifted(raw: jax.Array, total: jax.Array, caps: jax.Array) -> jax.Array:
