@@ -45,9 +45,11 @@ CONFIG = ("jax_enable_x64", "jax_default_prng_impl", "jax_default_matmul_precisi
 HOST = (
     data_of,
     Dataset.part,
+    Dataset.rows,
     Dataset.target_range,
     Strategy.hyper,
     runner.stacked,
+    runner.Runner._bias,
     runner.results,
     metrics.jacobian_rank_fraction,
     store.with_nulls,
@@ -89,6 +91,7 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
         ranges, part, job = given
         known = {"data": {"range": ranges}, "part": part, "job": job}
         return [
+            functions.first_bias(strategy, part, ranges, job.hyper),
             functions.training_slope(strategy, raw, progress=progress, state=state, **known),
             functions.evaluation(strategy, raw, **known),
             functions.final_output(strategy, raw, state=state, **known),
@@ -97,13 +100,13 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
         ]
 
     progress = jax.ShapeDtypeStruct((), jnp.float32)
-    return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
+    return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes(data))
 
 
 def of_training(backbone: str, settings: Settings, data: Data) -> str:
     """Of network, optimiser, training and metrics: what all strategies have in common."""
     program = Program(backbone, settings, (STAND_IN,), data)
-    job = Job.shapes()
+    job = Job.shapes(data)
     state = jax.eval_shape(program.initialize, data, job)
     traced = [
         _traced(program.initialize, data, job),

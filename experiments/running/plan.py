@@ -17,6 +17,8 @@ from experiments.training.strategy_rows import Strategy, bound_sources
 from experiments.training.tuning import FIRST_TUNING_SEED, Choice, Choices, grid
 from experiments.usage import UsageError
 
+SHORT = 0.1  # of the training windows: an epoch that covers less is said
+
 
 def cells(
     plan: Plan,
@@ -168,6 +170,20 @@ def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
 
     trained = (cell for cell in cells if cell.is_trained)
     return len({(shapes(name), backbone) for name, backbone in in_lots(trained)})
+
+
+def short_epochs(layout: Layout, plan: Plan) -> list[str]:
+    """What an epoch is, for datasets of which it covers little."""
+    updates, batch = plan.settings.batches_per_epoch, plan.settings.batch
+    found = []
+    for name, dataset in layout.datasets.items():
+        share = updates * batch / np.count_nonzero(dataset.split == 0)
+        if share < SHORT:
+            found.append(
+                f"{name}: an epoch is {updates} batches of {batch}, {100 * share:.2g} % of the "
+                "training windows."
+            )
+    return found
 
 
 def settled(

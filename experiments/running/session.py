@@ -30,6 +30,7 @@ from experiments.running.plan import (
     in_lots,
     lay_out,
     settled,
+    short_epochs,
 )
 from experiments.running.presets import Plan
 from experiments.running.progress import Display, display
@@ -151,6 +152,8 @@ class _Session:
             say(self._console, f"{of}{_counted(layout, before)}; {len(todo)} to run.")
         if not todo or self.watch.is_over():
             return set()
+        for text in short_epochs(layout, self._plan):
+            say(self._console, text)
         return self._train(todo, layout)
 
     def _train(self, todo: Sequence[Cell], layout: Layout) -> set[str]:

@@ -5,11 +5,12 @@ To add one: a row in `TRAINED`, through `constraint_row` if it is a constraint, 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from bounded import constraints, metrics, penalties
+from bounded import constraints, metrics, penalties, starts
 from bounded.sets import budgets
 from experiments.training.baselines import BASELINES
 from experiments.training.strategy_rows import (
@@ -18,6 +19,7 @@ from experiments.training.strategy_rows import (
     Strategy,
     budget_row,
     constraint_row,
+    mean_target,
     penalty_row,
 )
 
@@ -87,6 +89,11 @@ def _annealed_evaluate(raw, lower, upper, hyper):
     return constraints.smooth_clip(raw, lower, upper, temperature=hyper[1])
 
 
+def _annealed_start(targets, lower, upper, hyper):
+    softest = partial(constraints.smooth_clip, temperature=hyper[0])
+    return starts.constant(softest, targets, lower, upper)
+
+
 def _annealed_train(raw, lower, upper, progress, state, hyper):
     temperature = penalties.geometric_schedule(progress, hyper[0], hyper[1])
     output = constraints.smooth_clip(raw, lower, upper, temperature=temperature)
@@ -95,6 +102,10 @@ def _annealed_train(raw, lower, upper, progress, state, hyper):
 
 def _offset(raw: jax.Array, lower: Bound = None, upper: Bound = None) -> jax.Array:
     return (lower if upper is None else upper) - raw
+
+
+def _offset_start(targets, lower, upper, hyper):
+    return starts.constant(constraints.identity, _offset(targets, lower, upper))
 
 
 def _clip_to_sequence_maximum(raw: jax.Array, lower: Bound, upper: jax.Array) -> jax.Array:
@@ -141,6 +152,7 @@ TRAINED = _by_name(
         "smooth_clip, its temperature falling to a floor",
         "annealing as in Jang et al. 2017",
         grid={"temperature": (1.0,), "floor": (0.03, 0.01, 0.1)},
+        start=_annealed_start,
     ),
     constraint_row(
         constraints.knee_tanh,
@@ -206,6 +218,7 @@ TRAINED = _by_name(
         name="clip_to_sequence_maximum",
         needs=("upper",),
         guarantee="never",
+        start=mean_target,
     ),
     Strategy(
         "clip_at_evaluation",
@@ -275,6 +288,7 @@ TRAINED = _by_name(
         name="offset_unconstrained",
         one_side=True,
         guarantee="never",
+        start=_offset_start,
     ),
 )
 """Strategies with a network, for bounds of single entries; the baselines have none."""

@@ -6,16 +6,19 @@ A strategy is two pure functions,
     evaluate(raw, lower, upper, hyper) -> output
 
 with progress in [0, 1], `state` of shape (T, F) and `hyper` a vector, so that one `lax.switch`
-serves every row.
+serves every row; and where its network begins, `start(targets, lower, upper, hyper) -> raw`.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bounded import starts
+from bounded.constraints import identity
 from experiments.usage import choose
 
 HYPER_LENGTH = 3
@@ -26,6 +29,11 @@ GUARANTEES = ("always", "where u >= 0", "never", "not stated")
 
 def _keep_state(state, raw, lower, upper, hyper):
     return state
+
+
+def mean_target(targets, lower, upper, hyper):
+    """Where a network begins whose outputs are raw, or are it wherever that is inside."""
+    return starts.constant(identity, targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +54,8 @@ class Strategy:
     own: bool = False  # whether it is the user's
     # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
     update: Callable[..., jax.Array] = _keep_state
+    # (targets, lower, upper, hyper) -> raw, one a feature: the output layer's first bias
+    start: Callable[..., jax.Array] = mean_target
 
     @property
     def hyperparameters(self) -> dict[str, float]:
@@ -72,16 +82,26 @@ def constraint_row(
     name: str | None = None,
     **row,
 ) -> Strategy:
-    """A strategy that trains and evaluates through one constraint."""
+    """A strategy that trains and evaluates through one constraint, and begins by its inverse where
+    `bounded.starts` knows that."""
     names = tuple(row.get("grid", ()))
 
+    def with_values(hyper: jax.Array) -> Callable[..., jax.Array]:
+        return partial(constraint, **{key: hyper[index] for index, key in enumerate(names)})
+
     def evaluate(raw: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
-        keywords = {key: hyper[index] for index, key in enumerate(names)}
-        return constraint(raw, lower, upper, **keywords)
+        return with_values(hyper)(raw, lower, upper)
 
     def train(raw, lower, upper, progress, state, hyper):
         return evaluate(raw, lower, upper, hyper), jnp.zeros((), raw.dtype)
 
+    def start(targets: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
+        try:
+            return starts.constant(with_values(hyper), targets, lower, upper)
+        except TypeError:  # it knows no inverse of the user's function
+            return mean_target(targets, lower, upper, hyper)
+
+    row = {"start": start, **row}
     return Strategy(name or constraint.__name__, train, evaluate, summary, source, **row)
 
 
@@ -101,11 +121,17 @@ def budget_row(budget: Callable[..., jax.Array], summary: str, source: str) -> S
     """A strategy that trains and evaluates through a budget of `bounded.sets`, for the sum of the
     features: exact where the dataset bounds it on both sides, which are then taken as equal."""
 
+    def with_total(lower: Bound, upper: Bound) -> Callable[..., jax.Array]:
+        return partial(budget, total=upper[..., 0], equality=lower is not None)
+
     def constraint(raw: jax.Array, lower: Bound, upper: Bound) -> jax.Array:
-        return budget(raw, upper[..., 0], equality=lower is not None)
+        return with_total(lower, upper)(raw)
+
+    def start(targets: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
+        return starts.constant(with_total(lower, upper), targets)
 
     name = budget.__name__
-    return constraint_row(constraint, summary, source, name=name, coupled=True)
+    return constraint_row(constraint, summary, source, name=name, coupled=True, start=start)
 
 
 def _raw(raw, lower, upper, hyper):

@@ -79,6 +79,65 @@ def test_every_strategy_runs_on_every_kind_of_dataset_and_keeps_its_guarantee(na
         assert not all(held.values())
 
 
+MEAN_TARGET = {
+    "unconstrained",
+    "clip",
+    "straight_through_clip",
+    "leaky_clip",
+    "clip_to_sequence_maximum",
+    "clip_at_evaluation",
+    "clip_after_warmup",
+    "clip_with_displacement",
+    "dc3_correction",
+    "hinge",
+    "squared_hinge",
+    "log_barrier",
+    "augmented_lagrangian",
+}
+
+
+@pytest.mark.parametrize("sides", SIDES, ids="+".join)
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_network_begins_where_the_strategy_gives_the_training_targets(name, sides):
+    targets = jnp.array([[[-0.2], [0.3]], [[0.1], [-0.4]]])
+    strategy = TRAINED[name]
+    hyper = strategy.hyper(strategy.hyperparameters)
+    begin = strategy.start(targets, *bounds_of(strategy, sides, targets), hyper)
+    assert begin.shape == (1,)
+    if name in MEAN_TARGET:
+        np.testing.assert_allclose(begin, targets.mean((0, 1)), rtol=1e-6)
+    same = jnp.full_like(targets, 0.3)
+    begin = strategy.start(same, *bounds_of(strategy, sides, same), hyper)
+    raw = jnp.broadcast_to(begin, same.shape)
+    trained, _, _ = run(strategy, sides, raw, progress=0.0)
+    np.testing.assert_allclose(trained, same, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", COUPLED)
+@pytest.mark.parametrize("sides", [("upper",), BOTH], ids=["at most", "equal"])
+def test_with_a_budget_too_a_network_begins_where_it_gives_the_targets(name, sides):
+    targets = jnp.broadcast_to(jnp.array([0.2, 0.3, 0.1]), (4, 2, 3))
+    total = jnp.full((4, 2, 1), 0.6 if len(sides) == 2 else 1.0)
+    bounds = [total if side in sides else None for side in BOTH]
+    row = COUPLED[name]
+    hyper = row.hyper(row.hyperparameters)
+    raw = jnp.broadcast_to(row.start(targets, *bounds, hyper), targets.shape)
+    np.testing.assert_allclose(row.evaluate(raw, *bounds, hyper), targets, atol=1e-6)
+
+
+def test_a_users_function_begins_by_its_inverse_where_bounded_knows_it(tmp_path, monkeypatch):
+    (tmp_path / "begun.py").write_text("def half(raw, lower, upper):\n    return raw / 2\n")
+    monkeypatch.chdir(tmp_path)
+    targets = jnp.full((2, 3, 1), 0.25)
+    for name, expected in {
+        "begun:half": 0.25,
+        "bounded.constraints:sigmoid_interval(temperature=2.0)": 2 * np.log(0.25 / 0.75),
+    }.items():
+        row = resolve(name)
+        begin = row.start(targets, 0.0, 1.0, row.hyper(row.hyperparameters))
+        np.testing.assert_allclose(begin, [expected], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name", [name for name, row in TRAINED.items() if row.guarantee == "where u >= 0"]
 )
