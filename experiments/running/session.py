@@ -86,7 +86,7 @@ class _Session:
     def run(self, derive: Derive) -> Outcome:
         folder = self._options.out
         layout = lay_out(self._plan, self._options.allow_infeasible)
-        with store.opened(folder):
+        with store.opened(folder) as self._check_folder:
             records, aside = self._fresh(layout)
             if damaged := store.set_manifest_aside(folder):
                 text = f"manifest.json is not whole: set aside as {damaged.name}, and begun anew."
@@ -108,8 +108,10 @@ class _Session:
                 idle = bool(earlier) and not ran and not left
             finally:
                 with suppress(StorageError):
+                    self._check_folder()
                     kept = earlier if idle else manifest.finish(present, **self._spent)
                     store.write_json(folder / "manifest.json", kept)
+            self._check_folder()
             records = derive(folder, not self.watch.interrupted)
         failed = sum(record.id in planned and not record.is_done for record in records)
         return Outcome(records, failed, left, len(ran))
@@ -187,6 +189,7 @@ class _Session:
     def _save(self, reply: Reply, made_by: Mapping[str, Fingerprint], shown: Display) -> set[str]:
         self._spent["compile_seconds"] += reply.compile_seconds
         for record, arrays in reply.finished:
+            self._check_folder()
             store.save(self._options.out, replace(record, fingerprint=made_by[record.id]), arrays)
             self._spent["train_seconds"] += record.timing.get("train_seconds", 0.0)
             shown.finished(record)
