@@ -8,9 +8,10 @@ of a training batch, the rest with a stand-in for the strategy at the shapes of 
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -29,8 +30,9 @@ from experiments.training import cell as functions
 from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
 from experiments.training.cell import Data, Job, Program, Settings, data_of
+from experiments.training.own_strategies import users_code
 from experiments.training.strategies import COUPLED, TRAINED
-from experiments.training.strategy_rows import Strategy, constraint_row
+from experiments.training.strategy_rows import Strategy
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -41,7 +43,27 @@ SOURCES = (
     "experiments/running/syntax.py",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
-CONFIG = ("jax_enable_x64", "jax_default_prng_impl", "jax_default_matmul_precision")
+# What decides numbers besides: settings of jax, with what they are where nobody sets them, and
+# environment variables.
+CONFIG = {
+    "jax_allow_f16_reductions": True,
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_enable_x64": False,
+    "jax_exec_time_optimization_effort": 0.0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_optimization_level": "UNKNOWN",
+    "jax_random_seed_offset": 0,
+    "jax_softmax_custom_jvp": False,
+    "jax_threefry_gpu_kernel_lowering": False,
+    "jax_threefry_partitionable": True,
+    "jax_use_direct_linearize": True,
+}
+ENVIRONMENT = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
+HARMLESS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_cuda_data_dir")
 HOST = (
     data_of,
     Dataset.part,
@@ -52,7 +74,6 @@ HOST = (
     metrics.jacobian_rank_fraction,
     store.with_nulls,
 )
-STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
 Fingerprint = dict[str, Any]
 
 
@@ -62,19 +83,47 @@ def versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
 
-@cache
+def settings() -> dict[str, str]:
+    """What decides numbers besides programs and packages, where it is not as usual."""
+    values = jax.config.values
+    found = {
+        name: str(values[name])
+        for name, usual in CONFIG.items()
+        if values.get(name, usual) != usual
+    }
+    for name in ENVIRONMENT:
+        flags = os.environ.get(name, "").split()
+        if given := [flag for flag in flags if not flag.startswith(HARMLESS)]:
+            found[name] = " ".join(given)
+    return found
+
+
+def surroundings() -> Fingerprint:
+    """The part of a fingerprint that all programs of a process have in common."""
+    found = settings()
+    return {"versions": versions(), **({"settings": found} if found else {})}
+
+
 def sources_hash() -> str:
     """Of the bytes of all files that programs are traced from, and of what else tracing reads.
     While it stands, no fingerprint can change."""
-    found = hashlib.sha256(canonical(versions()).encode())
-    found.update(str([getattr(jax.config, name) for name in CONFIG]).encode())
+    return hashlib.sha256((_files_hash() + canonical(surroundings())).encode()).hexdigest()
+
+
+@cache
+def _files_hash() -> str:
+    found = hashlib.sha256()
     for path in sorted(path for pattern in SOURCES for path in ROOT.glob(pattern)):
         found.update(path.relative_to(ROOT).as_posix().encode() + b"\n" + path.read_bytes())
     return found.hexdigest()
 
 
 def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
-    """Of the functions of a strategy's own."""
+    """Of the functions of a strategy's own.
+
+    Raises:
+      UsageError: if it is the user's, and cannot be traced.
+    """
 
     def batch(array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((settings.batch, *array.shape[1:]), array.dtype)
@@ -97,12 +146,17 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
         ]
 
     progress = jax.ShapeDtypeStruct((), jnp.float32)
-    return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
+
+    def says(error: str) -> str:
+        return f"{strategy.name} cannot be traced: {error}"
+
+    with users_code(strategy.name, says) if strategy.own else nullcontext():
+        return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
 
 
 def of_training(backbone: str, settings: Settings, data: Data) -> str:
     """Of network, optimiser, training and metrics: what all strategies have in common."""
-    program = Program(backbone, settings, (STAND_IN,), data)
+    program = Program(backbone, settings, (runner.STAND_IN,), data)
     job = Job.shapes()
     state = jax.eval_shape(program.initialize, data, job)
     traced = [
@@ -167,7 +221,7 @@ def fingerprints(
     for part in track(todo):
         known[part.key] = part.trace()
     _keep({key: known[key] for key, part in parts.items() if part.kept}, bool(todo))
-    rest = {"host": syntax(*HOST), "versions": versions()}
+    rest = {"host": syntax(*HOST), **surroundings()}
     return {
         key: {**{name: known[part.key] for name, part in found.items()}, **rest}
         for key, found in of_cell.items()

@@ -159,17 +159,17 @@ class _Session:
         """Run cells and save their records; returns their ids."""
         own = own_strategies(layout)
         made_by = fingerprints(todo, layout.datasets, own, tracked(self._console))
+        lots = in_lots(todo, layout.strategies)
         ran: set[str] = set()
         with display(self._console, len(todo), sum(cell.epochs for cell in todo)) as shown:
 
             def request(lot: Lot, cells: Sequence[Cell]) -> Request:
                 shown.begin(lot, len(cells), cells[0].epochs)
-                here = [cell for cell in todo if cell.strategy in own and cell.dataset == lot[0]]
                 return Request(
                     cells,
-                    layout.given[lot[0]],
-                    layout.strategies,
-                    {cell.strategy: made_by[cell.id]["strategy"] for cell in here},
+                    layout.given[lot.dataset],
+                    lot.strategies,
+                    {c.strategy: made_by[c.id]["strategy"] for c in cells if c.strategy in own},
                     self._options.allow_infeasible,
                     sources_hash(),
                 )
@@ -177,7 +177,7 @@ class _Session:
             watch, timeout = self.watch, self._options.timeout
             with suppress(Over), self._team(shown) as team:
                 run = scheduling.run(
-                    in_lots(todo), request, team, timeout, watch.is_over, shown.wait
+                    lots, request, team, timeout, watch.is_over, watch.wait_no_longer, shown.wait
                 )
                 with closing(run) as replies:
                     for reply in replies:
@@ -207,7 +207,7 @@ class _Session:
             if self.watch.is_over():
                 raise Over
 
-        return executors.here(on_epochs, self._options.timeout)
+        return executors.here(on_epochs, self._options.timeout, self.watch.left)
 
 
 def _where(options: Options) -> str:

@@ -3,9 +3,17 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import NamedTuple
 
-Lot = tuple[str, str]  # dataset and backbone: what is compiled together
 Team = Callable[[], Sequence["Worker"]]  # those there are now
+
+
+class Lot(NamedTuple):
+    """What is compiled together."""
+
+    dataset: str
+    backbone: str
+    strategies: tuple[str, ...]  # the rows that share a program
 
 
 @dataclass(eq=False)

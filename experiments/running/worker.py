@@ -17,6 +17,7 @@ from experiments.running.fingerprints import of_strategy, shapes_of, sources_has
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import Settings, example_windows
+from experiments.training.limits import Ended
 from experiments.training.own_strategies import resolve
 from experiments.training.runner import Run, Runner
 from experiments.training.strategy_rows import Strategy
@@ -31,7 +32,7 @@ class Request:
 
     cells: Sequence[Cell]
     dataset: str  # its name or path
-    strategies: Sequence[str]  # every trained row that a cell of the sweep may have; all compiled
+    strategies: Sequence[str]  # the rows that are compiled together, those of the cells among them
     programs: Mapping[str, str]  # the fingerprints of the user's own strategies among them
     allow_infeasible: bool = False  # whether targets may break their bounds
     sources: str = ""  # of the code that asks
@@ -60,10 +61,13 @@ def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs
         if request.sources != sources_hash():
             raise UsageError(
                 f"this worker runs other code (sources {sources_hash()[:12]}) than the sweep "
-                f"({request.sources[:12]}): start it from the same checkout and packages."
+                f"({request.sources[:12]}): start it from the same checkout and packages, with the "
+                "same settings of jax and the same XLA_FLAGS."
             )
         return _run(request, on_epochs)
-    except Exception as error:
+    except (KeyboardInterrupt, Ended):
+        raise
+    except BaseException as error:  # a user's strategy may raise anything, such as SystemExit
         refused = isinstance(error, UsageError)
         text = str(error) if refused else f"{type(error).__name__}: {error}"
         return Reply(error=text, refused=refused)

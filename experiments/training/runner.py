@@ -16,7 +16,11 @@ from jax.stages import Lowered
 from bounded import metrics
 from experiments.data.datasets import Dataset
 from experiments.training.cell import Job, Program, Settings, State, data_of
-from experiments.training.strategy_rows import Strategy
+from experiments.training.strategy_rows import Strategy, constraint_row
+
+# Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
+# strategy with what is around it, to other bits than where it is compiled with others.
+STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class Runner:
         data = data_of(dataset, split)
         started = time.perf_counter()
         leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
-        self._compiled = _compile(backbone, settings, tuple(strategies), structure, tuple(leaves))
+        rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
+        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves))
         self.compile_seconds = time.perf_counter() - started
         self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
