@@ -23,6 +23,7 @@ from experiments.running.listing import list_choices
 from experiments.running.options import STALE, Options
 from experiments.running.presets import PRESETS, Plan, make_plan
 from experiments.running.session import dry_run, run
+from experiments.running.watch import end_soon
 from experiments.store import StorageError
 from experiments.training import devices, limits
 from experiments.usage import UsageError
@@ -198,4 +199,6 @@ if __name__ == "__main__":
     prepare_output()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     devices.prepare()
-    sys.exit(main())
+    status = main()
+    end_soon(status)
+    sys.exit(status)

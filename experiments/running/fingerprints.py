@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
@@ -128,9 +129,9 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
     def batch(array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((settings.batch, *array.shape[1:]), array.dtype)
 
-    part = jax.tree.map(batch, data["train"])
-    raw = part["targets"]
-    state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
+    parts = [jax.tree.map(batch, data["train"])]
+    if strategy.own:  # which may do another thing with another number of windows
+        parts += [data["validation"], data["final"]]
 
     def branches(
         raw: jax.Array, signs: jax.Array, progress: jax.Array, state: jax.Array, *given: Any
@@ -145,13 +146,29 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
             functions.final_jacobian(strategy, raw, state=state, **known),
         ]
 
-    progress = jax.ShapeDtypeStruct((), jnp.float32)
+    def lowered(part: Data) -> str:
+        raw, progress = part["targets"], jax.ShapeDtypeStruct((), jnp.float32)
+        state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
+        return _lowered(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
 
     def says(error: str) -> str:
         return f"{strategy.name} cannot be traced: {error}"
 
     with users_code(strategy.name, says) if strategy.own else nullcontext():
-        return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
+        program = "".join(map(lowered, parts))
+    return digest(_nameless(program) + (_called(strategy, program) if strategy.own else ""))
+
+
+def _called(strategy: Strategy, program: str) -> str:
+    """What a user's program calls by name."""
+    names = re.findall(r"custom_call @([\w.$]+)", program)
+    if any("callback" in name for name in names):
+        warnings.warn(
+            f"{strategy.name} calls Python back while it runs: what it does there no fingerprint "
+            "shows, and no record is stale when it changes.",
+            stacklevel=2,
+        )
+    return " ".join(names)
 
 
 def of_training(backbone: str, settings: Settings, data: Data) -> str:
@@ -178,11 +195,20 @@ def of_metrics(data: Data) -> str:
 
 
 def _traced(function: Callable, *shapes: Any) -> str:
-    """Of a function's StableHLO, which holds the constants that it closes over."""
-    text = jax.jit(function).lower(*shapes).as_text()
-    text = re.sub(r'\{?jax\.result_info = "[^"]*"\}?', "", text)
+    """Of a function's StableHLO."""
+    return digest(_nameless(_lowered(function, *shapes)))
+
+
+def _lowered(function: Callable, *shapes: Any) -> str:
+    """A function's StableHLO, which holds the constants that it closes over."""
+    return jax.jit(function).lower(*shapes).as_text()
+
+
+def _nameless(program: str) -> str:
+    """StableHLO with numbers for symbols."""
+    program = re.sub(r'\{?jax\.result_info = "[^"]*"\}?', "", program)
     symbols: dict[str, str] = {}
-    return digest(re.sub(r"@[\w.$]+", lambda s: symbols.setdefault(s[0], f"@{len(symbols)}"), text))
+    return re.sub(r"@[\w.$]+", lambda s: symbols.setdefault(s[0], f"@{len(symbols)}"), program)
 
 
 @dataclass(frozen=True)
@@ -246,9 +272,10 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
         }
     settings, row = Settings(**cell.settings), rows[cell.strategy]
     window = {key: array and array.shape[1:] for key, array in data["train"].items()}
+    shapes = sizes if row.own else window
     return {
         "strategy": Part(
-            f"{cell.strategy} {settings.batch} {window}",
+            f"{cell.strategy} {settings.batch} {shapes}",
             partial(of_strategy, row, data, settings),
             not row.own,
         ),

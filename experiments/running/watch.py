@@ -1,5 +1,6 @@
 """When a session ends."""
 
+import os
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from rich.console import Console
 from experiments.console import say
 from experiments.training.limits import Ended
 
+EXIT_SECONDS = 10  # for a process to end
 LAST_SECONDS = 60  # for what runs on workers when --minutes are over
 
 
@@ -63,3 +65,11 @@ class Watch:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def end_soon(status: int) -> None:
+    """End this process, if it does not do so by itself: Python waits for threads, and JAX for
+    callbacks, and one of a strategy that hangs never comes back."""
+    timer = threading.Timer(EXIT_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()

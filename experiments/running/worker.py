@@ -4,6 +4,7 @@ So the same function serves this process, a process pool and a cluster.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -80,7 +81,7 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
         return Reply([_baseline(cell, dataset) for cell in cells])
     settings = Settings(**first.settings)
     strategies = tuple(map(_strategy, request.strategies))
-    _check_own(strategies, request.programs, dataset, settings)
+    _check_own(request, dataset)
     runner = Runner(dataset, first.backbone, settings, strategies, first.split)
     finished = []
     for start in range(0, len(cells), runner.batch):
@@ -104,19 +105,16 @@ def _dataset(name: str, allow_infeasible: bool, expected_hash: str) -> Dataset:
     return dataset
 
 
-def _check_own(
-    strategies: Sequence[Strategy],
-    programs: Mapping[str, str],
-    dataset: Dataset,
-    settings: Settings,
-) -> None:
+def _check_own(request: Request, dataset: Dataset) -> None:
     """That the user's strategies are here what they are where the sweep was planned."""
-    for strategy in strategies:
-        planned = programs.get(strategy.name)
-        if planned and planned != of_strategy(strategy, shapes_of(dataset, "test"), settings):
+    first = request.cells[0]
+    shapes, settings = shapes_of(dataset, first.split), Settings(**first.settings)
+    for name, planned in request.programs.items():
+        with warnings.catch_warnings(action="ignore"):  # of what was said when it was planned
+            found = of_strategy(_strategy(name), shapes, settings)
+        if found != planned:
             raise UsageError(
-                f"this worker imported another version of {strategy.name} than was planned: "
-                "restart it."
+                f"this worker imported another version of {name} than was planned: restart it."
             )
 
 

@@ -54,8 +54,7 @@ def test_another_version_of_a_users_strategy_is_refused():
     assert "another version of bounded.constraints:clip" in reply.error
     found = fingerprints([cell], {"irradiance": dataset}, {name: row})
     programs = {name: found[cell.id]["strategy"]}
-    settings = worker.Settings(**cell.settings)
-    worker._check_own([row], programs, dataset, settings)
+    worker._check_own(replace(request, programs=programs), dataset)
 
 
 def test_an_error_is_a_reply_that_says_what(monkeypatch):
