@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments.console import make_console
+from experiments.console import make_console, prepare_output
 from experiments.page.build import build
 from experiments.page.terminal import show
 from experiments.store import StorageError
@@ -31,4 +31,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_output()
     sys.exit(main())

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.analysis import statistics
-from experiments.console import make_console, names, say
+from experiments.console import make_console, names, prepare_output, say
 from experiments.page.build import refresh
 from experiments.page.terminal import show
 from experiments.running.executors import TeamLostError
@@ -23,8 +23,9 @@ from experiments.running.listing import list_choices
 from experiments.running.options import STALE, Options
 from experiments.running.presets import PRESETS, Plan, make_plan
 from experiments.running.session import dry_run, run
+from experiments.running.watch import end_soon
 from experiments.store import StorageError
-from experiments.training import devices
+from experiments.training import devices, limits
 from experiments.usage import UsageError
 
 
@@ -86,7 +87,9 @@ def run_sweep(
     )
     chosen = Options(Path(out or f"results/{preset}"), **options)
     devices.prepare()
-    outcome = run(plan, chosen, console or Console(quiet=True), refresh)
+    devices.start()
+    with limits.patient(chosen.patience):
+        outcome = run(plan, chosen, console or Console(quiet=True), refresh)
     if outcome.failed or outcome.left:
         warnings.warn(
             f"{outcome.failed} cells of {chosen.out} failed, {outcome.left} are left.", stacklevel=2
@@ -180,11 +183,13 @@ def _main(given: argparse.Namespace, console: Console) -> int:
     )
     chosen = {key: values[key] for key in Options.__dataclass_fields__}
     options = Options(**{**chosen, "out": given.out or Path(f"results/{given.preset}")})
-    if given.dry_run:
-        say(console, dry_run(plan, options, console))
-        return 0
+    devices.start()
     started = time.perf_counter()
-    outcome = run(plan, options, console, refresh)
+    with limits.patient(options.patience):
+        if given.dry_run:
+            say(console, dry_run(plan, options, console))
+            return 0
+        outcome = run(plan, options, console, refresh)
     without = ", without --force," if options.force else ""
     nothing = "" if outcome.ran else "nothing was finished, give it more time; "
     left = f"{outcome.left} cells left, the same command{without} goes on; {nothing}"
@@ -195,6 +200,9 @@ def _main(given: argparse.Namespace, console: Console) -> int:
 
 
 if __name__ == "__main__":
+    prepare_output()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     devices.prepare()
-    sys.exit(main())
+    status = main()
+    end_soon(status)
+    sys.exit(status)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from experiments.cells import Record
 from experiments.console import say
+from experiments.running.team import Lot
 
 
 class _Bar(Progress):
@@ -31,9 +32,9 @@ class Display:
         self._task = bar.add_task("", total=max(epochs, 1), counts="", place="", speed="")
         self._show()
 
-    def begin(self, lot: tuple[str, str], cells: int, epochs: int) -> None:
+    def begin(self, lot: Lot, cells: int, epochs: int) -> None:
         """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
-        place = f"{lot[0]} {lot[1]}"
+        place = f"{lot.dataset} {lot.backbone}"
         text = place if place == self._place else f"{place}, compiling and starting"
         self._place, self._of, self._batch = place, (cells, epochs), 0
         self._waiting = False

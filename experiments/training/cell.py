@@ -104,11 +104,6 @@ def data_of(dataset: Dataset, split: str) -> Data:
     }
 
 
-def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -> jax.Array:
-    """The raw, one a feature, at which a network begins that is trained on these windows."""
-    return strategy.start(part["targets"], *select_bounds(strategy, part, ranges), hyper)
-
-
 # What differs between strategies, each a branch of a switch: entry by entry alone. Reductions
 # stay outside, where they are compiled once for all.
 

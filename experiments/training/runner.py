@@ -13,10 +13,15 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.stages import Lowered
 
-from bounded import metrics
+from bounded import metrics, starts
+from bounded.constraints import identity
 from experiments.data.datasets import Dataset, aligned
-from experiments.training.cell import Job, Program, Settings, State, data_of, first_bias
-from experiments.training.strategy_rows import Strategy
+from experiments.training.cell import Data, Job, Program, Settings, State, data_of
+from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
+
+# Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
+# strategy with what is around it, to other bits than where it is compiled with others.
+STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Runner:
         data = jax.tree.map(aligned, data_of(dataset, split))
         started = time.perf_counter()
         leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
-        self._compiled = _compile(backbone, settings, tuple(strategies), structure, tuple(leaves))
+        rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
+        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves))
         self.compile_seconds = time.perf_counter() - started
         self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
@@ -105,14 +111,29 @@ class Runner:
         here = jax.tree.map(lambda array: array.addressable_data(0), self._data)
         if self._settings.start == "zero":
             return np.zeros(here["train"]["targets"].shape[2], np.float32)
-        return np.asarray(_first_bias(strategy, here["train"], here["range"], hyper))
+        return np.asarray(
+            jax.jit(first_bias, static_argnums=0)(strategy, here["train"], here["range"], hyper)
+        )
 
     def advance(self, jobs: Job, state: State) -> tuple[State, dict]:
         """A chunk of epochs: the new state (the old one is used up) and a row of the history."""
         return self._compiled.advance(self._data, jobs, state)
 
 
-_first_bias = jax.jit(first_bias, static_argnums=0)
+def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -> jax.Array:
+    """The raw, one a feature, at which a network begins that is trained on these windows.
+
+    Through a function of the user's own whose inverse `bounded` does not know, the mean target.
+    """
+    bounds = select_bounds(strategy, part, ranges)
+    constraint = strategy.begins_through(*bounds, hyper)
+    given = () if strategy.coupled else bounds  # a budget has its total already
+    try:
+        return starts.constant(constraint, part["targets"], *given)
+    except TypeError:
+        if not strategy.own:
+            raise
+        return starts.constant(identity, part["targets"])
 
 
 def stacked(

@@ -10,7 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from bounded import constraints, metrics, penalties, starts
+from bounded import constraints, metrics, penalties
 from bounded.sets import budgets
 from experiments.training.baselines import BASELINES
 from experiments.training.strategy_rows import (
@@ -19,7 +19,7 @@ from experiments.training.strategy_rows import (
     Strategy,
     budget_row,
     constraint_row,
-    mean_target,
+    free,
     penalty_row,
 )
 
@@ -89,9 +89,8 @@ def _annealed_evaluate(raw, lower, upper, hyper):
     return constraints.smooth_clip(raw, lower, upper, temperature=hyper[1])
 
 
-def _annealed_start(targets, lower, upper, hyper):
-    softest = partial(constraints.smooth_clip, temperature=hyper[0])
-    return starts.constant(softest, targets, lower, upper)
+def _annealed_first(lower, upper, hyper):
+    return partial(constraints.smooth_clip, temperature=hyper[0])
 
 
 def _annealed_train(raw, lower, upper, progress, state, hyper):
@@ -102,10 +101,6 @@ def _annealed_train(raw, lower, upper, progress, state, hyper):
 
 def _offset(raw: jax.Array, lower: Bound = None, upper: Bound = None) -> jax.Array:
     return (lower if upper is None else upper) - raw
-
-
-def _offset_start(targets, lower, upper, hyper):
-    return starts.constant(constraints.identity, _offset(targets, lower, upper))
 
 
 def _clip_to_sequence_maximum(raw: jax.Array, lower: Bound, upper: jax.Array) -> jax.Array:
@@ -152,7 +147,7 @@ TRAINED = _by_name(
         "smooth_clip, its temperature falling to a floor",
         "annealing as in Jang et al. 2017",
         grid={"temperature": (1.0,), "floor": (0.03, 0.01, 0.1)},
-        start=_annealed_start,
+        begins_through=_annealed_first,
     ),
     constraint_row(
         constraints.knee_tanh,
@@ -218,7 +213,7 @@ TRAINED = _by_name(
         name="clip_to_sequence_maximum",
         needs=("upper",),
         guarantee="never",
-        start=mean_target,
+        begins_through=free,
     ),
     Strategy(
         "clip_at_evaluation",
@@ -288,7 +283,7 @@ TRAINED = _by_name(
         name="offset_unconstrained",
         one_side=True,
         guarantee="never",
-        start=_offset_start,
+        begins_through=lambda lower, upper, hyper: constraints.relu_offset,
     ),
 )
 """Strategies with a network, for bounds of single entries; the baselines have none."""

@@ -6,7 +6,7 @@ A strategy is two pure functions,
     evaluate(raw, lower, upper, hyper) -> output
 
 with progress in [0, 1], `state` of shape (T, F) and `hyper` a vector, so that one `lax.switch`
-serves every row; and where its network begins, `start(targets, lower, upper, hyper) -> raw`.
+serves every row.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bounded import starts
 from bounded.constraints import identity
 from experiments.usage import choose
 
@@ -31,9 +30,9 @@ def _keep_state(state, raw, lower, upper, hyper):
     return state
 
 
-def mean_target(targets, lower, upper, hyper):
-    """Where a network begins whose outputs are raw, or are it wherever that is inside."""
-    return starts.constant(identity, targets)
+def free(lower, upper, hyper):
+    """What a network begins through whose outputs are raw, or are that wherever it is inside."""
+    return identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +53,8 @@ class Strategy:
     own: bool = False  # whether it is the user's
     # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
     update: Callable[..., jax.Array] = _keep_state
-    # (targets, lower, upper, hyper) -> raw, one a feature: the output layer's first bias
-    start: Callable[..., jax.Array] = mean_target
+    # (lower, upper, hyper) -> the constraint through which its network begins at the targets
+    begins_through: Callable[..., Callable[..., jax.Array]] = free
 
     @property
     def hyperparameters(self) -> dict[str, float]:
@@ -82,8 +81,7 @@ def constraint_row(
     name: str | None = None,
     **row,
 ) -> Strategy:
-    """A strategy that trains and evaluates through one constraint, and begins by its inverse where
-    `bounded.starts` knows that."""
+    """A strategy that trains and evaluates through one constraint."""
     names = tuple(row.get("grid", ()))
 
     def with_values(hyper: jax.Array) -> Callable[..., jax.Array]:
@@ -95,13 +93,7 @@ def constraint_row(
     def train(raw, lower, upper, progress, state, hyper):
         return evaluate(raw, lower, upper, hyper), jnp.zeros((), raw.dtype)
 
-    def start(targets: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
-        try:
-            return starts.constant(with_values(hyper), targets, lower, upper)
-        except TypeError:  # it knows no inverse of the user's function
-            return mean_target(targets, lower, upper, hyper)
-
-    row = {"start": start, **row}
+    row = {"begins_through": lambda lower, upper, hyper: with_values(hyper), **row}
     return Strategy(name or constraint.__name__, train, evaluate, summary, source, **row)
 
 
@@ -127,11 +119,14 @@ def budget_row(budget: Callable[..., jax.Array], summary: str, source: str) -> S
     def constraint(raw: jax.Array, lower: Bound, upper: Bound) -> jax.Array:
         return with_total(lower, upper)(raw)
 
-    def start(targets: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
-        return starts.constant(with_total(lower, upper), targets)
-
-    name = budget.__name__
-    return constraint_row(constraint, summary, source, name=name, coupled=True, start=start)
+    return constraint_row(
+        constraint,
+        summary,
+        source,
+        name=budget.__name__,
+        coupled=True,
+        begins_through=lambda lower, upper, hyper: with_total(lower, upper),
+    )
 
 
 def _raw(raw, lower, upper, hyper):

@@ -172,13 +172,29 @@ def test_what_fails_everywhere_runs_its_defaults():
 
 
 def test_cells_go_together_by_dataset_and_backbone(layout):
-    lots = in_lots(layout.cells.values())
+    lots = in_lots(layout.cells.values(), layout.strategies)
+    table = ("unconstrained", "clip", "relu_offset", "squared_hinge")
     assert {key: len(found) for key, found in lots.items()} == {
-        ("irradiance", "bottleneck"): 12,
-        ("irradiance", "none"): 3,
-        ("sines", "bottleneck"): 12,
-        ("sines", "none"): 3,
+        ("irradiance", "bottleneck", table): 12,
+        ("irradiance", "none", table): 3,
+        ("sines", "bottleneck", table): 12,
+        ("sines", "none", table): 3,
     }
+
+
+def test_a_users_strategy_shares_no_program_and_comes_last():
+    own = ("bounded.constraints:clip", "bounded.constraints:smooth_clip")
+    names = (own[0], "clip", own[1], "bound")
+    layout = lay_out(make_plan("smoke", datasets=("irradiance", "sines"), strategies=names))
+    lots = in_lots(layout.cells.values(), layout.strategies)
+    places = [(name, "bottleneck") for name in layout.datasets]
+    table = [(*place, ("unconstrained", "clip")) for place in places]
+    table += [(name, "none", ("unconstrained", "clip")) for name in layout.datasets]
+    alone = [(*place, (name,)) for place in places for name in own]
+    assert set(list(lots)[: len(table)]) == set(table)
+    assert set(list(lots)[len(table) :]) == set(alone)
+    assert sum(map(len, lots.values())) == len(layout.cells)
+    assert compilations(layout, layout.cells.values()) == 2 * 3
 
 
 def test_datasets_of_the_same_shapes_share_a_compilation():

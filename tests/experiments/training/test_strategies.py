@@ -7,9 +7,10 @@ import pytest
 
 from bounded import penalties
 from bounded.constraints import smooth_clip
-from experiments.data.datasets import load
+from experiments.data.datasets import ARRAYS, load
 from experiments.training.baselines import BASELINES
 from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.runner import first_bias
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.strategy_rows import (
     BOTH,
@@ -79,6 +80,13 @@ def test_every_strategy_runs_on_every_kind_of_dataset_and_keeps_its_guarantee(na
         assert not all(held.values())
 
 
+def begun(strategy, targets, **bounds):
+    """Where a network begins that is trained on these targets."""
+    part = dict.fromkeys(ARRAYS) | {"targets": targets, **bounds}
+    hyper = strategy.hyper(strategy.hyperparameters)
+    return first_bias(strategy, part, CONSTANTS, hyper)
+
+
 MEAN_TARGET = {
     "unconstrained",
     "clip",
@@ -101,14 +109,21 @@ MEAN_TARGET = {
 def test_a_network_begins_where_the_strategy_gives_the_training_targets(name, sides):
     targets = jnp.array([[[-0.2], [0.3]], [[0.1], [-0.4]]])
     strategy = TRAINED[name]
-    hyper = strategy.hyper(strategy.hyperparameters)
-    begin = strategy.start(targets, *bounds_of(strategy, sides, targets), hyper)
+
+    def begins(targets):
+        lower, upper = (jnp.full_like(targets, bound) for bound in (-1.0, 1.0))
+        return begun(
+            strategy,
+            targets,
+            **{s: b for s, b in (("lower", lower), ("upper", upper)) if s in sides},
+        )
+
+    begin = begins(targets)
     assert begin.shape == (1,)
     if name in MEAN_TARGET:
         np.testing.assert_allclose(begin, targets.mean((0, 1)), rtol=1e-6)
     same = jnp.full_like(targets, 0.3)
-    begin = strategy.start(same, *bounds_of(strategy, sides, same), hyper)
-    raw = jnp.broadcast_to(begin, same.shape)
+    raw = jnp.broadcast_to(begins(same), same.shape)
     trained, _, _ = run(strategy, sides, raw, progress=0.0)
     np.testing.assert_allclose(trained, same, atol=1e-5)
 
@@ -118,11 +133,12 @@ def test_a_network_begins_where_the_strategy_gives_the_training_targets(name, si
 def test_with_a_budget_too_a_network_begins_where_it_gives_the_targets(name, sides):
     targets = jnp.broadcast_to(jnp.array([0.2, 0.3, 0.1]), (4, 2, 3))
     total = jnp.full((4, 2, 1), 0.6 if len(sides) == 2 else 1.0)
-    bounds = [total if side in sides else None for side in BOTH]
+    given = {f"sum_{side}": total for side in sides}
     row = COUPLED[name]
-    hyper = row.hyper(row.hyperparameters)
-    raw = jnp.broadcast_to(row.start(targets, *bounds, hyper), targets.shape)
-    np.testing.assert_allclose(row.evaluate(raw, *bounds, hyper), targets, atol=1e-6)
+    raw = jnp.broadcast_to(begun(row, targets, **given), targets.shape)
+    bounds = [given.get(f"sum_{side}") for side in BOTH]
+    output = row.evaluate(raw, *bounds, row.hyper(row.hyperparameters))
+    np.testing.assert_allclose(output, targets, atol=1e-6)
 
 
 def test_a_users_function_begins_by_its_inverse_where_bounded_knows_it(tmp_path, monkeypatch):
@@ -134,7 +150,7 @@ def test_a_users_function_begins_by_its_inverse_where_bounded_knows_it(tmp_path,
         "bounded.constraints:sigmoid_interval(temperature=2.0)": 2 * np.log(0.25 / 0.75),
     }.items():
         row = resolve(name)
-        begin = row.start(targets, 0.0, 1.0, row.hyper(row.hyperparameters))
+        begin = begun(row, targets, lower=jnp.zeros_like(targets), upper=jnp.ones_like(targets))
         np.testing.assert_allclose(begin, [expected], rtol=1e-5)
 
 
