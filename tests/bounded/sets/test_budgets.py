@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bounded import metrics, sets
 from bounded.constraints import clip
+from tests.bounded.sets.cases import BUDGETS
 
-BUDGETS = {name: getattr(sets, name) for name in sets.__all__ if name.startswith("budget_")}
 SIZE = 5
 every_budget = pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 either_sum = pytest.mark.parametrize("equality", [False, True], ids=["at most", "equal"])

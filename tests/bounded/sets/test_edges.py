@@ -21,7 +21,6 @@ from bounded.sets import (
     affine_excess,
     affine_hardnet,
     affine_projection,
-    affine_projection_with_residual,
     affine_radial,
     box_rows,
     budget_projection,
@@ -32,64 +31,12 @@ from bounded.sets import (
     stack_rows,
     sum_rows,
 )
+from tests.bounded.sets.cases import AFFINE, BOUND, BUDGETS, CASES, FULLEST, MATRIX, RAW
 
-BUDGETS = [getattr(sets, name) for name in sets.__all__ if name.startswith("budget_")]
-MATRIX = jnp.array([[1.0, 1.0, 1.0], [1.0, -1.0, 0.5]])
-
-
-def through_budget(budget, raw, bound, *, capped=False, equality=False):
-    upper = 0.8 * jnp.asarray(bound)[..., None] if capped else None
-    return budget(raw, bound, upper=upper, equality=equality)
-
-
-def through_rows(function, raw, bound, *, equality=False, batched=False, **extra):
-    bound = jnp.asarray(bound)
-    matrix = MATRIX.astype(bound.dtype)
-    if batched:
-        matrix = jnp.broadcast_to(matrix, (*bound.shape, *matrix.shape))
-    upper = jnp.stack([bound, 2 * bound], -1)
-    lower = upper if equality else jnp.stack([jnp.zeros_like(bound), -bound], -1)
-    if function is affine_radial:
-        # On the rows' own lines with equality, inside of them otherwise.
-        on_lines = jnp.stack([4 * bound, -2 * bound, bound], -1) / 3
-        extra["interior"] = on_lines if equality else jnp.stack([bound / 6] * 3, -1)
-    return function(raw, Rows(matrix, lower=lower, upper=upper), **extra)
-
-
-CASES = {
-    f"{budget.__name__}{', capped' * capped}{', equal' * equality}": partial(
-        through_budget, budget, capped=capped, equality=equality
-    )
-    for budget in BUDGETS
-    for capped in (False, True)
-    for equality in (False, True)
-} | {
-    f"{function.__name__}{', equal' * equality}{', batched' * batched}": partial(
-        through_rows, function, equality=equality, batched=batched
-    )
-    for function in (affine_projection, affine_hardnet, affine_radial)
-    for equality, batched in ((False, False), (True, False), (False, True))
-}
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-# For what hangs on how a function is built and not on its formula: each once, at its fullest.
-FULLEST = {
-    name: case for name, case in CASES.items() if name.endswith(("capped, equal", "batched"))
-}
 each = pytest.mark.parametrize("case", FULLEST.values(), ids=FULLEST)
-AFFINE = {
-    "affine_projection": affine_projection,
-    "affine_projection_with_residual": lambda raw, rows: affine_projection_with_residual(raw, rows)[
-        0
-    ],
-    "affine_hardnet": affine_hardnet,
-    "affine_radial": lambda raw, rows: affine_radial(
-        raw, rows, interior=jnp.zeros(np.shape(raw), getattr(raw, "dtype", float))
-    ),
-    "affine_excess": affine_excess,
-}
+every_budget = pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 every_affine = pytest.mark.parametrize("function", AFFINE.values(), ids=AFFINE)
-RAW = jnp.array([[1.0, 0.3, 2.0], [0.5, 1.5, -0.2], [0.1, 0.2, 0.15], [2.5, -1.0, 0.4]])
-BOUND = jnp.array([1.0, 1.5, 1.2, 0.7])
 
 
 def test_the_radial_interior_of_these_tests_is_on_the_lines():
@@ -130,7 +77,7 @@ def test_a_masked_nan_in_a_cap_a_matrix_or_an_interior_does_not_either():
         return jax.grad(total, range(len(arguments)))(*arguments)
 
     cases = [
-        *((partial(lambda f, x, u: f(x, 1.0, upper=u), f), raw, spoilt) for f in BUDGETS),
+        *((partial(lambda f, x, u: f(x, 1.0, upper=u), f), raw, spoilt) for f in BUDGETS.values()),
         *(
             (partial(lambda f, x, a: f(x, Rows(a, upper=0.5)), f), raw, matrices)
             for f in AFFINE.values()
@@ -258,7 +205,7 @@ def test_strict_promotion_of_built_rows(function):
                 assert function(jnp.ones(3, dtype), rows).dtype == dtype
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.__name__)
+@every_budget
 def test_several_axes_share_a_total(budget):
     raw = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), jnp.float32)
     upper = jnp.linspace(0.1, 1, 4)[None, None]
@@ -383,7 +330,7 @@ def masked(value):
 
 def test_masked_arrays_are_refused_by_name():
     raw, rows = np.ones(2, np.float32), Rows(np.eye(2), 0.0, np.ones(2))
-    for budget in BUDGETS:
+    for budget in BUDGETS.values():
         name = budget.__name__
         for argument, call in {
             "raw": lambda budget=budget: budget(masked(raw), 1.0),
@@ -418,7 +365,7 @@ def test_parameters_of_flax_are_arrays(case):
 def test_learnt_totals_bounds_and_lists_are_arrays():
     raw, total = jnp.array([0.5, 1.0, 2.0]), nnx.Param(jnp.array(1.5))
     upper = nnx.Param(jnp.array([1.0, 1.0, 0.5]))
-    for budget in BUDGETS:
+    for budget in BUDGETS.values():
         plain = budget(raw, 1.5, upper=jnp.array([1.0, 1.0, 0.5]))
         np.testing.assert_array_equal(budget(raw, total, upper=upper), plain)
         found = nnx.jit(lambda raw, *x, budget=budget: budget(raw, x[0], upper=x[1]))
