@@ -15,7 +15,7 @@ from experiments.analysis.result_tables import METRICS, constant_bounds
 from experiments.analysis.statistics import Spread
 from experiments.analysis.tables import DASH
 from experiments.cells import UNTRAINED, Record
-from experiments.console import say
+from experiments.console import printable, say
 from experiments.data.catalogue import DATASETS
 from experiments.page.warnings import mixed
 from experiments.training.strategies import EVERY_STRATEGY
@@ -49,7 +49,7 @@ def metrics_tables(records: list[Record]) -> list[Table]:
                 if where == dataset and kind in (backbone, UNTRAINED)
             }
             table = _table(here, marked)
-            table.title = escape(f"{dataset}, {backbone}")
+            table.title = escape(printable(f"{dataset}, {backbone}"))
             result.append(table)
     return result
 
@@ -61,10 +61,11 @@ def _table(metrics: Mapping[str, Mapping[str, Spread]], marked: Mapping[str, str
         table.add_column(column.title, justify="right", overflow="fold")
     for name in in_order(metrics, EVERY_STRATEGY):
         values = [cell_text(metrics[name].get(column.key)) for column in COLUMNS]
-        table.add_row(escape(name) + "*" * (name in marked), *values)
+        table.add_row(escape(printable(name)) + "*" * (name in marked), *values)
     if marked:
         notes = ", ".join(f"{name} ({sides})" for name, sides in marked.items())
-        table.caption = escape(f"* bounded by constants, the training range: {notes}")
+        said = printable(f"* bounded by constants, the training range: {notes}")
+        table.caption = escape(said)
     return table
 
 
