@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from experiments.cells import Record
-from experiments.console import say
+from experiments.console import printable, say
 
 
 class _Bar(Progress):
@@ -33,7 +33,7 @@ class Display:
 
     def begin(self, lot: tuple[str, str], cells: int, epochs: int) -> None:
         """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
-        self._place, self._of, self._batch = f"{lot[0]} {lot[1]}", (cells, epochs), 0
+        self._place, self._of, self._batch = printable(" ".join(lot)), (cells, epochs), 0
         self._waiting = False
         self._bar.update(self._task, place=self._place)
 
