@@ -34,6 +34,8 @@ def say_warnings() -> None:
 def printable(text: str) -> str:
     """Text with what steers a terminal or turns the direction of writing as a code: a name or an
     error may hold anything."""
+    if text.isprintable():
+        return text
     return STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

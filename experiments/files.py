@@ -81,27 +81,29 @@ def read_arrays(content: bytes) -> Arrays:
                 raise ValueError("its directory does not list all that it holds")
             if sum(member.file_size for member in members) > MOST_BYTES:
                 raise ValueError(f"unpacked it has more than {MOST_BYTES} bytes")
-            for member in members:
-                _check_size(archive, member)
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            return {one.filename.removesuffix(".npy"): _array(archive, one) for one in members}
     except MemoryError:
         raise
     except Exception as error:  # whatever zipfile, zlib and numpy make of a damaged file
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """That an array is as large as the archive says, so that no more is made room for."""
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an archive; as `np.load` does, which would make room for whatever size an array
+    has by its own account."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed in another way than by numpy")
     with archive.open(member) as file:
-        if npy.read_magic(file) != (1, 0):
-            raise ValueError(f"{member.filename} is of another version than numpy writes")
-        shape, _, dtype = npy.read_array_header_1_0(file)
-        size = file.tell() + prod(shape) * dtype.itemsize
-    if size != member.file_size and not dtype.hasobject:  # whose pickle numpy refuses
+        content = bytearray(file.read(member.file_size + 1))  # more than all: its CRC is compared
+    header = io.BytesIO(content)
+    if npy.read_magic(header) != (1, 0):
+        raise ValueError(f"{member.filename} is of another version than numpy writes")
+    shape, is_fortran, dtype = npy.read_array_header_1_0(header)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} is pickled, and read with allow_pickle=False")
+    if header.tell() + prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"{member.filename} is not as large as it says")
+    return np.ndarray(shape, dtype, content, header.tell(), order="F" if is_fortran else "C")
 
 
 def listed(folder: Path, ending: str) -> list[Path]:

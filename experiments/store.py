@@ -162,7 +162,7 @@ def _packs(folder: str | Path) -> Iterator[tuple[Path, dict[str, tuple[Record, A
         yield path, _unpacked(path, stamp(path))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _unpacked(path: Path, stamp: tuple[int, int]) -> dict[str, tuple[Record, Arrays]]:
     try:
         found = packed.unpack(read_arrays(read_bytes(path)))
@@ -207,10 +207,10 @@ def load_arrays(folder: str | Path, identity: str) -> Arrays:
     try:
         return read_arrays(read_bytes(_arrays_path(folder, identity)))
     except FileNotFoundError:
-        there = _packed(folder)
-        if identity not in there:
-            raise
-        return there[identity][1]
+        for _, found in _packs(folder):
+            if identity in found:
+                return found[identity][1]
+        raise
 
 
 def _arrays_path(folder: str | Path, identity: str) -> Path:

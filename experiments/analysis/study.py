@@ -52,9 +52,17 @@ class Study:
         """How many final cells of each strategy failed."""
         return Counter(record.cell.strategy for record in finals(self) if not record.is_done)
 
+    @cached_property
+    def _runs(self) -> defaultdict[Place, list[Record]]:
+        """Final records by place."""
+        found = defaultdict(list)
+        for record in finals(self):
+            found[record.cell.place].append(record)
+        return found
+
     def datasets(self, role: str) -> list[str]:
         """Those of a role that a final cell is of."""
-        names = {record.cell.dataset for record in finals(self)}
+        names = {dataset for _, dataset, _ in self._runs}
         return in_order({name for name in names if self.roles[name] == role}, DATASETS)
 
     @cached_property
@@ -83,8 +91,7 @@ class Study:
 
     def by_seed(self, dataset: str, backbone: str, strategy: str, metric: str) -> dict[int, float]:
         """A metric by final seed; a baseline's single one is the same on every backbone."""
-        place = strategy, dataset, home(strategy, backbone)
-        runs = [record for record in finals(self) if record.cell.place == place]
+        runs = self._runs[strategy, dataset, home(strategy, backbone)]
         found = {record.cell.seed: record.metrics.get(metric) for record in runs}
         return {seed: value for seed, value in found.items() if value is not None}
 

@@ -29,8 +29,20 @@ def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[
       UsageError: if the folder holds no sweep.
       StorageError: if it cannot be written to.
     """
-    records, manifest = store.read(folder), store.read_manifest(folder)
-    found = study.read(manifest, records)
+    return _build(folder, store.read(folder), with_figures, latex)
+
+
+def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
+    """As `build`; figures that are of these records already are not drawn again."""
+    records = store.read(folder)
+    drawn = captions.drawn(folder) == captions.digest(records)
+    return _build(folder, records, may_draw and not drawn)
+
+
+def _build(
+    folder: Path, records: list[Record], with_figures: bool, latex: bool = False
+) -> list[Record]:
+    found = study.read(store.read_manifest(folder), records)
     write_text(folder / "summary.csv", rows_to_csv(statistics.COLUMNS, found.rows))
     shown = evidence.gather(found)
     try:
@@ -52,12 +64,6 @@ def _write_tables(folder: Path, found: Sequence[Table], latex: bool) -> None:
     if latex:
         texts |= {f"{table.name}.tex": to_latex(table) for table in found}
     write_made(folder, {name: text.encode(errors="replace") for name, text in texts.items()})
-
-
-def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
-    """As `build`; figures that are of these records already are not drawn again."""
-    drawn = captions.drawn(folder) == captions.digest(store.read(folder))
-    return build(folder, with_figures=may_draw and not drawn)
 
 
 def _of_files(folder: Path, records: list[Record]) -> list[Caution]:

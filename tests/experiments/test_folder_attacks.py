@@ -10,6 +10,7 @@ import lzma
 import os
 import pickle
 import random
+import re
 import shutil
 import tracemalloc
 import warnings
@@ -254,7 +255,7 @@ def test_too_little_memory_is_no_damage(folder, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(np, "load", fail)
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
     store._unpacked.cache_clear()
     with pytest.raises(MemoryError):
         store.read(folder)
@@ -753,3 +754,15 @@ def test_nothing_that_steers_a_terminal_is_printed(folder, capsys):
 def test_a_strategy_of_any_name_is_in_the_legend():
     assert short("mine:_private") == "…_private"
     assert short("mine:\x1b\n[2J") == "\\x1b [2J"
+
+
+def test_every_promise_names_a_test_that_is_there():
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "results_folder.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in root.rglob("tests/**/test_*.py"))
+    files_named = set(re.findall(r"`((?:\w+/)?test_\w+\.py)`", text))
+    tests_named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(files_named) > 4
+    assert len(tests_named) > 15
+    assert all((root / "tests" / "experiments" / name).exists() for name in files_named)
+    assert not [name for name in tests_named if f"def {name}(" not in sources]
