@@ -47,7 +47,7 @@ def gpus() -> list[str]:
     if given is None or not found:
         return found
     # As CUDA reads it: what follows a name that is none, such as -1 or NoDevFiles, is not seen.
-    names = [name.strip() for name in given.split(",")]
+    names = dict.fromkeys(name.strip() for name in given.split(","))
     return list(takewhile(lambda name: name in found or name.startswith(("GPU-", "MIG-")), names))
 
 

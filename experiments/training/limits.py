@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-SHORTEST = 1e-6  # seconds; of 0 the timer would take that it is switched off
+SHORTEST = 1e-3  # seconds that are worth a timer, which is switched off by 0
 AGAIN = 1.0  # seconds until it rings again: what is raised in a destructor is lost
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
 
@@ -33,6 +33,8 @@ def ended_after(seconds: float | None, ended: type[Ended] = TooLong) -> Iterator
     if seconds is None or not has_timer or threading.current_thread() != threading.main_thread():
         yield
         return
+    if seconds < SHORTEST:
+        raise ended(seconds)
     around = signal.getitimer(signal.ITIMER_REAL)[0]
     if 0 < around < seconds:
         yield
@@ -50,9 +52,9 @@ def ended_after(seconds: float | None, ended: type[Ended] = TooLong) -> Iterator
         signal.signal(signal.SIGALRM, before)
         signal.setitimer(signal.ITIMER_REAL, left, AGAIN)
 
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, SHORTEST), AGAIN)
     try:
         try:
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
             yield
         finally:
             restore()

@@ -102,9 +102,9 @@ def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatc
     strategies = ["--strategies", "deadly:half,bound"]
     assert sweep.main([*plan, *strategies, "--out", "out"]) == 1
     statuses = {record.cell.strategy: record for record in store.read("out")}
-    assert statuses["bound"].is_done
-    for name in ("unconstrained", "clip", "deadly:half"):
-        assert "the worker died" in statuses[name].error
+    for name in ("unconstrained", "clip", "bound"):
+        assert statuses[name].is_done
+    assert "the worker died" in statuses["deadly:half"].error
 
 
 def test_a_new_workers_start_does_not_count_against_its_batch():
@@ -160,6 +160,7 @@ def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason
 def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(devices, "DEV", tmp_path)
+    monkeypatch.setattr(devices, "_uses_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
         sweep.run_sweep(**SMOKE, out=tmp_path / "out", dask="local")
@@ -177,29 +178,3 @@ def test_a_worker_that_hangs_while_it_starts_is_ended(monkeypatch):
     for process in set(multiprocessing.active_children()) - before:
         process.join(5)
         assert not process.is_alive()
-
-
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [
-        (None, ["0", "1"]),
-        ("1", ["1"]),
-        ("1,0", ["1", "0"]),
-        ("-1", []),
-        ("NoDevFiles", []),
-        ("", []),
-        ("0,-1,1", ["0"]),
-        ("7", []),
-        ("GPU-3f,0", ["GPU-3f", "0"]),
-    ],
-)
-def test_gpus_are_those_that_cuda_would_see(tmp_path, monkeypatch, given, found):
-    for name in ("nvidia0", "nvidia1", "nvidiactl"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(devices, "DEV", tmp_path)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if given is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert devices.gpus() == found
-    monkeypatch.setattr(devices, "DEV", tmp_path / "without")
-    assert devices.gpus() == []

@@ -3,28 +3,21 @@
 Cells are not trained here, but where it says so: a scripted runner stands for the compiled one.
 """
 
-import json
-import os
-import signal
-import subprocess
+import shutil
 import sys
-import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from experiments import store, sweep
+from experiments.data.datasets import load
 from experiments.figures import draw
-from experiments.running import scheduling, watch, worker
-from experiments.running.executors import TeamLostError, here
+from experiments.running import watch, worker
 from experiments.running.options import Options
-from experiments.running.team import Lot
-from experiments.training import limits
-from experiments.training.own_strategies import resolve
+from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import Result
 from experiments.usage import UsageError
 
@@ -129,3 +122,68 @@ def test_what_hangs_on_a_worker_when_the_minutes_are_over_is_waited_for_no_longe
     with pytest.raises(watch.Over):
         session.wait_no_longer()
     watch.Watch(None).wait_no_longer()
+
+
+MODULE = """
+import sys, time
+import jax, jax.numpy as jnp
+{at_import}
+def mine(raw, lower=None, upper=None):
+    {when_traced}
+    return jnp.minimum(raw, upper)
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """A module `theirs` of the user's with statements of theirs."""
+    monkeypatch.chdir(tmp_path)
+
+    def put(at_import="", when_traced="pass"):
+        (tmp_path / "theirs.py").write_text(
+            MODULE.format(at_import=at_import, when_traced=when_traced)
+        )
+        monkeypatch.delitem(sys.modules, "theirs", raising=False)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        return "theirs:mine"
+
+    return put
+
+
+@pytest.mark.parametrize("limit", [["--timeout", "1"], ["--minutes", "0.02"]])
+@pytest.mark.parametrize(
+    ("place", "said"), [("at_import", "cannot be imported"), ("when_traced", "does not fit")]
+)
+def test_a_users_strategy_that_hangs_where_it_is_planned_is_refused(
+    tmp_path, write, capsys, limit, place, said
+):
+    name = write(**{place: "time.sleep(600)"})
+    assert sweep.main([*SMOKE, *limit, "--strategies", name, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert name in error
+    assert said in error
+    assert "it took longer than 1" in error
+
+
+@pytest.mark.parametrize("statement", ["sys.exit(0)", "raise GeneratorExit"])
+@pytest.mark.parametrize("place", ["at_import", "when_traced"])
+def test_a_users_strategy_that_exits_where_it_is_planned_is_refused(
+    tmp_path, write, capsys, place, statement
+):
+    name = write(**{place: statement})
+    assert sweep.main([*SMOKE, "--strategies", name, "--out", str(tmp_path / "out")]) == 2
+    assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["at_import", "when_traced"])
+def test_a_users_strategy_that_sets_what_others_run_with_is_refused(write, place):
+    name = write(**{place: "jax.config.update('jax_enable_x64', True)"})
+    with pytest.raises(UsageError, match=r"theirs:mine sets jax_enable_x64 of jax") as error:
+        check_fit(resolve(name), load("irradiance"), [32])
+    assert "JAX_ENABLE_X64=1" in str(error.value)
+    assert not jax.config.jax_enable_x64
+
+
+def test_a_users_strategy_may_use_double_precision_for_itself(write):
+    name = write(when_traced="with jax.enable_x64(True): raw = jnp.float32(jnp.float64(raw))")
+    check_fit(resolve(name), load("irradiance"), [32])
