@@ -1,5 +1,6 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -185,7 +186,8 @@ def _on_cpu() -> bool:
 
 
 # Two backbones and two phases of one dataset. What is compiled holds memory maps, of which the
-# kernel gives a process a limited number: it is let go when others come.
+# kernel gives a process a limited number: it is let go when others come, and with it what JAX keeps
+# of its tracing.
 @lru_cache(maxsize=4)
 def _compile(
     backbone: str,
@@ -194,6 +196,8 @@ def _compile(
     structure: Any,
     leaves: tuple[Any, ...],
 ) -> _Compiled:
+    jax.clear_caches()
+    gc.collect()
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))
     batch = cells_at_once()
