@@ -1,9 +1,11 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
+import ctypes
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -185,9 +187,16 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def _let_go() -> None:
+    """Give back the memory of what was compiled and is not kept any more."""
+    jax.clear_caches()  # of tracing
+    gc.collect()
+    with suppress(AttributeError, TypeError):  # in a C library that is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 # Two backbones and two phases of one dataset. What is compiled holds memory maps, of which the
-# kernel gives a process a limited number: it is let go when others come, and with it what JAX keeps
-# of its tracing.
+# kernel gives a process a limited number: it is let go when others come.
 @lru_cache(maxsize=4)
 def _compile(
     backbone: str,
@@ -196,8 +205,7 @@ def _compile(
     structure: Any,
     leaves: tuple[Any, ...],
 ) -> _Compiled:
-    jax.clear_caches()
-    gc.collect()
+    _let_go()
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))
     batch = cells_at_once()

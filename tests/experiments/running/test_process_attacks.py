@@ -187,3 +187,55 @@ def test_a_users_strategy_that_sets_what_others_run_with_is_refused(write, place
 def test_a_users_strategy_may_use_double_precision_for_itself(write):
     name = write(when_traced="with jax.enable_x64(True): raw = jnp.float32(jnp.float64(raw))")
     check_fit(resolve(name), load("irradiance"), [32])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_is_moved_while_a_sweep_runs_ends_it_and_another_is_left_alone(
+    tmp_path, scripted, monkeypatch, capsys, replaced
+):
+    scripted(lambda names: None)
+    folder, moved, save = tmp_path / "sweep", tmp_path / "moved", store.save
+
+    def save_and_move(*arguments):
+        save(*arguments)
+        if not moved.exists():
+            folder.rename(moved)
+            if replaced:
+                shutil.copytree(moved, folder)
+                for path in folder.glob("cells/*"):
+                    path.unlink()
+
+    monkeypatch.setattr(store, "save", save_and_move)
+    assert sweep.main([*SMOKE, "--out", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert f"{folder} is not the folder any more that this sweep writes to" in error
+    assert len(store.read(moved)) == 1
+    there = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert there == ({".lock", ".owner.json", "manifest.json"} if replaced else set())
+    assert not replaced or store.read_manifest(folder)["sessions"][-1]["finished"] is None
+    monkeypatch.setattr(store, "save", save)
+    assert sweep.main([*SMOKE, "--out", str(moved)]) == 0
+    assert len(store.read(moved)) == 4 * 2 + 3
+
+
+NO_KERNEL = """
+import jax
+@jax.custom_jvp
+def called(raw):
+    return jax.ffi.ffi_call("no_such_kernel", jax.ShapeDtypeStruct(raw.shape, raw.dtype))(raw)
+called.defjvp(lambda primals, tangents: (called(*primals), *tangents))
+def mine(raw, lower=None, upper=None):
+    return called(raw)
+"""
+TINY = [*SMOKE[:4], "--seeds", "1", "--hidden", "4", "--epochs", "1"]
+
+
+@pytest.mark.slow
+def test_a_strategy_without_a_kernel_fails_alone_where_it_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kernelless.py").write_text(NO_KERNEL)
+    options = ["--strategies", "kernelless:mine,bound", "--out", "out"]
+    assert sweep.main([*TINY, *options]) == 1
+    found = statuses("out")
+    assert "no_such_kernel" in found.pop(("kernelless:mine", 0))
+    assert set(found.values()) == {"done"}
