@@ -32,10 +32,10 @@ def start() -> list[jax.Device]:
     """
     try:
         return jax.local_devices()
-    except RuntimeError as error:
+    except Exception as error:  # RuntimeError; without the platform's plugin, AssertionError
         asked = os.environ.get("JAX_PLATFORMS")
-        hint = f"JAX_PLATFORMS is {asked!r}: unset it, or set it to cpu." if asked else ""
-        raise UsageError(f"JAX finds no device. {hint} It said: {error}") from error
+        hint = f"JAX_PLATFORMS is {asked!r}: unset it, or set it to cpu. " if asked else ""
+        raise UsageError(f"JAX finds no device. {hint}It said: {error!r}") from error
 
 
 def gpus() -> list[str]:
