@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from experiments.console import prepare_output
 from experiments.figures import draw
 from experiments.reproduced import drawings, enforce, hardnet, networks, pages, question, tables
 from experiments.reproduced.tables import Row
@@ -65,5 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_output()
     devices.prepare()
     sys.exit(main())

@@ -42,15 +42,16 @@ class _Here(Executor):
 
     def submit(self, function: Callable, request: Any) -> Future:
         started = time.monotonic()
+        timeout = self._timeout if request.cells[0].is_trained else None
 
         def on_epochs(epochs: int) -> None:
             self._on_epochs(epochs)
-            if self._timeout and time.monotonic() - started > self._timeout:
-                raise TooLong(self._timeout)
+            if timeout and time.monotonic() - started > timeout:
+                raise TooLong(timeout)
 
         future: Future = Future()
         try:
-            with ended_after(self._left(), Over), ended_after(self._timeout):
+            with ended_after(self._left(), Over), ended_after(timeout):
                 future.set_result(function(request, on_epochs))
         except TooLong as error:
             future.set_result(Reply(error=str(error)))
@@ -71,7 +72,7 @@ def here(
     Args:
       on_epochs: called with the cells times epochs done, after each compiled chunk; what it
         raises ends the sweep.
-      timeout: seconds that a batch may take.
+      timeout: seconds that a batch of trained cells may take.
       left: the seconds that are left to the session, after which `Over` is raised.
     """
     found = _hello()

@@ -12,7 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -122,11 +122,7 @@ def _files_hash() -> str:
 
 
 def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
-    """Of the functions of a strategy's own.
-
-    Raises:
-      UsageError: if it is the user's, and cannot be traced.
-    """
+    """Of the functions of a strategy's own."""
 
     def batch(array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((settings.batch, *array.shape[1:]), array.dtype)
@@ -154,12 +150,18 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
         state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
         return _lowered(branches, raw, raw, progress, state, data["range"], part, Job.shapes(data))
 
+    program = "".join(map(lowered, parts))
+    return digest(_nameless(program) + (_called(strategy, program) if strategy.own else ""))
+
+
+def _of_own(strategy: Strategy, data: Data, settings: Settings) -> str:
+    """`of_strategy`, of the user's."""
+
     def says(error: str) -> str:
         return f"{strategy.name} cannot be traced: {error}"
 
-    with users_code(strategy.name, says) if strategy.own else nullcontext():
-        program = "".join(map(lowered, parts))
-    return digest(_nameless(program) + (_called(strategy, program) if strategy.own else ""))
+    with users_code(strategy.name, says):
+        return of_strategy(strategy, data, settings)
 
 
 def _called(strategy: Strategy, program: str) -> str:
@@ -236,6 +238,9 @@ def fingerprints(
       datasets: by name.
       own: the user's strategies, by name.
       track: given what must be traced, which takes up to a second each; gives it back in turn.
+
+    Raises:
+      UsageError: if a strategy of the user's cannot be traced.
     """
     rows = {**TRAINED, **COUPLED, **own}
     shapes = cache(lambda name, split: shapes_of(datasets[name], split))
@@ -279,7 +284,7 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
     return {
         "strategy": Part(
             f"{cell.strategy} {settings.batch} {shapes}",
-            partial(of_strategy, row, data, settings),
+            partial(_of_own if row.own else of_strategy, row, data, settings),
             not row.own,
         ),
         "training": Part(

@@ -32,10 +32,10 @@ def start() -> list[jax.Device]:
     """
     try:
         return jax.local_devices()
-    except RuntimeError as error:
+    except Exception as error:  # RuntimeError; without the platform's plugin, AssertionError
         asked = os.environ.get("JAX_PLATFORMS")
-        hint = f"JAX_PLATFORMS is {asked!r}: unset it, or set it to cpu." if asked else ""
-        raise UsageError(f"JAX finds no device. {hint} It said: {error}") from error
+        hint = f"JAX_PLATFORMS is {asked!r}: unset it, or set it to cpu. " if asked else ""
+        raise UsageError(f"JAX finds no device. {hint}It said: {error!r}") from error
 
 
 def gpus() -> list[str]:
@@ -47,7 +47,7 @@ def gpus() -> list[str]:
     if given is None or not found:
         return found
     # As CUDA reads it: what follows a name that is none, such as -1 or NoDevFiles, is not seen.
-    names = [name.strip() for name in given.split(",")]
+    names = dict.fromkeys(name.strip() for name in given.split(","))
     return list(takewhile(lambda name: name in found or name.startswith(("GPU-", "MIG-")), names))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-SHORTEST = 1e-6  # seconds; of 0 the timer would take that it is switched off
+SHORTEST = 1e-3  # seconds that are worth a timer, which is switched off by 0
+AGAIN = 1.0  # seconds until it rings again: what is raised in a destructor is lost
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
 
 
@@ -28,9 +29,12 @@ def ended_after(seconds: float | None, ended: type[Ended] = TooLong) -> Iterator
 
     In the main thread alone, and between two steps of Python: what is compiled is not interrupted.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    has_timer = hasattr(signal, "setitimer")  # not on Windows
+    if seconds is None or not has_timer or threading.current_thread() != threading.main_thread():
         yield
         return
+    if seconds < SHORTEST:
+        raise ended(seconds)
     around = signal.getitimer(signal.ITIMER_REAL)[0]
     if 0 < around < seconds:
         yield
@@ -41,14 +45,21 @@ def ended_after(seconds: float | None, ended: type[Ended] = TooLong) -> Iterator
 
     before = signal.signal(signal.SIGALRM, ring)
     started = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, SHORTEST))
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         left = around and max(around - (time.monotonic() - started), SHORTEST)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.setitimer(signal.ITIMER_REAL, left, AGAIN)
+
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+            yield
+        finally:
+            restore()
+    finally:
+        restore()  # what it rings in the middle of restoring
 
 
 @contextmanager

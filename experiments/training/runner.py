@@ -1,8 +1,11 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
+import ctypes
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -217,6 +220,14 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def _let_go() -> None:
+    """Give back the memory of compiling, and of what was compiled and is not kept any more."""
+    jax.clear_caches()  # of tracing
+    gc.collect()
+    with suppress(AttributeError, TypeError):  # in a C library that is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 # Two backbones and two phases of one dataset. What is compiled holds memory maps, of which the
 # kernel gives a process a limited number: it is let go when others come.
 @lru_cache(maxsize=4)
@@ -257,4 +268,5 @@ def _compile(
     ]
     with ThreadPoolExecutor() as pool:
         advance, finish, initialize = pool.map(Lowered.compile, lowered)
+    _let_go()
     return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated))

@@ -1,16 +1,25 @@
 """Who runs which cells, and what becomes of those whose worker fails."""
 
+import importlib
 import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from experiments import store, sweep
+from experiments.cells import Cell
 from experiments.figures import draw
-from experiments.running import executors
+from experiments.running import executors, scheduling, watch
+from experiments.running.fingerprints import sources_hash
+from experiments.running.plan import in_lots, lay_out
+from experiments.running.presets import make_plan
+from experiments.running.team import Lot
+from experiments.running.worker import Request
 from experiments.training import devices
 from experiments.usage import UsageError
 
@@ -102,9 +111,9 @@ def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatc
     strategies = ["--strategies", "deadly:half,bound"]
     assert sweep.main([*plan, *strategies, "--out", "out"]) == 1
     statuses = {record.cell.strategy: record for record in store.read("out")}
-    assert statuses["bound"].is_done
-    for name in ("unconstrained", "clip", "deadly:half"):
-        assert "the worker died" in statuses[name].error
+    for name in ("unconstrained", "clip", "bound"):
+        assert statuses[name].is_done
+    assert "the worker died" in statuses["deadly:half"].error
 
 
 def test_a_new_workers_start_does_not_count_against_its_batch():
@@ -160,6 +169,7 @@ def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason
 def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(devices, "DEV", tmp_path)
+    monkeypatch.setattr(devices, "_uses_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
         sweep.run_sweep(**SMOKE, out=tmp_path / "out", dask="local")
@@ -179,27 +189,115 @@ def test_a_worker_that_hangs_while_it_starts_is_ended(monkeypatch):
         assert not process.is_alive()
 
 
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [
-        (None, ["0", "1"]),
-        ("1", ["1"]),
-        ("1,0", ["1", "0"]),
-        ("-1", []),
-        ("NoDevFiles", []),
-        ("", []),
-        ("0,-1,1", ["0"]),
-        ("7", []),
-        ("GPU-3f,0", ["GPU-3f", "0"]),
-    ],
-)
-def test_gpus_are_those_that_cuda_would_see(tmp_path, monkeypatch, given, found):
-    for name in ("nvidia0", "nvidia1", "nvidiactl"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(devices, "DEV", tmp_path)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if given is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert devices.gpus() == found
-    monkeypatch.setattr(devices, "DEV", tmp_path / "without")
-    assert devices.gpus() == []
+def is_gone(process):
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z"
+    return True
+
+
+def test_a_worker_that_is_stopped_while_it_starts_is_ended(monkeypatch):
+    monkeypatch.setattr(executors, "JOIN_SECONDS", 1)
+    process = executors._Process(devices.cores(), {})
+    (first,) = process.executor._processes
+    os.kill(first, signal.SIGSTOP)
+    with pytest.raises(UsageError, match="did not start within 1 seconds"):
+        process.hello()
+    assert is_gone(first)
+
+
+def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_again(tmp_path):
+    """Of baselines, so that nothing is compiled."""
+    layout = lay_out(make_plan("smoke", datasets=("irradiance",)))
+    cells = [cell for cell in layout.cells.values() if not cell.is_trained]
+    stopped = []
+
+    def request(lot, batch):
+        return Request(batch, lot.dataset, lot.strategies, {}, sources=sources_hash())
+
+    def poll():
+        if not stopped:
+            (worker,) = team()
+            stopped.append(worker.executor.submit(os.getpid).result())
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    with executors.pool(1) as team:
+        lots = in_lots(cells, layout.strategies)
+        replies = scheduling.run(lots, request, team, timeout=10, poll=poll)
+        records = [record for reply in replies for record, _ in reply.finished]
+        (worker,) = team()
+        last = worker.executor.submit(os.getpid).result()
+    assert [record.status for record in records] == ["done"] * 3
+    assert is_gone(stopped[0])
+    assert is_gone(last)
+    assert last != stopped[0]
+
+
+def test_a_worker_that_hangs_when_it_is_started_again_ends_the_run(monkeypatch):
+    with executors.pool(1) as team:
+        (worker,) = team()
+        monkeypatch.setattr(executors, "JOIN_SECONDS", 0.5)
+        monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
+        with pytest.raises(UsageError, match=r"did not start within 0\.5 seconds"):
+            worker.restart()
+    assert not multiprocessing.active_children()
+
+
+STAYS = """
+import threading, time
+def start():
+    threading.Thread(target=time.sleep, args=(600,)).start()
+"""
+
+
+def test_a_worker_that_waits_for_a_thread_of_the_users_is_ended(tmp_path, monkeypatch):
+    (tmp_path / "stays.py").write_text(STAYS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with executors.pool(1) as team:
+        (worker,) = team()
+        worker.executor.submit(importlib.import_module("stays").start).result()
+        process = worker.executor.submit(os.getpid).result()
+    assert is_gone(process)
+
+
+def test_what_hangs_on_a_worker_is_ended_once_the_minutes_are_over(monkeypatch):
+    monkeypatch.setattr(watch, "LAST_SECONDS", 0.5)
+    session = watch.Watch(minutes=1e-9)
+    cell = Cell("irradiance", "", "final", "clip", "bottleneck", 0)
+    lot = Lot("irradiance", "bottleneck", ("clip",))
+    monkeypatch.setattr(scheduling.worker, "run_batch", time.sleep)
+
+    def run():
+        with executors.pool(1) as team:
+            list(scheduling.run({lot: [cell]}, lambda *_: 600, team, poll=session.wait_no_longer))
+
+    with pytest.raises(watch.Over):
+        run()
+    assert not multiprocessing.active_children()
+
+
+HANGS_ONCE = """
+import os, time
+def hello():
+    try:
+        os.close(os.open(os.environ["HANGS_ONCE"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return {"process": os.getpid(), "cells": 1, "devices": ["cpu"]}
+    time.sleep(600)
+"""
+
+
+def test_a_dask_worker_that_does_not_answer_keeps_nobody_waiting(tmp_path, monkeypatch):
+    (tmp_path / "hangs_once.py").write_text(HANGS_ONCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HANGS_ONCE", str(tmp_path / "asked"))
+    monkeypatch.setattr(devices, "cores", lambda: [0, 1])
+    monkeypatch.setattr(executors, "_hello", importlib.import_module("hangs_once").hello)
+    with executors.dask("local") as team:
+        while not team():
+            time.sleep(0.1)
+        (worker,) = team()
+        assert worker.executor.submit(os.getpid).result(timeout=60)
+        assert team() == [worker]
+    assert not multiprocessing.active_children()

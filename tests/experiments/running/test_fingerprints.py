@@ -254,3 +254,127 @@ def test_an_edited_helper_or_data_file_of_a_users_strategy_is_noticed(cache, mon
     assert "mine:mine" in traced[-1], "what is the user's own is traced each time"
     assert found("scale = 3.0", 1.0)["strategy"] != first["strategy"]
     assert found("scale = 2.0", 4.0)["strategy"] != first["strategy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true", "--xla_cpu_enable_fast_math=true"),
+        ("XLA_FLAGS", "--a=1 --xla_dump_to=/tmp --b=2", "--a=1 --b=2"),
+        ("XLA_FLAGS", "--xla_force_host_platform_device_count=8", None),
+        ("XLA_FLAGS", "", None),
+        ("NVIDIA_TF32_OVERRIDE", "0", "0"),
+        ("SOMETHING_ELSE", "1", None),
+    ],
+)
+def test_flags_that_decide_numbers_are_in_the_fingerprint(monkeypatch, name, value, kept):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    before = fingerprints.sources_hash()
+    assert fingerprints.surroundings() == {"versions": versions()}
+    monkeypatch.setenv(name, value)
+    assert fingerprints.settings() == ({name: kept} if kept else {})
+    assert (fingerprints.sources_hash() == before) == (kept is None), "what is kept of traces"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("jax_default_prng_impl", "rbg"),
+        ("jax_default_matmul_precision", "highest"),
+        ("jax_threefry_partitionable", False),
+        ("jax_random_seed_offset", 1),
+        ("jax_numpy_dtype_promotion", "strict"),
+    ],
+)
+def test_settings_of_jax_that_decide_numbers_are_in_the_fingerprint(name, value):
+    before, usual = fingerprints.sources_hash(), jax.config.values[name]
+    jax.config.update(name, value)
+    found, after = fingerprints.settings(), fingerprints.sources_hash()
+    jax.config.update(name, usual)
+    assert found.keys() == {name}
+    assert after != before
+    assert fingerprints.sources_hash() == before
+
+
+def test_double_precision_is_in_the_fingerprint(x64):
+    assert fingerprints.settings() == {"jax_enable_x64": "True"}
+
+
+def test_the_usual_settings_are_those_of_this_jax():
+    """Else every fingerprint would hold some: one that a new version changed is to be put right."""
+    assert fingerprints.settings() == {}
+
+
+LOOKUP = """
+import numpy as np
+import jax.numpy as jnp
+TABLE = np.load("table.npy")
+def mine(raw, lower=None, upper=None):
+    return jnp.minimum(raw, upper) + TABLE[: raw.shape[0], None, None]
+"""
+
+
+def test_a_data_file_of_which_a_batch_sees_a_part_is_noticed_as_a_whole(
+    cache, monkeypatch, tmp_path
+):
+    _, track = cache
+    monkeypatch.chdir(tmp_path)
+    Path("lookup.py").write_text(LOOKUP)
+    wind = load("wind")
+    windows = int(np.bincount(wind.split).max())
+
+    def found(last):
+        table = np.zeros(windows, np.float32)
+        table[int((wind.split == 2).sum()) - 1] = last
+        np.save("table.npy", table)
+        sys.modules.pop("lookup", None)
+        row = resolve("lookup:mine")
+        return of([cell("lookup:mine")], track, **{"lookup:mine": row})[cell("lookup:mine").id]
+
+    assert found(1.0)["strategy"] != found(2.0)["strategy"]
+    assert found(1.0) == found(1.0)
+
+
+CALLBACK = """
+import jax
+def mine(raw, lower=None, upper=None):
+    @jax.custom_jvp
+    def same(raw):
+        return jax.pure_callback(lambda raw: raw, raw, raw, vmap_method="sequential")
+    same.defjvp(lambda primals, tangents: (same(*primals), *tangents))
+    return same(raw)
+"""
+
+
+def test_what_a_users_strategy_does_in_a_callback_is_not_seen_and_this_is_said(
+    cache, monkeypatch, tmp_path
+):
+    _, track = cache
+    monkeypatch.chdir(tmp_path)
+    Path("calls_back.py").write_text(CALLBACK)
+    row = resolve("calls_back:mine")
+    with pytest.warns(UserWarning, match="calls_back:mine calls Python back .* no fingerprint"):
+        of([cell("calls_back:mine")], track, **{"calls_back:mine": row})
+
+
+NAMED = """
+import jax
+def call(name):
+    @jax.custom_jvp
+    def called(raw):
+        return jax.ffi.ffi_call(name, jax.ShapeDtypeStruct(raw.shape, raw.dtype))(raw)
+    called.defjvp(lambda primals, tangents: (called(*primals), *tangents))
+    return called
+def one(raw, lower=None, upper=None):
+    return call("one")(raw)
+def other(raw, lower=None, upper=None):
+    return call("other")(raw)
+"""
+
+
+def test_what_a_users_strategy_calls_by_name_counts(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("named.py").write_text(NAMED)
+    wind = shapes_of(load("wind"), "test")
+    found = {of_strategy(resolve(f"named:{name}"), wind, SETTINGS) for name in ("one", "other")}
+    assert len(found) == 2

@@ -52,12 +52,19 @@ def test_what_is_stale_and_why(layout, fresh):
         "the code around the programs changed": other(clip, host="0"),
         f"jax 0.9.9, now {versions()['jax']}": other(clip, versions={**versions(), "jax": "0.9.9"}),
         f"jax None, now {versions()['jax']}": replace(clip, fingerprint={}),
+        "XLA_FLAGS was --a, now not set": other(clip, settings={"XLA_FLAGS": "--a"}),
         "the data of irradiance changed": changed(clip, data_hash="0"),
         f"metrics of version 0, now {METRIC_VERSION}": changed(clip, metric_version=0),
         "made before records had fingerprints": replace(clip, fingerprint=None, sources="0" * 64),
     }
     for reason, record in expected.items():
         assert reasons(layout, [record]) == [reason]
+
+
+def test_records_made_with_usual_settings_are_stale_under_others(layout, fresh, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    said = "XLA_FLAGS was not set, now --xla_cpu_enable_fast_math=true"
+    assert set(reasons(layout, fresh)) == {said}
 
 
 def test_what_is_written_by_hand_or_cannot_be_traced_is_taken_as_it_is(layout, fresh):

@@ -1,8 +1,103 @@
-"""What is compiled is kept from one process to the next."""
+"""What a process may use, and what it keeps for the next one."""
 
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments.training import devices
+from experiments.usage import UsageError
+
+
+@pytest.fixture
+def cuda(tmp_path, monkeypatch):
+    """A machine with two GPUs and JAX's plugin for them."""
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(devices, "DEV", tmp_path)
+    plugin = EntryPoint("xla_cuda12", "jax_plugins.xla_cuda12", "jax_plugins")
+    monkeypatch.setattr(devices, "entry_points", lambda group: [plugin])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, ["0", "1"]),
+        ("1", ["1"]),
+        ("1,0", ["1", "0"]),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("", []),
+        (" ", []),
+        ("0,-1,1", ["0"]),
+        ("7", []),
+        ("0,0", ["0"]),
+        ("GPU-3f,0", ["GPU-3f", "0"]),
+        ("MIG-3f", ["MIG-3f"]),
+    ],
+)
+def test_gpus_are_those_that_cuda_would_see(cuda, monkeypatch, given, found):
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert devices.gpus() == found
+
+
+@pytest.mark.parametrize("given", ["0", None])
+def test_without_device_files_there_are_none(cuda, monkeypatch, tmp_path, given):
+    monkeypatch.setattr(devices, "DEV", tmp_path / "without")
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert devices.gpus() == []
+
+
+def test_gpus_that_jax_does_not_use_do_not_count(cuda, monkeypatch):
+    before = jax.config.jax_platforms
+    for platforms, found in {"cpu": 0, "cpu,cuda": 0, "cuda,cpu": 2, "cuda": 2, None: 2}.items():
+        jax.config.update("jax_platforms", platforms)
+        count = len(devices.gpus())
+        jax.config.update("jax_platforms", before)
+        assert count == found, platforms
+    monkeypatch.setattr(devices, "entry_points", lambda group: [])
+    assert devices.gpus() == []
+
+
+def test_where_jax_finds_no_device_it_says_so(monkeypatch):
+    def fail():
+        raise RuntimeError("Unable to initialize backend 'cuda'")
+
+    monkeypatch.setattr(jax, "local_devices", fail)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(UsageError, match="JAX_PLATFORMS is 'cuda': unset it.*Unable to initialize"):
+        devices.start()
+
+
+@pytest.mark.parametrize("platforms", ["cuda", "no_such"])
+def test_a_platform_that_is_not_here_is_refused_without_a_traceback(tmp_path, platforms):
+    if platforms == "cuda" and devices.gpus():
+        pytest.skip("it is here")
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    command = ["-m", "experiments.sweep", "--preset", "smoke", "--out", str(tmp_path), "--dry-run"]
+    found = subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"error: JAX finds no device. JAX_PLATFORMS is '{platforms}'")
+    assert "Traceback" not in found.stderr
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert devices.cache_folder("fingerprints") is None
+
 
 COMPILE = """
 import sys, jax

@@ -1,4 +1,6 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +48,39 @@ def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
     few = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name, *_ in CELLS])
     for run in CELLS:
         assert_same(few.run([run])[0], runner.run([run])[0])
+    alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED["clip"]])
+    assert_same(alone.run(CELLS[:1])[0], runner.run(CELLS[:1])[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_strategy_that_is_compiled_alone_has_the_same_numbers(runner, name):
+    cells = [Run(name, {}, 3e-3, seed) for seed in range(2)]
+    alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name]])
+    for one, other in zip(alone.run(cells), runner.run(cells), strict=True):
+        assert_same(one, other)
+
+
+def maps_and_memory():
+    """Of this process: how many memory maps it has, and its resident memory in MB."""
+    size = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]
+    return len(Path("/proc/self/maps").read_text().splitlines()), int(size) / 1000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux says what is mapped")
+def test_what_was_compiled_for_many_shapes_is_let_go(tmp_path):
+    """The first four are kept; from then on there is one for each that comes."""
+    found = []
+    for steps in range(4, 17):
+        inputs = np.random.default_rng(steps).uniform(1, 2, (40, steps, 1))
+        path = tmp_path / f"{steps}.npz"
+        np.savez(path, inputs=inputs, targets=inputs / 2, upper=inputs)
+        Runner(load(str(path)), "bottleneck", SETTINGS, [TRAINED["clip"], TRAINED["hinge"]])
+        found.append(maps_and_memory())
+    (maps, memory), (last_maps, last_memory) = found[5], found[-1]
+    assert last_maps < maps + 200, found
+    assert last_memory < memory + 100, found
 
 
 def test_one_compilation_serves_strategies_seeds_rates_and_datasets_of_one_shape(runner):

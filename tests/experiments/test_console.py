@@ -1,0 +1,91 @@
+"""Output that cannot be written ends nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SAY = """
+import sys
+from experiments.console import make_console, prepare_output, say
+prepare_output()
+for _ in range(2000):
+    say(make_console(), "± \\udcff – lines enough to fill a pipe")
+print("an error", file=sys.stderr)
+make_console().rule("title")
+open(sys.argv[1], "w").write("went on")
+"""
+
+
+def say(mark, **settings):
+    return subprocess.Popen([sys.executable, "-c", SAY, str(mark)], **settings)
+
+
+@pytest.fixture
+def mark(tmp_path):
+    return tmp_path / "mark"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_letter_that_an_encoding_lacks_is_a_code(mark, encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    with say(mark, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        printed, errors = process.communicate()
+    assert process.returncode == 0
+    assert errors.decode() == "an error\n"
+    assert "\\udcff" in printed.decode(encoding)
+    assert ("±" if encoding != "ascii" else "\\xb1") in printed.decode(encoding)
+    assert mark.read_text() == "went on"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_under_the_log_ends_nothing(mark, stream):
+    with open("/dev/full", "w") as full:
+        others = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with say(mark, **{**others, stream: full}) as process:
+            printed, errors = process.communicate()
+    assert process.returncode == 0
+    assert mark.read_text() == "went on"
+    if stream == "stdout":
+        assert errors.decode() == "an error\n"
+    else:
+        assert printed.count(b"lines") == 2000
+
+
+def test_a_reader_that_leaves_ends_nothing(mark):
+    with say(mark, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 0
+    assert errors.decode() == "an error\n"
+    assert mark.read_text() == "went on"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_output_that_is_closed_ends_nothing(mark, number):
+    with say(mark, preexec_fn=lambda: os.close(number)) as process:
+        process.communicate()
+    assert process.returncode == 0
+    assert mark.read_text() == "went on"
+
+
+PREPARE = """
+import runpy, sys
+from experiments import console
+called = []
+for command in ("sweep", "report", "archive", "benchmark", "reproduce"):
+    console.prepare_output = lambda: called.append(command)
+    sys.argv = [command, "--help"]
+    try:
+        runpy.run_module(f"experiments.{command}", run_name="__main__")
+    except SystemExit:
+        pass
+print(*called, file=sys.stderr)
+"""
+
+
+def test_every_command_is_prepared():
+    found = subprocess.run([sys.executable, "-c", PREPARE], capture_output=True, text=True)
+    assert found.stderr == "sweep report archive benchmark reproduce\n"
