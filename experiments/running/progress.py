@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from experiments.cells import Record
+from experiments.cells import UNTRAINED, Record
 from experiments.console import printable, say
 from experiments.running.team import Lot
 
@@ -35,7 +35,9 @@ class Display:
     def begin(self, lot: Lot, cells: int, epochs: int) -> None:
         """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
         place = printable(f"{lot.dataset} {lot.backbone}")
-        text = place if place == self._place else f"{place}, compiling and starting"
+        text = place if place == self._place else f"{place}, compiling"
+        if lot.backbone == UNTRAINED:
+            text = printable(f"{lot.dataset} baselines")
         self._place, self._of, self._batch = place, (cells, epochs), 0
         self._waiting = False
         self._bar.update(self._task, place=text)
@@ -65,6 +67,10 @@ class Display:
         elif not self._console.is_terminal:
             say(self._console, f"done    {record.cell}")
 
+    def end(self) -> None:
+        """Nothing runs any more."""
+        self._bar.update(self._task, place="")
+
     def _show(self) -> None:
         left = self._cells - self._done - self._failed
         counts = f"{self._done} done, {self._failed} failed, {left} left"
@@ -87,4 +93,6 @@ def display(console: Console, cells: int, epochs: int) -> Iterator[Display]:
         TextColumn("to go"),
     )
     with _Bar(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield Display(console, bar, cells, epochs)
+        shown = Display(console, bar, cells, epochs)
+        yield shown
+        shown.end()
