@@ -50,7 +50,7 @@ DAMAGE = (ValueError, TypeError, LookupError, FileNotFoundError)
 # A record written by hand has none of these.
 OPTIONAL = {"fingerprint", "sources", "arrays_sha256", "sha256"}
 MOST_ERROR = 10_000  # characters that are kept of why a cell failed
-LONGEST_NAME = 200  # bytes of a file's name, which may have 255 with what is put round it
+LONGEST_NAME = 200  # bytes of a packed file's name, without what is put round it
 OF_A_RECORD = re.compile(r"[0-9a-f]{64}\.json")
 HALF_WRITTEN = re.compile(r"\..+\.\d+\.tmp")  # by `write_bytes`
 FOLDERS = "cells", "packed", "figures", "tables"  # that a sweep makes
@@ -204,6 +204,7 @@ def load_arrays(folder: str | Path, identity: str) -> Arrays:
       ValueError: if the file does not hold such arrays.
       StorageError: if it cannot be read.
     """
+    refuse_link(Path(folder) / "cells")
     try:
         return read_arrays(read_bytes(_arrays_path(folder, identity)))
     except FileNotFoundError:

@@ -13,8 +13,9 @@ from experiments import store
 from experiments.cells import Record
 from experiments.running.plan import lay_out
 from experiments.running.presets import make_plan
-from tests.experiments import folders, written
-from tests.experiments.folders import arrays_of, contents
+from tests.experiments import written
+from tests.experiments.results_folder import whole
+from tests.experiments.results_folder.whole import arrays_of, contents
 
 PLAN = {"strategies": ("unconstrained", "clip", "bound"), "datasets": ("irradiance",), "seeds": 1}
 WATCHED = """
@@ -58,7 +59,7 @@ COMMANDS = {
 def place(tmp_path_factory):
     """A sweep with nothing left to run, with ways out to a folder with somebody's work."""
     place = tmp_path_factory.mktemp("place")
-    folder, work = folders.make(place / "sweep"), place / "work"
+    folder, work = whole.make(place / "sweep"), place / "work"
     for path in (folder / "cells").iterdir():
         path.unlink()
     (folder / "packed" / "wind.npz").unlink()
