@@ -119,8 +119,8 @@ def pack(folder: Path) -> list[Path]:
     """Write `packed/<dataset>.npz` for each dataset of the folder; returns their paths.
 
     Raises:
-      StorageError: if one is there that cannot be read, and would be written over, or a record's
-        arrays cannot be read.
+      StorageError: if one is there that cannot be read, and would be written over, a record's
+        arrays cannot be read, or what was written does not hold all.
     """
     if cut := damaged(folder):
         raise StorageError(
@@ -136,6 +136,9 @@ def pack(folder: Path) -> list[Path]:
         arrays = arrays_of(folder, records, whole=True)
         paths.append(folder / "packed" / _packed_name(dataset))
         write_arrays(paths[-1], packed.pack([(record, arrays[record.id]) for record in records]))
+    there = _packed(folder)
+    if lost := [r.cell for records in by_dataset.values() for r in records if r.id not in there]:
+        raise StorageError(f"{len(lost)} packed records cannot be read again: keep cells/.")
     return paths
 
 
@@ -394,7 +397,7 @@ def opened(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
         who = "another process"
-        with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+        with suppress(StorageError, FileNotFoundError, ValueError, TypeError, KeyError):
             found = read_json(owner)
             who = f"process {found['process']} on {found['host']}"
         raise UsageError(

@@ -263,6 +263,22 @@ def test_too_little_memory_is_no_damage(folder, monkeypatch):
 # What is set aside.
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_beside_a_running_sweep_renames_and_deletes_no_record(folder, capsys):
+    for path, text in zip(loose(folder), ("{", "[]"), strict=False):
+        path.write_text(text)
+    (folder / "cells" / ".x.json.4242.tmp").write_text("half")
+    (folder / "manifest.json").write_text("{")
+    kept = ("cells", "packed", "manifest.json", ".owner.json")
+    with store.opened(folder):
+        before = [contents(folder / name) or (folder / name).read_bytes() for name in kept]
+        status, told = told_by(report.main, [str(folder)])
+        after = [contents(folder / name) or (folder / name).read_bytes() for name in kept]
+    assert status == 0
+    assert len([one for one in told if "is not a whole record" in one]) == 2
+    assert after == before
+
+
 def test_a_damaged_records_arrays_are_set_aside_with_it(folder):
     path = loose(folder)[0]
     arrays = path.with_suffix(".npz").read_bytes()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import files, packed, report, store
+from experiments import archive, files, packed, report, store
 from experiments.cells import Record, canonical
 from experiments.figures import draw
 from experiments.files import StorageError
@@ -230,6 +230,12 @@ def test_a_name_of_forty_cyrillic_letters_is_packed(folder):
     for path in (folder / "cells").iterdir():
         path.unlink()
     assert store.load(folder) == before
+
+
+def test_what_is_packed_is_read_again_before_it_is_said_to_be(folder, monkeypatch, capsys):
+    monkeypatch.setattr(store, "_packed_name", lambda dataset: "wind.npz")
+    assert archive.main([str(folder)]) == 1
+    assert "5 packed records cannot be read again: keep cells/" in capsys.readouterr().err
 
 
 def test_a_stale_record_in_a_packed_file_names_the_file(folder):
