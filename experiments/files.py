@@ -7,6 +7,7 @@ folder holds decides nothing outside it. A name that a file gives is no path unt
 import io
 import json
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ Arrays = dict[str, np.ndarray]
 MOST_BYTES = 1 << 29  # of a file, and of the arrays in one
 MOST_JSON = 1 << 24  # bytes of JSON, which takes some twenty times as much in memory
 MOST_RECORD = 1 << 20  # those of a record
+LONGEST_NAME = 255  # bytes of a file's name
 
 
 class StorageError(Exception):
@@ -93,17 +95,19 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     has by its own account."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed in another way than by numpy")
+    content = io.BytesIO()
     with archive.open(member) as file:
-        content = bytearray(file.read(member.file_size + 1))  # more than all: its CRC is compared
-    header = io.BytesIO(content)
-    if npy.read_magic(header) != (1, 0):
+        shutil.copyfileobj(file, content)
+    content.seek(0)
+    if npy.read_magic(content) != (1, 0):
         raise ValueError(f"{member.filename} is of another version than numpy writes")
-    shape, is_fortran, dtype = npy.read_array_header_1_0(header)
+    shape, is_fortran, dtype = npy.read_array_header_1_0(content)
     if dtype.hasobject:
         raise ValueError(f"{member.filename} is pickled, and read with allow_pickle=False")
-    if header.tell() + prod(shape) * dtype.itemsize != len(content):
+    start, held = content.tell(), content.getbuffer()
+    if start + prod(shape) * dtype.itemsize != len(held):
         raise ValueError(f"{member.filename} is not as large as it says")
-    return np.ndarray(shape, dtype, content, header.tell(), order="F" if is_fortran else "C")
+    return np.ndarray(shape, dtype, held, start, order="F" if is_fortran else "C")
 
 
 def listed(folder: Path, ending: str) -> list[Path]:
@@ -212,23 +216,28 @@ def write_made(folder: Path, contents: Mapping[str, bytes]) -> None:
     path = folder / "made.json"
     make_folder(folder)
     with suppress(FileNotFoundError, ValueError, TypeError):
-        forget(folder, set(read_json(path)) - contents.keys())
+        forget(folder, set(read_json(path)) - contents.keys(), (".csv", ".tex"))
     write_json(path, sorted(contents))
     for name, content in contents.items():
         write_bytes(folder / name, content)
 
 
-def forget(folder: Path, names: Iterable[object]) -> None:
-    """Delete files of a folder, which a file there names: bare names alone, and no links."""
+def forget(folder: Path, names: Iterable[object], endings: tuple[str, ...]) -> None:
+    """Delete files of a folder, which a file there names: bare names with these endings alone,
+    and no links."""
     for name in names if not os.path.islink(folder) else ():
         path = folder / str(name)
-        if is_bare(name) and path.is_file() and not path.is_symlink():
+        if is_bare(name) and path.suffix in endings and path.is_file() and not path.is_symlink():
             path.unlink()
 
 
 def is_bare(name: object) -> bool:
     """Whether it names something of a folder, and nothing outside it."""
-    return isinstance(name, str) and Path(name).name == name not in ("", ".", "..")
+    return (
+        isinstance(name, str)
+        and Path(name).name == name not in ("", ".", "..")
+        and len(name.encode(errors="replace")) <= LONGEST_NAME
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:

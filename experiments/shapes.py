@@ -14,7 +14,7 @@ def misfit(found: Any, like: Any, place: str = "") -> str | None:
     Args:
       found: the JSON.
       like: a test of it; or of a list `[like]`; or of an object `{key: like}`, whose keys need not
-        be there, with `"*"` for those that are not named.
+        be there, with `"*"` for those that are not named; without it they may hold anything.
       place: where it is, for the answer.
     """
     if callable(like):
@@ -76,11 +76,16 @@ RECORD = {
     "metrics": {"*": maybe(is_number)},
     "timing": {"*": is_number},
     "error": maybe(is_text),
-    "fingerprint": maybe({"versions": maybe({"*": is_plain}), "*": is_plain}),
+    "fingerprint": maybe(
+        {
+            "versions": maybe({"*": is_plain}),
+            **dict.fromkeys(("strategy", "training", "host"), is_plain),
+        }
+    ),
     "sources": maybe(is_text),
 }
 
-_NAMES, _COUNTS, _PLAIN = [is_text], [is_count], {"*": is_plain}
+_NAMES, _COUNTS = [is_text], [is_count]
 _SESSION = {
     "plan": {
         "strategies": _NAMES,
@@ -88,16 +93,15 @@ _SESSION = {
         "backbones": _NAMES,
         "seeds": is_count,
         "tuning_seeds": is_count,
-        "*": is_plain,
     },
     "command": maybe(_NAMES),
-    "versions": _PLAIN,
+    "versions": {"*": is_plain},
     "devices": maybe(_NAMES),
     "started": maybe(is_text),
     "finished": maybe(is_text),
     "compile_seconds": maybe(is_number),
     "train_seconds": maybe(is_number),
-    "*": is_plain,
+    **dict.fromkeys(("processor", "where", "revision", "sources", "dirty"), is_plain),
 }
 MANIFEST = {
     **_SESSION,
@@ -113,7 +117,6 @@ MANIFEST = {
             "role": maybe(is_text),
             "group": maybe(is_text),
             "unit": maybe(is_text),
-            "*": is_plain,
         }
     },
 }

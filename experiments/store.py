@@ -50,7 +50,7 @@ DAMAGE = (ValueError, TypeError, LookupError, FileNotFoundError)
 # A record written by hand has none of these.
 OPTIONAL = {"fingerprint", "sources", "arrays_sha256", "sha256"}
 MOST_ERROR = 10_000  # characters that are kept of why a cell failed
-LONGEST_NAME = 200  # bytes of a file's name, which may have 255 with what is put round it
+LONGEST_NAME = 200  # bytes of a packed file's name, without what is put round it
 OF_A_RECORD = re.compile(r"[0-9a-f]{64}\.json")
 HALF_WRITTEN = re.compile(r"\..+\.\d+\.tmp")  # by `write_bytes`
 FOLDERS = "cells", "packed", "figures", "tables"  # that a sweep makes
@@ -119,8 +119,8 @@ def pack(folder: Path) -> list[Path]:
     """Write `packed/<dataset>.npz` for each dataset of the folder; returns their paths.
 
     Raises:
-      StorageError: if one is there that cannot be read, and would be written over, or a record's
-        arrays cannot be read.
+      StorageError: if one is there that cannot be read, and would be written over, a record's
+        arrays cannot be read, or what was written does not hold all.
     """
     if cut := damaged(folder):
         raise StorageError(
@@ -136,6 +136,9 @@ def pack(folder: Path) -> list[Path]:
         arrays = arrays_of(folder, records, whole=True)
         paths.append(folder / "packed" / _packed_name(dataset))
         write_arrays(paths[-1], packed.pack([(record, arrays[record.id]) for record in records]))
+    there = _packed(folder)
+    if lost := [r.cell for records in by_dataset.values() for r in records if r.id not in there]:
+        raise StorageError(f"{len(lost)} packed records cannot be read again: keep cells/.")
     return paths
 
 
@@ -204,6 +207,7 @@ def load_arrays(folder: str | Path, identity: str) -> Arrays:
       ValueError: if the file does not hold such arrays.
       StorageError: if it cannot be read.
     """
+    refuse_link(Path(folder) / "cells")
     try:
         return read_arrays(read_bytes(_arrays_path(folder, identity)))
     except FileNotFoundError:
@@ -394,7 +398,7 @@ def opened(folder: Path) -> Iterator[Callable[[], None]]:
             (folder / "cells" / ".writable").unlink(missing_ok=True)
         except InUseError as error:
             who = "another process"
-            with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+            with suppress(StorageError, FileNotFoundError, ValueError, TypeError, KeyError):
                 found = read_json(owner)
                 who = f"process {found['process']} on {found['host']}"
             raise UsageError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,12 +30,12 @@ def keep(folder: Path, said: Iterable[tuple[str, Words]], records: Iterable[Reco
     kept before that are not among them are deleted."""
     before = _kept(folder)["figures"]
     kept = {file: {name: getattr(words, name) for name in KEYS} for file, words in said}
-    forget(folder / "figures", before.keys() - kept.keys())
+    forget(folder / "figures", before.keys() - kept.keys(), (".png",))
     path = folder / "figures" / "captions.json"
     if kept:
         write_text(path, json.dumps({"records": digest(records), "figures": kept}, indent=1))
     else:
-        path.unlink(missing_ok=True)
+        forget(path.parent, [path.name], (".json",))
 
 
 def read(folder: Path) -> dict[str, Words]:
@@ -60,10 +61,11 @@ def digest(records: Iterable[Record]) -> str:
 
 
 def _kept(folder: Path) -> dict[str, Any]:
-    """Nothing where there is nothing whole."""
+    """Nothing where there is nothing whole, or a link leads elsewhere."""
     nothing: dict[str, Any] = {"records": None, "figures": {}}
+    path = folder / "figures" / "captions.json"
     try:
-        found = read_json(folder / "figures" / "captions.json")
+        found = {} if os.path.islink(path.parent) else read_json(path)
     except (FileNotFoundError, ValueError):
         return nothing
     return nothing if misfit(found, CAPTIONS) else nothing | found

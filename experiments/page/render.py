@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -53,6 +54,10 @@ class Picture(Words):
     source: str = ""  # a data URI; none for lack of room or of the file
     width: int = 0
     height: int = 0
+
+    @property
+    def link(self) -> str:
+        return f"figures/{quote(self.name, errors='replace')}"
 
 
 def pictures(folder: Path) -> list[Picture]:

@@ -5,16 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments import store
 from experiments.cells import Record
+from experiments.running.fingerprints import versions
 from experiments.running.plan import lay_out
 from experiments.running.presets import make_plan
-from tests.experiments import folders, written
-from tests.experiments.folders import arrays_of, contents
+from tests.experiments import written
+from tests.experiments.results_folder import whole
+from tests.experiments.results_folder.whole import arrays_of, contents
 
 PLAN = {"strategies": ("unconstrained", "clip", "bound"), "datasets": ("irradiance",), "seeds": 1}
 WATCHED = """
@@ -58,13 +61,19 @@ COMMANDS = {
 def place(tmp_path_factory):
     """A sweep with nothing left to run, with ways out to a folder with somebody's work."""
     place = tmp_path_factory.mktemp("place")
-    folder, work = folders.make(place / "sweep"), place / "work"
+    folder, work = whole.make(place / "sweep"), place / "work"
     for path in (folder / "cells").iterdir():
         path.unlink()
     (folder / "packed" / "wind.npz").unlink()
-    for cell in lay_out(make_plan("smoke", **PLAN)).cells.values():
+    cells = lay_out(make_plan("smoke", **PLAN)).cells.values()
+    for cell in cells:
         store.save(folder, Record(cell, metrics={"mse": 0.5, "violation_rate": 0.1}), arrays_of(0))
     work.mkdir()
+    (work / "thesis.py").write_text("def clip(raw, lower=None, upper=None): return raw\n")
+    own = replace(next(iter(cells)), strategy="thesis:clip", dataset="thesis.npz")
+    fingerprint = {"strategy": "0", "training": "0", "host": "0", "versions": versions()}
+    record = Record(own, metrics={"mse": 0.5}, fingerprint=fingerprint)
+    store.save(folder, record, arrays_of(0))
     (work / "thesis.docx").write_text("years of work")
     (work / "thesis.json").write_text(json.dumps(written.record("clip", "wind").to_json()))
     written.figure(work / "thesis.png")
@@ -98,7 +107,8 @@ def test_a_command_touches_the_folder_and_the_cache_alone(place, command):
     environment = {key: of for key, of in os.environ.items() if "CACHE" not in key}
     process = subprocess.Popen(
         [sys.executable, "-c", WATCHED, str(writer), module, *options, str(folder)],
-        env=environment | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment
+        | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(place / "work")},
         pass_fds=[writer],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

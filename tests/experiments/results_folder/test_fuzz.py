@@ -3,16 +3,13 @@ anything. A sample here; at length with `python -m pytest -m slow tests/experime
 
 import random
 import shutil
-from pathlib import Path
 
 import pytest
 
 from experiments import store
-from experiments.figures import draw
 from experiments.files import StorageError
 from experiments.page import build
-from tests.experiments import folders
-from tests.experiments.folders import contents, found_in, same, told_by
+from tests.experiments.results_folder.whole import contents, found_in, same, told_by
 
 KINDS = {
     "loose record": "cells/*.json",
@@ -26,16 +23,9 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return folders.make(tmp_path_factory.mktemp("fuzz") / "sweep")
-
-
-@pytest.fixture
-def folder(original, tmp_path, monkeypatch):
-    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+@pytest.fixture(autouse=True)
+def precious(undrawn, tmp_path):
     (tmp_path / "precious.csv").write_text("mine")
-    return Path(shutil.copytree(original, tmp_path / "sweep"))
 
 
 def spoiled(content, generator):
