@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from experiments import store
+from experiments.console import prepare_output
 from experiments.store import StorageError
 from experiments.usage import UsageError
 
@@ -30,4 +31,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_output()
     sys.exit(main())

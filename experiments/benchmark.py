@@ -14,7 +14,7 @@ from rich.console import Console
 from experiments import store
 from experiments.benchmarks import overhead, projection_layers, throughput
 from experiments.benchmarks.stacks import SHAPES, STACKS, Shape
-from experiments.console import make_console, names
+from experiments.console import make_console, names, prepare_output
 from experiments.figures.draw import save
 from experiments.training.devices import use_all_cores
 from experiments.usage import UsageError, choose
@@ -79,5 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_output()
     use_all_cores()
     sys.exit(main())

@@ -1,9 +1,54 @@
 """What every command prints with, and how it reads lists of names."""
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 from rich.console import Console
+
+
+class _Output:
+    """A stream that is done without once it cannot be written to: its reader is gone, or the disk
+    under it is full. What is said does not decide what is done."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._done_without():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._done_without():
+            self._stream.flush()
+
+    @contextmanager
+    def _done_without(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            # In its place, for what is still to be written when Python ends.
+            os.dup2(_nowhere(), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_WRONLY)
+
+
+def prepare_output() -> None:
+    """From now on nothing that is printed can end the process: not where output is closed or full,
+    nor where its encoding lacks a letter."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or os.fdopen(_nowhere(), "w")
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, _Output(stream))
 
 
 def make_console() -> Console:

@@ -13,8 +13,8 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, count
@@ -23,10 +23,10 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from experiments import packed
 from experiments.cells import Json, Record, canonical
+from experiments.locks import InUseError, locked
 from experiments.usage import UsageError
 
 Arrays = dict[str, np.ndarray]
@@ -323,8 +323,11 @@ def is_bare(name: object) -> bool:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[None]:
+def opened(folder: Path) -> Iterator[Callable[[], None]]:
     """The folder for this process alone: made if need be, and known to be writable.
+
+    Yields:
+      what raises a StorageError, once the folder is moved or another is in its place.
 
     Raises:
       UsageError: if it cannot be written to, or another process has it open: says which. The
@@ -335,32 +338,41 @@ def opened(folder: Path) -> Iterator[None]:
             f"--out {folder} is not empty and holds no sweep: a sweep would write over what is "
             "there. Give a new folder, or one of a sweep."
         )
-    try:
-        (folder / "cells").mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / "cells" / ".writable", b"")
-        (folder / "cells" / ".writable").unlink(missing_ok=True)
-    except (OSError, StorageError) as error:
-        raise UsageError(f"--out {folder} cannot be written to: {error}") from error
     owner = folder / ".owner.json"
-    try:
-        lock = FileLock(folder / ".lock", timeout=0).acquire()
-    except Timeout:
-        who = "another process"
-        with suppress(FileNotFoundError, ValueError):
-            found = json.loads(owner.read_bytes())
-            who = f"process {found['process']} on {found['host']}"
-        raise UsageError(
-            f"{folder} is in use by {who}. Wait for it to end, or give another --out."
-        ) from None
-    with lock:
+    with ExitStack() as stack:
+        try:
+            (folder / "cells").mkdir(parents=True, exist_ok=True)
+            is_here = stack.enter_context(locked(folder))
+            write_bytes(folder / "cells" / ".writable", b"")
+            (folder / "cells" / ".writable").unlink(missing_ok=True)
+        except InUseError as error:
+            who = "another process"
+            with suppress(FileNotFoundError, ValueError):
+                found = json.loads(owner.read_bytes())
+                who = f"process {found['process']} on {found['host']}"
+            raise UsageError(
+                f"{folder} is in use by {who}. Wait for it to end, or give another --out.{error}"
+            ) from None
+        except (OSError, StorageError) as error:
+            raise UsageError(f"--out {folder} cannot be written to: {error}") from error
         for leftover in (*folder.glob(".*.tmp"), *folder.glob("cells/.*.tmp")):
             leftover.unlink()
         write_json(owner, {"process": os.getpid(), "host": platform.node()})
+
+        def check() -> None:
+            if not is_here():
+                raise StorageError(
+                    f"{folder} is not the folder any more that this sweep writes to: it was moved, "
+                    "deleted or replaced, or its lock was. Nothing more is written there."
+                )
+
         try:
-            yield
+            yield check
+            check()
         finally:
-            with suppress(OSError):
-                owner.unlink()
+            if is_here():
+                with suppress(OSError):
+                    owner.unlink()
 
 
 def _inside(folder: Path) -> list[Path]:

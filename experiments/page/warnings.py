@@ -81,12 +81,17 @@ def _counts(found: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {count}" for name, count in found.items())
 
 
+def ends_without_gradient(record: Record, roles: Mapping[str, str]) -> bool:
+    """Whether no output has a gradient; but for autoencoders, where all is well at the bound."""
+    dead = record.metrics.get("gradient_dead_fraction") or 0.0
+    return dead > 1 - ROUNDING and roles[record.cell.dataset] != "autoencoder"
+
+
 def _gradientless(study: Study) -> dict[str, int]:
-    """By strategy; but for autoencoders, where all is well at the bound."""
+    """By strategy."""
     found = Counter(
         record.cell.strategy
         for record in finals(study)
-        if (record.metrics.get("gradient_dead_fraction") or 0.0) > 1 - ROUNDING
-        and study.roles[record.cell.dataset] != "autoencoder"
+        if ends_without_gradient(record, study.roles)
     )
     return dict(found.most_common())

@@ -13,14 +13,16 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process, resource_tracker
 from typing import Any
 
-import jax
-
-from experiments.running.team import Team, Worker
+from experiments.console import prepare_output
+from experiments.running.team import Reply, Team, Worker
+from experiments.running.watch import Over
 from experiments.training import devices
+from experiments.training.limits import TooLong, ended_after
 from experiments.training.runner import cells_at_once
 from experiments.usage import UsageError
 
-JOIN_SECONDS = 60
+JOIN_SECONDS = 60  # for a worker to start
+END_SECONDS = 5  # for one that was killed to be gone
 
 
 class TeamLostError(Exception):
@@ -30,8 +32,13 @@ class TeamLostError(Exception):
 class _Here(Executor):
     """Runs what is submitted at once."""
 
-    def __init__(self, on_epochs: Callable[[int], None], timeout: float | None):
-        self._on_epochs, self._timeout = on_epochs, timeout
+    def __init__(
+        self,
+        on_epochs: Callable[[int], None],
+        timeout: float | None,
+        left: Callable[[], float | None],
+    ):
+        self._on_epochs, self._timeout, self._left = on_epochs, timeout, left
 
     def submit(self, function: Callable, request: Any) -> Future:
         started = time.monotonic()
@@ -39,24 +46,36 @@ class _Here(Executor):
         def on_epochs(epochs: int) -> None:
             self._on_epochs(epochs)
             if self._timeout and time.monotonic() - started > self._timeout:
-                raise TimeoutError(f"it took longer than {self._timeout:g} seconds")
+                raise TooLong(self._timeout)
 
         future: Future = Future()
-        future.set_result(function(request, on_epochs))
+        try:
+            with ended_after(self._left(), Over), ended_after(self._timeout):
+                future.set_result(function(request, on_epochs))
+        except TooLong as error:
+            future.set_result(Reply(error=str(error)))
         return future
 
 
 @contextmanager
-def here(on_epochs: Callable[[int], None], timeout: float | None = None) -> Iterator[Team]:
+def here(
+    on_epochs: Callable[[int], None],
+    timeout: float | None = None,
+    left: Callable[[], float | None] = lambda: None,
+) -> Iterator[Team]:
     """This process, over all its devices.
+
+    What takes too long is ended between two steps of Python, in the main thread; in another
+    thread, after the next chunk.
 
     Args:
       on_epochs: called with the cells times epochs done, after each compiled chunk; what it
         raises ends the sweep.
-      timeout: seconds that a batch may take; looked at after each chunk.
+      timeout: seconds that a batch may take.
+      left: the seconds that are left to the session, after which `Over` is raised.
     """
     found = _hello()
-    workers = [Worker(_Here(on_epochs, timeout), found["cells"], found["devices"])]
+    workers = [Worker(_Here(on_epochs, timeout, left), found["cells"], found["devices"])]
     yield lambda: workers
 
 
@@ -97,10 +116,15 @@ class _Process:
             ) from None
 
     def kill(self) -> None:
+        """End it at once, whatever it does, or is kept from doing: stopped, or waiting for a
+        thread of the user's."""
         # Not by what it said of itself: it may hang before it says anything.
-        for process in list((self.executor._processes or {}).values()):
+        processes = list((self.executor._processes or {}).values())
+        for process in processes:
             process.kill()
         self.executor.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.join(END_SECONDS)
 
 
 @contextmanager
@@ -116,6 +140,7 @@ def _own_interrupts() -> Iterator[None]:
 
 def _prepare_worker() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare_output()
     devices.prepare()
 
 
@@ -127,10 +152,11 @@ def _end_with_parent() -> None:
 def _hello() -> dict[str, Any]:
     """What a worker says of itself; starts jax."""
     devices.fix_threads()
+    found = devices.start()
     return {
         "process": os.getpid(),
         "cells": cells_at_once(),
-        "devices": [device.device_kind for device in jax.local_devices()],
+        "devices": [device.device_kind for device in found],
     }
 
 
@@ -157,8 +183,6 @@ def pool(count: int) -> Iterator[Team]:
     try:
         workers = [worker(process) for process in processes]
         yield lambda: workers
-        for process in processes:
-            process.executor.shutdown()
     finally:
         for process in processes:
             process.kill()
@@ -174,7 +198,7 @@ def dask(address: str) -> Iterator[Team]:
     """
     try:
         from dask import config
-        from distributed import Client, KilledWorker, LocalCluster
+        from distributed import Client, KilledWorker, LocalCluster, wait
     except ImportError:
         raise UsageError("--dask needs the extra dask: pip install -e '.[dask]'.") from None
     if address.endswith(".json") and not os.path.isfile(address):
@@ -203,14 +227,15 @@ def dask(address: str) -> Iterator[Team]:
             f"--dask {address}: no scheduler answers there ({error}). Start one with "
             "`dask scheduler`, or give `local`; docs/clusters.md says how."
         ) from error
-    known: dict[str, Worker] = {}
+    hellos: dict[str, Any] = {}  # what was asked of those that joined
+    known: dict[str, Worker] = {}  # those that answered
 
     def worker(name: str, found: Mapping[str, Any]) -> Worker:
         resources = {"GPU": 1} if found["resources"].get("GPU") else {}
         executor = client.get_executor(
             pure=False, retries=1, workers=[name], allow_other_workers=True, resources=resources
         )
-        said = client.submit(_hello, workers=[name], pure=False).result(timeout=JOIN_SECONDS)
+        said = hellos[name].result()
 
         def restart() -> None:
             with suppress(ValueError, KeyError, TimeoutError, OSError):
@@ -222,9 +247,15 @@ def dask(address: str) -> Iterator[Team]:
         if client.status not in ("running", "newly-created"):
             raise TeamLostError(f"--dask {address}: the scheduler does not answer any more.")
         present = client.scheduler_info(n_workers=-1)["workers"]
-        for name in present.keys() - known.keys():
-            with suppress(TimeoutError, KilledWorker):
-                known[name] = worker(name, present[name])
+        for name in present.keys() - hellos.keys():
+            hellos[name] = client.submit(_hello, workers=[name], pure=False)
+        if hellos and not known:
+            with suppress(TimeoutError):
+                wait(list(hellos.values()), JOIN_SECONDS, "FIRST_COMPLETED")
+        for name in present.keys() & hellos.keys() - known.keys():
+            if hellos[name].done():  # nobody waits for one that does not answer
+                with suppress(KilledWorker):
+                    known[name] = worker(name, present[name])
         return [known[name] for name in present if name in known]
 
     try:

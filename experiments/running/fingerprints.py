@@ -8,9 +8,11 @@ of a training batch, the rest with a stand-in for the strategy at the shapes of 
 
 import hashlib
 import json
+import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -29,8 +31,9 @@ from experiments.training import cell as functions
 from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
 from experiments.training.cell import Data, Job, Program, Settings, data_of
+from experiments.training.own_strategies import users_code
 from experiments.training.strategies import COUPLED, TRAINED
-from experiments.training.strategy_rows import Strategy, constraint_row
+from experiments.training.strategy_rows import Strategy
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -41,18 +44,39 @@ SOURCES = (
     "experiments/running/syntax.py",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
-CONFIG = ("jax_enable_x64", "jax_default_prng_impl", "jax_default_matmul_precision")
+# What decides numbers besides: settings of jax, with what they are where nobody sets them, and
+# environment variables.
+CONFIG = {
+    "jax_allow_f16_reductions": True,
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_enable_x64": False,
+    "jax_exec_time_optimization_effort": 0.0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_optimization_level": "UNKNOWN",
+    "jax_random_seed_offset": 0,
+    "jax_softmax_custom_jvp": False,
+    "jax_threefry_gpu_kernel_lowering": False,
+    "jax_threefry_partitionable": True,
+    "jax_use_direct_linearize": True,
+}
+ENVIRONMENT = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
+HARMLESS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_cuda_data_dir")
 HOST = (
     data_of,
     Dataset.part,
+    Dataset.rows,
     Dataset.target_range,
     Strategy.hyper,
     runner.stacked,
+    runner.Runner._bias,
     runner.results,
     metrics.jacobian_rank_fraction,
     store.with_nulls,
 )
-STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
 Fingerprint = dict[str, Any]
 
 
@@ -62,26 +86,54 @@ def versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
 
-@cache
+def settings() -> dict[str, str]:
+    """What decides numbers besides programs and packages, where it is not as usual."""
+    values = jax.config.values
+    found = {
+        name: str(values[name])
+        for name, usual in CONFIG.items()
+        if values.get(name, usual) != usual
+    }
+    for name in ENVIRONMENT:
+        flags = os.environ.get(name, "").split()
+        if given := [flag for flag in flags if not flag.startswith(HARMLESS)]:
+            found[name] = " ".join(given)
+    return found
+
+
+def surroundings() -> Fingerprint:
+    """The part of a fingerprint that all programs of a process have in common."""
+    found = settings()
+    return {"versions": versions(), **({"settings": found} if found else {})}
+
+
 def sources_hash() -> str:
     """Of the bytes of all files that programs are traced from, and of what else tracing reads.
     While it stands, no fingerprint can change."""
-    found = hashlib.sha256(canonical(versions()).encode())
-    found.update(str([getattr(jax.config, name) for name in CONFIG]).encode())
+    return hashlib.sha256((_files_hash() + canonical(surroundings())).encode()).hexdigest()
+
+
+@cache
+def _files_hash() -> str:
+    found = hashlib.sha256()
     for path in sorted(path for pattern in SOURCES for path in ROOT.glob(pattern)):
         found.update(path.relative_to(ROOT).as_posix().encode() + b"\n" + path.read_bytes())
     return found.hexdigest()
 
 
 def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
-    """Of the functions of a strategy's own."""
+    """Of the functions of a strategy's own.
+
+    Raises:
+      UsageError: if it is the user's, and cannot be traced.
+    """
 
     def batch(array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((settings.batch, *array.shape[1:]), array.dtype)
 
-    part = jax.tree.map(batch, data["train"])
-    raw = part["targets"]
-    state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
+    parts = [jax.tree.map(batch, data["train"])]
+    if strategy.own:  # which may do another thing with another number of windows
+        parts += [data["validation"], data["final"]]
 
     def branches(
         raw: jax.Array, signs: jax.Array, progress: jax.Array, state: jax.Array, *given: Any
@@ -89,6 +141,7 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
         ranges, part, job = given
         known = {"data": {"range": ranges}, "part": part, "job": job}
         return [
+            runner.first_bias(strategy, part, ranges, job.hyper),
             functions.training_slope(strategy, raw, progress=progress, state=state, **known),
             functions.evaluation(strategy, raw, **known),
             functions.final_output(strategy, raw, state=state, **known),
@@ -96,14 +149,35 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
             functions.final_jacobian(strategy, raw, state=state, **known),
         ]
 
-    progress = jax.ShapeDtypeStruct((), jnp.float32)
-    return _traced(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
+    def lowered(part: Data) -> str:
+        raw, progress = part["targets"], jax.ShapeDtypeStruct((), jnp.float32)
+        state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
+        return _lowered(branches, raw, raw, progress, state, data["range"], part, Job.shapes(data))
+
+    def says(error: str) -> str:
+        return f"{strategy.name} cannot be traced: {error}"
+
+    with users_code(strategy.name, says) if strategy.own else nullcontext():
+        program = "".join(map(lowered, parts))
+    return digest(_nameless(program) + (_called(strategy, program) if strategy.own else ""))
+
+
+def _called(strategy: Strategy, program: str) -> str:
+    """What a user's program calls by name."""
+    names = re.findall(r"custom_call @([\w.$]+)", program)
+    if any("callback" in name for name in names):
+        warnings.warn(
+            f"{strategy.name} calls Python back while it runs: what it does there no fingerprint "
+            "shows, and no record is stale when it changes.",
+            stacklevel=2,
+        )
+    return " ".join(names)
 
 
 def of_training(backbone: str, settings: Settings, data: Data) -> str:
     """Of network, optimiser, training and metrics: what all strategies have in common."""
-    program = Program(backbone, settings, (STAND_IN,), data)
-    job = Job.shapes()
+    program = Program(backbone, settings, (runner.STAND_IN,), data)
+    job = Job.shapes(data)
     state = jax.eval_shape(program.initialize, data, job)
     traced = [
         _traced(program.initialize, data, job),
@@ -124,11 +198,20 @@ def of_metrics(data: Data) -> str:
 
 
 def _traced(function: Callable, *shapes: Any) -> str:
-    """Of a function's StableHLO, which holds the constants that it closes over."""
-    text = jax.jit(function).lower(*shapes).as_text()
-    text = re.sub(r'\{?jax\.result_info = "[^"]*"\}?', "", text)
+    """Of a function's StableHLO."""
+    return digest(_nameless(_lowered(function, *shapes)))
+
+
+def _lowered(function: Callable, *shapes: Any) -> str:
+    """A function's StableHLO, which holds the constants that it closes over."""
+    return jax.jit(function).lower(*shapes).as_text()
+
+
+def _nameless(program: str) -> str:
+    """StableHLO with numbers for symbols."""
+    program = re.sub(r'\{?jax\.result_info = "[^"]*"\}?', "", program)
     symbols: dict[str, str] = {}
-    return digest(re.sub(r"@[\w.$]+", lambda s: symbols.setdefault(s[0], f"@{len(symbols)}"), text))
+    return re.sub(r"@[\w.$]+", lambda s: symbols.setdefault(s[0], f"@{len(symbols)}"), program)
 
 
 @dataclass(frozen=True)
@@ -167,7 +250,7 @@ def fingerprints(
     for part in track(todo):
         known[part.key] = part.trace()
     _keep({key: known[key] for key, part in parts.items() if part.kept}, bool(todo))
-    rest = {"host": syntax(*HOST), "versions": versions()}
+    rest = {"host": syntax(*HOST), **surroundings()}
     return {
         key: {**{name: known[part.key] for name, part in found.items()}, **rest}
         for key, found in of_cell.items()
@@ -192,9 +275,10 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
         }
     settings, row = Settings(**cell.settings), rows[cell.strategy]
     window = {key: array and array.shape[1:] for key, array in data["train"].items()}
+    shapes = sizes if row.own else window
     return {
         "strategy": Part(
-            f"{cell.strategy} {settings.batch} {window}",
+            f"{cell.strategy} {settings.batch} {shapes}",
             partial(of_strategy, row, data, settings),
             not row.own,
         ),

@@ -11,7 +11,7 @@ from experiments.cells import METRIC_VERSION, Record
 from experiments.console import say
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import load
-from experiments.running.fingerprints import Fingerprint, Part, fingerprints, versions
+from experiments.running.fingerprints import Fingerprint, Part, fingerprints, surroundings
 from experiments.running.options import Options
 from experiments.running.plan import Layout
 from experiments.training.baselines import BASELINES
@@ -130,7 +130,7 @@ def stale_reasons(
         elif record.sources and record.fingerprint is None:
             reason = "made before records had fingerprints"
         elif record.fingerprint is not None:
-            now = current.get(record.id, {"versions": versions()})
+            now = current.get(record.id, surroundings())
             reason = _changed(record.fingerprint, now, cell.strategy)
         else:  # written by hand
             reason = None
@@ -145,6 +145,10 @@ def _changed(before: Mapping[str, Any], now: Fingerprint, strategy: str) -> str 
     for package, number in now["versions"].items():
         if versions.get(package) != number:
             return f"{package} {versions.get(package)}, now {number}"
+    then, present = (found.get("settings") or {} for found in (before, now))
+    for name in sorted(then.keys() | present.keys()):
+        if then.get(name) != present.get(name):
+            return f"{name} was {then.get(name, 'not set')}, now {present.get(name, 'not set')}"
     parts = {
         "strategy": f"the program of {strategy} changed",
         "training": "the program that trains and measures changed",

@@ -28,6 +28,12 @@ class Options:
     allow_infeasible: bool = False
     stale: str = "refuse"  # one of STALE
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds that importing or tracing a strategy of the user's own may take."""
+        limits = (self.timeout, self.minutes and 60 * self.minutes)
+        return min((limit for limit in limits if limit), default=None)
+
     def __post_init__(self) -> None:
         choose("--stale", self.stale, STALE)
         if self.dask == "":

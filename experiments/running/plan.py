@@ -11,11 +11,14 @@ from experiments.cells import UNTRAINED, Cell, Record
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import Dataset, load
 from experiments.running.presets import Plan
+from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
-from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.own_strategies import check_fit, is_own, resolve
 from experiments.training.strategy_rows import Strategy, bound_sources
 from experiments.training.tuning import FIRST_TUNING_SEED, Choice, Choices, grid
 from experiments.usage import UsageError
+
+SHORT = 0.1  # of the training windows: an epoch that covers less is said
 
 
 def cells(
@@ -150,12 +153,21 @@ def _by_identity(cells: Iterable[Cell]) -> dict[str, Cell]:
     return {cell.id: cell for cell in cells}
 
 
-def in_lots(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    """By dataset and backbone: what is compiled together."""
-    lots: dict[tuple[str, str], list[Cell]] = {}
+def in_lots(cells: Iterable[Cell], strategies: Iterable[str]) -> dict[Lot, list[Cell]]:
+    """By what is compiled together: those of a dataset and backbone whose strategies are rows of
+    the table; and, after all of these, each strategy of the user's own by itself, so that one that
+    fails, hangs or kills its worker costs its own cells alone.
+
+    Args:
+      cells: the cells.
+      strategies: those with a network that a cell of the plan may have.
+    """
+    table = tuple(name for name in strategies if not is_own(name))
+    lots: dict[Lot, list[Cell]] = {}
     for cell in cells:
-        lots.setdefault((cell.dataset, cell.backbone), []).append(cell)
-    return lots
+        together = (cell.strategy,) if is_own(cell.strategy) else table
+        lots.setdefault(Lot(cell.dataset, cell.backbone, together), []).append(cell)
+    return dict(sorted(lots.items(), key=lambda item: item[0].strategies != table))
 
 
 def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
@@ -167,7 +179,22 @@ def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
         return dataset.inputs.shape, dataset.targets.shape, dataset.sides(), splits
 
     trained = (cell for cell in cells if cell.is_trained)
-    return len({(shapes(name), backbone) for name, backbone in in_lots(trained)})
+    lots = in_lots(trained, layout.strategies)
+    return len({(shapes(lot.dataset), *lot[1:]) for lot in lots})
+
+
+def short_epochs(layout: Layout, plan: Plan) -> list[str]:
+    """What an epoch is, for datasets of which it covers little."""
+    updates, batch = plan.settings.batches_per_epoch, plan.settings.batch
+    found = []
+    for name, dataset in layout.datasets.items():
+        share = updates * batch / np.count_nonzero(dataset.split == 0)
+        if share < SHORT:
+            found.append(
+                f"{name}: an epoch is {updates} batches of {batch}, {100 * share:.2g} % of the "
+                "training windows."
+            )
+    return found
 
 
 def settled(

@@ -7,9 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field, replace
 
 from experiments.cells import Cell, Record
-from experiments.running import worker
-from experiments.running.team import Lot, Team, Worker
-from experiments.running.worker import Reply, Request
+from experiments.running.team import Lot, Reply, Request, Team, Worker
+from experiments.training.limits import TooLong
 from experiments.usage import UsageError
 
 POLL_SECONDS = 0.5
@@ -80,11 +79,16 @@ def after_death(batch: Batch, cause: str) -> tuple[list[Reply], list[Batch]]:
 
 
 def after_failure(batch: Batch, reason: str) -> tuple[list[Reply], list[Batch]]:
-    """Of a batch that gives an error or takes too long: it is run cell by cell at once, and a cell
-    that fails by itself is a failed record."""
-    if len(batch.cells) > 1:
-        return [], [replace(batch, cells=[cell]) for cell in batch.cells]
+    """Of a batch that gives an error or takes too long: it is run cell by cell at once, each in a
+    program without the others' strategies, and a cell that fails by itself is a failed record."""
+    alone = [_alone(batch, cell) for cell in batch.cells]
+    if alone != [batch]:
+        return [], alone
     return [Reply([(Record(batch.cells[0], "failed", error=reason), {})])], []
+
+
+def _alone(batch: Batch, cell: Cell) -> Batch:
+    return replace(batch, lot=batch.lot._replace(strategies=(cell.strategy,)), cells=[cell])
 
 
 def after_reply(batch: Batch, reply: Reply) -> tuple[list[Reply], list[Batch]]:
@@ -94,21 +98,25 @@ def after_reply(batch: Batch, reply: Reply) -> tuple[list[Reply], list[Batch]]:
 
 
 def run(
+    run_batch: Callable[[Request], Reply],
     lots: Mapping[Lot, Sequence[Cell]],
     make_request: Callable[[Lot, Sequence[Cell]], Request],
     team: Team,
     timeout: float | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    poll: Callable[[], None] = lambda: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[Reply]:
-    """Run every cell on a team; yields replies of `worker.run_batch`, in no fixed order.
+    """Run every cell on a team; yields replies, in no fixed order.
 
     Args:
+      run_batch: what workers do with a request.
       lots: the cells, by what is compiled together.
       make_request: of a lot's cells.
       team: the workers.
       timeout: seconds that a batch may take, compilation included.
       stopping: asked now and then; once true, what runs is finished and no more is begun.
+      poll: called now and then; what it raises ends the run.
       on_wait: called now and then while there is no worker.
 
     Raises:
@@ -119,12 +127,13 @@ def run(
     running: dict[Future, Running] = {}
     try:
         while (queue and not stopping()) or running:
+            poll()
             for free in _free(team(), running.values()):
                 lots_running = {found.batch.lot for found in running.values()}
                 if not stopping() and (batch := queue.next(free, lots_running)):
                     free.lot = batch.lot
                     request = make_request(batch.lot, batch.cells)
-                    running[_submit(free.executor, request)] = Running(batch, free)
+                    running[_submit(free.executor, run_batch, request)] = Running(batch, free)
             if not running:
                 on_wait()
                 time.sleep(POLL_SECONDS)
@@ -163,13 +172,13 @@ def _settle(found: Running, future: Future) -> tuple[list[Reply], list[Batch]]:
 def _end(found: Running, future: Future, timeout: float) -> tuple[list[Reply], list[Batch]]:
     future.cancel()
     found.worker.restart()
-    return after_failure(found.batch, f"it took longer than {timeout:g} seconds")
+    return after_failure(found.batch, str(TooLong(timeout)))
 
 
-def _submit(executor: Executor, request: Request) -> Future:
+def _submit(executor: Executor, run_batch: Callable, request: Request) -> Future:
     """The reply to be; a worker that is dead already fails it like one that dies later."""
     try:
-        return executor.submit(worker.run_batch, request)
+        return executor.submit(run_batch, request)
     except BrokenExecutor as error:
         future: Future = Future()
         future.set_exception(error)

@@ -30,12 +30,13 @@ from experiments.running.plan import (
     in_lots,
     lay_out,
     settled,
+    short_epochs,
 )
 from experiments.running.presets import Plan
 from experiments.running.progress import Display, display
-from experiments.running.team import Lot, Team
+from experiments.running.team import Lot, Reply, Request, Team
 from experiments.running.watch import Over, Watch
-from experiments.running.worker import Reply, Request
+from experiments.running.worker import run_batch
 from experiments.store import StorageError
 from experiments.training import devices
 from experiments.training.tuning import Choices, select
@@ -86,7 +87,7 @@ class _Session:
     def run(self, derive: Derive) -> Outcome:
         folder = self._options.out
         layout = lay_out(self._plan, self._options.allow_infeasible)
-        with store.opened(folder):
+        with store.opened(folder) as self._check_folder:
             records, aside = self._fresh(layout)
             if damaged := store.set_manifest_aside(folder):
                 text = f"manifest.json is not whole: set aside as {damaged.name}, and begun anew."
@@ -108,8 +109,10 @@ class _Session:
                 idle = bool(earlier) and not ran and not left
             finally:
                 with suppress(StorageError):
+                    self._check_folder()
                     kept = earlier if idle else manifest.finish(present, **self._spent)
                     store.write_json(folder / "manifest.json", kept)
+            self._check_folder()
             records = derive(folder, not self.watch.interrupted)
         failed = sum(record.id in planned and not record.is_done for record in records)
         return Outcome(records, failed, left, len(ran))
@@ -151,31 +154,42 @@ class _Session:
             say(self._console, f"{of}{_counted(layout, before)}; {len(todo)} to run.")
         if not todo or self.watch.is_over():
             return set()
+        for text in short_epochs(layout, self._plan):
+            say(self._console, text)
         return self._train(todo, layout)
 
     def _train(self, todo: Sequence[Cell], layout: Layout) -> set[str]:
         """Run cells and save their records; returns their ids."""
         own = own_strategies(layout)
         made_by = fingerprints(todo, layout.datasets, own, tracked(self._console))
+        lots = in_lots(todo, layout.strategies)
+        elsewhere = self._options.workers or self._options.dask
         ran: set[str] = set()
         with display(self._console, len(todo), sum(cell.epochs for cell in todo)) as shown:
 
             def request(lot: Lot, cells: Sequence[Cell]) -> Request:
                 shown.begin(lot, len(cells), cells[0].epochs)
-                here = [cell for cell in todo if cell.strategy in own and cell.dataset == lot[0]]
                 return Request(
                     cells,
-                    layout.given[lot[0]],
-                    layout.strategies,
-                    {cell.strategy: made_by[cell.id]["strategy"] for cell in here},
+                    layout.given[lot.dataset],
+                    lot.strategies,
+                    {c.strategy: made_by[c.id]["strategy"] for c in cells if c.strategy in own},
                     self._options.allow_infeasible,
                     sources_hash(),
+                    None if elsewhere else layout.datasets[lot.dataset],
                 )
 
             watch, timeout = self.watch, self._options.timeout
             with suppress(Over), self._team(shown) as team:
                 run = scheduling.run(
-                    in_lots(todo), request, team, timeout, watch.is_over, shown.wait
+                    run_batch,
+                    lots,
+                    request,
+                    team,
+                    timeout,
+                    watch.is_over,
+                    watch.wait_no_longer,
+                    shown.wait,
                 )
                 with closing(run) as replies:
                     for reply in replies:
@@ -187,6 +201,7 @@ class _Session:
     def _save(self, reply: Reply, made_by: Mapping[str, Fingerprint], shown: Display) -> set[str]:
         self._spent["compile_seconds"] += reply.compile_seconds
         for record, arrays in reply.finished:
+            self._check_folder()
             store.save(self._options.out, replace(record, fingerprint=made_by[record.id]), arrays)
             self._spent["train_seconds"] += record.timing.get("train_seconds", 0.0)
             shown.finished(record)
@@ -204,7 +219,7 @@ class _Session:
             if self.watch.is_over():
                 raise Over
 
-        return executors.here(on_epochs, self._options.timeout)
+        return executors.here(on_epochs, self._options.timeout, self.watch.left)
 
 
 def _where(options: Options) -> str:

@@ -1,5 +1,6 @@
 """When a session ends."""
 
+import os
 import signal
 import threading
 import time
@@ -11,9 +12,13 @@ from typing import Any
 from rich.console import Console
 
 from experiments.console import say
+from experiments.training.limits import Ended
+
+EXIT_SECONDS = 10  # for a process to end
+LAST_SECONDS = 60  # for what runs on workers when --minutes are over
 
 
-class Over(BaseException):
+class Over(Ended):
     """The session ends within a batch."""
 
 
@@ -26,10 +31,21 @@ class Watch:
     stopped: bool = False
     started: float = field(default_factory=time.monotonic)
 
+    def left(self) -> float | None:
+        """Seconds until --minutes are over."""
+        if self.minutes is None:
+            return None
+        return 60 * self.minutes - (time.monotonic() - self.started)
+
     def is_over(self) -> bool:
-        spent = time.monotonic() - self.started
-        late = self.minutes is not None and spent > 60 * self.minutes
-        return self.interrupted or self.stopped or late
+        left = self.left()
+        return self.interrupted or self.stopped or (left is not None and left < 0)
+
+    def wait_no_longer(self) -> None:
+        """Raise Over, once --minutes are over and what still ran then has had its time."""
+        left = self.left()
+        if left is not None and left < -LAST_SECONDS:
+            raise Over
 
     @contextmanager
     def over_interrupts(self, console: Console) -> Iterator[None]:
@@ -49,3 +65,11 @@ class Watch:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def end_soon(status: int) -> None:
+    """End this process, if it does not do so by itself: Python waits for threads, and JAX for
+    callbacks, and one of a strategy that hangs never comes back."""
+    timer = threading.Timer(EXIT_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()

@@ -4,8 +4,8 @@ So the same function serves this process, a process pool and a cluster.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
 import jax
@@ -14,37 +14,15 @@ import numpy as np
 from experiments.cells import Cell, Record
 from experiments.data.datasets import Dataset, load
 from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash
+from experiments.running.team import Arrays, Reply, Request
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import Settings, example_windows
+from experiments.training.limits import Ended
 from experiments.training.own_strategies import resolve
 from experiments.training.runner import Run, Runner
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
-
-Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A batch of cells of one dataset, backbone, phase and settings, or of baselines."""
-
-    cells: Sequence[Cell]
-    dataset: str  # its name or path
-    strategies: Sequence[str]  # every trained row that a cell of the sweep may have; all compiled
-    programs: Mapping[str, str]  # the fingerprints of the user's own strategies among them
-    allow_infeasible: bool = False  # whether targets may break their bounds
-    sources: str = ""  # of the code that asks
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came of a request: finished cells, or an error."""
-
-    finished: Sequence[tuple[Record, Arrays]] = ()
-    compile_seconds: float = 0.0
-    error: str | None = None
-    refused: bool = False  # no other worker could do better
 
 
 def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs: None) -> Reply:
@@ -60,10 +38,13 @@ def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs
         if request.sources != sources_hash():
             raise UsageError(
                 f"this worker runs other code (sources {sources_hash()[:12]}) than the sweep "
-                f"({request.sources[:12]}): start it from the same checkout and packages."
+                f"({request.sources[:12]}): start it from the same checkout and packages, with the "
+                "same settings of jax and the same XLA_FLAGS."
             )
         return _run(request, on_epochs)
-    except Exception as error:
+    except (KeyboardInterrupt, Ended):
+        raise
+    except BaseException as error:  # a user's strategy may raise anything, such as SystemExit
         refused = isinstance(error, UsageError)
         text = str(error) if refused else f"{type(error).__name__}: {error}"
         return Reply(error=text, refused=refused)
@@ -71,12 +52,12 @@ def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs
 
 def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     cells, first = request.cells, request.cells[0]
-    dataset = _dataset(request.dataset, request.allow_infeasible, first.data_hash)
+    dataset = request.loaded or _dataset(request.dataset, request.allow_infeasible, first.data_hash)
     if first.strategy in BASELINES:
         return Reply([_baseline(cell, dataset) for cell in cells])
     settings = Settings(**first.settings)
     strategies = tuple(map(_strategy, request.strategies))
-    _check_own(strategies, request.programs, dataset, settings)
+    _check_own(request, dataset)
     runner = Runner(dataset, first.backbone, settings, strategies, first.split)
     finished = []
     for start in range(0, len(cells), runner.batch):
@@ -100,19 +81,16 @@ def _dataset(name: str, allow_infeasible: bool, expected_hash: str) -> Dataset:
     return dataset
 
 
-def _check_own(
-    strategies: Sequence[Strategy],
-    programs: Mapping[str, str],
-    dataset: Dataset,
-    settings: Settings,
-) -> None:
+def _check_own(request: Request, dataset: Dataset) -> None:
     """That the user's strategies are here what they are where the sweep was planned."""
-    for strategy in strategies:
-        planned = programs.get(strategy.name)
-        if planned and planned != of_strategy(strategy, shapes_of(dataset, "test"), settings):
+    first = request.cells[0]
+    shapes, settings = shapes_of(dataset, first.split), Settings(**first.settings)
+    for name, planned in request.programs.items():
+        with warnings.catch_warnings(action="ignore"):  # of what was said when it was planned
+            found = of_strategy(_strategy(name), shapes, settings)
+        if found != planned:
             raise UsageError(
-                f"this worker imported another version of {strategy.name} than was planned: "
-                "restart it."
+                f"this worker imported another version of {name} than was planned: restart it."
             )
 
 

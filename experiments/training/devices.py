@@ -5,12 +5,15 @@ import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.metadata import entry_points
 from itertools import takewhile
 from pathlib import Path
 
 import jax
 import scipy.linalg  # noqa: F401  jax takes LAPACK from it; threads of what is loaded are limited
 from threadpoolctl import threadpool_limits
+
+from experiments.usage import UsageError
 
 DEV = Path("/dev")
 
@@ -21,8 +24,24 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if on_linux else list(range(os.cpu_count() or 1))
 
 
+def start() -> list[jax.Device]:
+    """This process's devices.
+
+    Raises:
+      UsageError: if JAX finds none.
+    """
+    try:
+        return jax.local_devices()
+    except RuntimeError as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        hint = f"JAX_PLATFORMS is {asked!r}: unset it, or set it to cpu." if asked else ""
+        raise UsageError(f"JAX finds no device. {hint} It said: {error}") from error
+
+
 def gpus() -> list[str]:
-    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The NVIDIA GPUs that JAX uses in this process, as CUDA_VISIBLE_DEVICES names them."""
+    if not _uses_cuda():
+        return []
     found = sorted(path.name.removeprefix("nvidia") for path in DEV.glob("nvidia[0-9]*"))
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None or not found:
@@ -30,6 +49,13 @@ def gpus() -> list[str]:
     # As CUDA reads it: what follows a name that is none, such as -1 or NoDevFiles, is not seen.
     names = [name.strip() for name in given.split(",")]
     return list(takewhile(lambda name: name in found or name.startswith(("GPU-", "MIG-")), names))
+
+
+def _uses_cuda() -> bool:
+    """Whether JAX has its CUDA plugin, and nobody told it to use another platform first."""
+    first = (jax.config.jax_platforms or "").split(",")[0]
+    plugins = entry_points(group="jax_plugins")
+    return first in ("", "cuda", "gpu") and any("cuda" in plugin.name for plugin in plugins)
 
 
 def prepare() -> None:
@@ -67,13 +93,13 @@ def use_compilation_cache() -> None:
 
 def cache_folder(name: str) -> Path | None:
     """A folder of the user's cache; None where it cannot be written to."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "bounded" / name
     try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "bounded" / name
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: nobody knows where the user's home is
         return None
 
 

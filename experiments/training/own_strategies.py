@@ -5,7 +5,8 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -14,9 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from experiments.data.datasets import Dataset
+from experiments.training import limits
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.strategy_rows import BOTH, Bound, Strategy, constraint_row, select_bounds
 from experiments.usage import UsageError, choose
+
+
+def is_own(name: str) -> bool:
+    """Whether a strategy's name is `module:function`, not one of the table."""
+    return ":" in name
 
 
 def resolve(name: str) -> Strategy:
@@ -28,25 +35,61 @@ def resolve(name: str) -> Strategy:
       UsageError: if there is no such name, module or function, or its hyperparameters are no
         numbers by name.
     """
-    if ":" not in name:
+    if not is_own(name):
         return choose("strategy", name, TRAINED | COUPLED)
     path, values = _parse_call(name)
     module, function = path.split(":", 1)
-    try:
+
+    def says(error: str) -> str:
+        return (
+            f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
+            "module lies in this folder or is installed."
+        )
+
+    with users_code(name, says):
         constraint = getattr(_import(module), function)
         if not callable(constraint):
             raise TypeError(f"{path} is no function")
-    except (Exception, SystemExit) as error:
-        raise UsageError(
-            f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
-            "module lies in this folder or is installed."
-        ) from error
     return replace(
         constraint_row(partial(constraint, **values), "your own", module, name=name),
         guarantee="not stated",
         grid={key: (value,) for key, value in values.items()},
         own=True,
     )
+
+
+@contextmanager
+def users_code(name: str, says: Callable[[str], str]) -> Iterator[None]:
+    """Within, code of a strategy of the user's own is run where a sweep is planned.
+
+    Args:
+      name: the strategy's.
+      says: what there is to say of an error.
+
+    Raises:
+      UsageError: if it fails, exits, takes longer than `limits.patient` says, or sets what the
+        other strategies run with.
+    """
+    before = jax.config.values
+    try:
+        with limits.ended_after(limits.patience()):
+            yield
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        exits = isinstance(error, SystemExit)
+        raise UsageError(says(f"it calls sys.exit({error})" if exits else str(error))) from error
+    finally:
+        now = jax.config.values
+        changed = sorted(key for key in before if now[key] != before[key])
+        for key in changed:
+            jax.config.update(key, before[key])
+    if changed:
+        raise UsageError(
+            f"{name} sets {', '.join(changed)} of jax, with which every other strategy would run "
+            "too: leave that out, or set it for the whole sweep in the environment, such as "
+            "JAX_ENABLE_X64=1."
+        )
 
 
 def _import(module: str) -> ModuleType:
@@ -109,11 +152,12 @@ def check_fit(strategy: Strategy, dataset: Dataset, windows: Collection[int]) ->
         if found != (shape, jnp.float32):
             raise TypeError(f"it must give float32 of shape {shape}, got {found[1]} of {found[0]}")
 
+    def says(error: str) -> str:
+        return f"{strategy.name} does not fit {dataset.name}: {error}"
+
     for count in windows:
         shape = (count, *dataset.targets.shape[1:])
         like = jax.ShapeDtypeStruct(shape, jnp.float32)
         part = {side: like if side in dataset.sides() else None for side in BOTH}
-        try:
+        with users_code(strategy.name, says):
             jax.eval_shape(run, like, part)
-        except (Exception, SystemExit) as error:
-            raise UsageError(f"{strategy.name} does not fit {dataset.name}: {error}") from error

@@ -18,6 +18,7 @@ from experiments.running.plan import (
     in_lots,
     lay_out,
     settled,
+    short_epochs,
 )
 from experiments.running.presets import make_plan
 from experiments.training.baselines import BASELINES
@@ -57,12 +58,27 @@ def test_the_presets_cover_the_study():
     assert plan.backbones == BACKBONES
     plan = make_plan("default")
     assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
-    assert len(plan.strategies) > 15
-    assert {"household_hourly", "irradiance", "irradiance_autoencoder", "dew_point"} <= set(
-        plan.datasets
-    )
+    answers = {
+        "stretched_tanh",
+        "half_tanh",
+        "tanh_range",
+        "relu_offset",
+        "clip_to_sequence_maximum",
+    }
+    assert answers | {"clip_at_evaluation", "offset_unconstrained"} < set(plan.strategies)
+    assert plan.datasets == ("irradiance_autoencoder", "irradiance", "dew_point", "flights")
     assert plan.seeds == 2
     assert plan.backbones == ("bottleneck",)
+
+
+def test_an_epoch_that_covers_little_is_said(layout):
+    plan = make_plan("smoke")
+    assert short_epochs(layout, plan) == []
+    split = np.zeros(128_000, np.uint8)
+    large = replace(layout.datasets["sines"], split=split)
+    assert short_epochs(replace(layout, datasets={"large.npz": large}), plan) == [
+        "large.npz: an epoch is 16 batches of 32, 0.4 % of the training windows."
+    ]
 
 
 def test_unconstrained_and_clip_are_always_rows():
@@ -156,13 +172,29 @@ def test_what_fails_everywhere_runs_its_defaults():
 
 
 def test_cells_go_together_by_dataset_and_backbone(layout):
-    lots = in_lots(layout.cells.values())
+    lots = in_lots(layout.cells.values(), layout.strategies)
+    table = ("unconstrained", "clip", "relu_offset", "squared_hinge")
     assert {key: len(found) for key, found in lots.items()} == {
-        ("irradiance", "bottleneck"): 12,
-        ("irradiance", "none"): 3,
-        ("sines", "bottleneck"): 12,
-        ("sines", "none"): 3,
+        ("irradiance", "bottleneck", table): 12,
+        ("irradiance", "none", table): 3,
+        ("sines", "bottleneck", table): 12,
+        ("sines", "none", table): 3,
     }
+
+
+def test_a_users_strategy_shares_no_program_and_comes_last():
+    own = ("bounded.constraints:clip", "bounded.constraints:smooth_clip")
+    names = (own[0], "clip", own[1], "bound")
+    layout = lay_out(make_plan("smoke", datasets=("irradiance", "sines"), strategies=names))
+    lots = in_lots(layout.cells.values(), layout.strategies)
+    places = [(name, "bottleneck") for name in layout.datasets]
+    table = [(*place, ("unconstrained", "clip")) for place in places]
+    table += [(name, "none", ("unconstrained", "clip")) for name in layout.datasets]
+    alone = [(*place, (name,)) for place in places for name in own]
+    assert set(list(lots)[: len(table)]) == set(table)
+    assert set(list(lots)[len(table) :]) == set(alone)
+    assert sum(map(len, lots.values())) == len(layout.cells)
+    assert compilations(layout, layout.cells.values()) == 2 * 3
 
 
 def test_datasets_of_the_same_shapes_share_a_compilation():

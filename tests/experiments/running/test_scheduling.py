@@ -8,11 +8,10 @@ import pytest
 from experiments.cells import Cell, Record
 from experiments.running import scheduling
 from experiments.running.executors import TeamLostError
-from experiments.running.team import Worker
-from experiments.running.worker import Reply, Request
+from experiments.running.team import Lot, Reply, Request, Worker
 from experiments.usage import UsageError
 
-A, B = ("a", "bottleneck"), ("b", "bottleneck")
+A, B = (Lot(name, "bottleneck", ("unconstrained", "clip")) for name in "ab")
 
 
 def make_cells(lot, count):
@@ -20,7 +19,11 @@ def make_cells(lot, count):
 
 
 def make_request(lot, cells):
-    return Request(cells, lot, (), {})
+    return Request(cells, lot.dataset, lot.strategies, {})
+
+
+def run_batch(request):
+    raise AssertionError("a scripted worker runs nothing")
 
 
 class Scripted(Executor):
@@ -30,7 +33,8 @@ class Scripted(Executor):
         self.answer, self.log = answer, log if log is not None else []
 
     def submit(self, function, request):
-        self.log.append((request.dataset, [cell.seed for cell in request.cells]))
+        lot = Lot(request.dataset, request.cells[0].backbone, request.strategies)
+        self.log.append((lot, [cell.seed for cell in request.cells]))
         future = Future()
         future.set_running_or_notify_cancel()
         try:
@@ -56,7 +60,7 @@ def dies_on(*seeds):
 
 
 def run(lots, workers, **options):
-    replies = scheduling.run(lots, make_request, lambda: workers, **options)
+    replies = scheduling.run(run_batch, lots, make_request, lambda: workers, **options)
     return [record for reply in replies for record, _ in reply.finished]
 
 
@@ -102,15 +106,23 @@ def test_a_batch_whose_worker_dies_once_loses_nothing():
     assert not failures(records)
 
 
-def test_a_batch_that_gives_an_error_is_run_cell_by_cell():
+def test_a_batch_that_gives_an_error_is_run_cell_by_cell_without_the_others_strategies():
     def answer(cells):
         seeds = [cell.seed for cell in cells]
         return Reply(error=f"seeds {seeds}") if 1 in seeds else finish(cells)
 
     worker = Worker(Scripted(answer), 2, ["cpu"])
     records = run({A: make_cells(A, 2)}, [worker])
-    assert [seeds for _, seeds in worker.executor.log] == [[0, 1], [0], [1]]
+    alone = A._replace(strategies=("clip",))
+    assert worker.executor.log == [(A, [0, 1]), (alone, [0]), (alone, [1])]
     assert failures(records) == {1: "seeds [1]"}
+
+
+def test_a_single_cell_that_fails_beside_others_strategies_is_run_without_them():
+    worker = Worker(Scripted(lambda cells: Reply(error="no kernel")), 1, ["cpu"])
+    records = run({A: make_cells(A, 1)}, [worker])
+    assert worker.executor.log == [(A, [0]), (A._replace(strategies=("clip",)), [0])]
+    assert failures(records) == {0: "no kernel"}
 
 
 def test_a_batch_that_takes_too_long_is_ended_and_run_cell_by_cell():
@@ -162,7 +174,7 @@ def test_workers_that_come_late_are_waited_for(monkeypatch):
     def on_wait():
         waits.append(1)
 
-    replies = scheduling.run({A: make_cells(A, 1)}, make_request, team, on_wait=on_wait)
+    replies = scheduling.run(run_batch, {A: make_cells(A, 1)}, make_request, team, on_wait=on_wait)
     assert len(list(replies)) == 1
     assert len(waits) == 2
 
@@ -177,4 +189,4 @@ def test_a_team_that_is_lost_ends_the_run():
         raise TeamLostError("gone")
 
     with pytest.raises(TeamLostError):
-        list(scheduling.run({A: make_cells(A, 1)}, make_request, team))
+        list(scheduling.run(run_batch, {A: make_cells(A, 1)}, make_request, team))

@@ -10,7 +10,8 @@ from experiments.running import worker
 from experiments.running.fingerprints import fingerprints, sources_hash
 from experiments.running.plan import cells
 from experiments.running.presets import make_plan
-from experiments.running.worker import Reply, Request, run_batch
+from experiments.running.team import Reply, Request
+from experiments.running.worker import run_batch
 from experiments.training.strategies import TRAINED
 
 
@@ -54,8 +55,7 @@ def test_another_version_of_a_users_strategy_is_refused():
     assert "another version of bounded.constraints:clip" in reply.error
     found = fingerprints([cell], {"irradiance": dataset}, {name: row})
     programs = {name: found[cell.id]["strategy"]}
-    settings = worker.Settings(**cell.settings)
-    worker._check_own([row], programs, dataset, settings)
+    worker._check_own(replace(request, programs=programs), dataset)
 
 
 def test_an_error_is_a_reply_that_says_what(monkeypatch):
