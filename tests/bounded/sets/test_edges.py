@@ -1,7 +1,5 @@
 """What every function on sets does at the edges: one list of them, one test a kind of edge."""
 
-import doctest
-import importlib
 from functools import partial
 
 import jax
@@ -15,7 +13,6 @@ from jax import export
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bounded import sets
 from bounded.sets import (
     Rows,
     affine_excess,
@@ -108,7 +105,8 @@ def test_second_derivatives_are_those_of_finite_differences(case, x64):
     def along(x):
         return jnp.sum(weight * case(raw + jnp.sin(x) * direction, bound * (1 + x**2)) ** 2)
 
-    @jax.jit
+    # Against differences no optimisation is proved, which takes a third of the compilation.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def slopes(x):
         return jax.grad(along)(x), jax.grad(jax.grad(along))(x), jax.jacfwd(jax.jacrev(along))(x)
 
@@ -405,12 +403,3 @@ def test_the_issues_own_inputs():
     np.testing.assert_array_equal(one, np.float32([0.7]))
     assert budget_softmax(jnp.zeros((2, 3, 4)), jnp.ones(2), axis=(-2, -1)).shape == (2, 3, 4)
     np.testing.assert_allclose(budget_projection([3.0, 1.0], 3.0), [2.5, 0.5])
-
-
-@pytest.mark.parametrize("module", ["affine", "budgets", "rows"])
-def test_examples_run(module):
-    found = importlib.import_module(f"bounded.sets.{module}")
-    tests = doctest.DocTestFinder().find(found)
-    public = [name for name in sets.__all__ if getattr(sets, name).__module__ == found.__name__]
-    assert all(any(test.name.endswith(f".{name}") for test in tests) for name in public)
-    assert doctest.testmod(found).failed == 0
