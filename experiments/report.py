@@ -8,10 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments.console import make_console, prepare_output
+from experiments.console import complain, make_console, prepare_output, say_warnings
+from experiments.files import StorageError
 from experiments.page.build import build
 from experiments.page.terminal import show
-from experiments.store import StorageError
 from experiments.usage import UsageError
 
 
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         records = build(given.folder, latex=given.latex)
     except (UsageError, StorageError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
     show(make_console(), given.folder, records, given.tables)
     return 0
@@ -32,4 +32,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     prepare_output()
+    say_warnings()
     sys.exit(main())

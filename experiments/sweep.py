@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.analysis import statistics
-from experiments.console import make_console, names, prepare_output, say
+from experiments.console import complain, make_console, names, prepare_output, say, say_warnings
 from experiments.page.build import refresh
 from experiments.page.terminal import show
 from experiments.running.executors import TeamLostError
@@ -157,13 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(given, console)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     except (StorageError, TeamLostError) as error:
-        print(f"error: {error}\n{_go_on(given)}", file=sys.stderr)
+        complain(f"error: {error}\n{_go_on(given)}")
         return 1
     except KeyboardInterrupt:
-        print(f"interrupted. {_go_on(given)}", file=sys.stderr)
+        complain(f"interrupted. {_go_on(given)}")
         return 130
 
 
@@ -201,7 +201,7 @@ def _main(given: argparse.Namespace, console: Console) -> int:
 
 if __name__ == "__main__":
     prepare_output()
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    say_warnings()
     devices.prepare()
     status = main()
     end_soon(status)

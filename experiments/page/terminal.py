@@ -18,7 +18,7 @@ from experiments.analysis.statistics import Spread, Spreads
 from experiments.analysis.study import described
 from experiments.analysis.tables import DASH
 from experiments.cells import UNTRAINED, Record
-from experiments.console import say
+from experiments.console import printable, say
 from experiments.data.catalogue import DATASETS
 from experiments.page.warnings import ends_without_gradient, mixed
 from experiments.training.cell import BACKBONES
@@ -102,9 +102,13 @@ def _score_table(title: str, columns: Mapping[str, Mapping[str, str]]) -> Table:
     names = in_order({name for column in columns.values() for name in column}, EVERY_STRATEGY)
     table = _empty_table(title, names)
     for dataset in columns:
-        table.add_column(escape(dataset.replace("_", "_\n")), justify="right", no_wrap=True)
+        table.add_column(
+            escape(printable(dataset).replace("_", "_\n")), justify="right", no_wrap=True
+        )
     for name in names:
-        table.add_row(escape(name), *(column.get(name, DASH) for column in columns.values()))
+        table.add_row(
+            escape(printable(name)), *(column.get(name, DASH) for column in columns.values())
+        )
     return table
 
 
@@ -130,10 +134,11 @@ def _metrics_table(
         table.add_column(column.title + wide, justify="right")
     for name in in_order(metrics, EVERY_STRATEGY):
         values = [cell_text(metrics[name].get(of.key), of.key == SPREAD) for of in COLUMNS]
-        table.add_row(escape(name) + "*" * (name in marked), *values)
+        table.add_row(escape(printable(name)) + "*" * (name in marked), *values)
     if marked:
         notes = ", ".join(f"{name} ({sides})" for name, sides in marked.items())
-        table.caption = escape(f"* bounded by constants, the training range: {notes}")
+        said = printable(f"* bounded by constants, the training range: {notes}")
+        table.caption = escape(said)
     return table
 
 
@@ -148,7 +153,7 @@ def cell_text(spread: Spread | None, with_deviation: bool = True) -> str:
 
 def _empty_table(title: str, names: Collection[str]) -> Table:
     """Of strategies: their names alone may take several lines."""
-    table = Table(title=escape(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=escape(printable(title)), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.title_justify = table.caption_justify = "left"
     table.add_column("strategy", overflow="fold", no_wrap=max(map(len, names), default=0) < 30)
     return table

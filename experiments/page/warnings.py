@@ -12,6 +12,7 @@ from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.training.strategies import COUPLED
+from experiments.training.tuning import select
 
 ROUNDING = 1e-6  # of a share of many outputs, which is a mean in float32
 
@@ -68,6 +69,9 @@ def mixed(manifest: Mapping[str, Any], records: Sequence[Record]) -> list[Cautio
     for key, kind in {"versions": "sets of packages", "processor": "processors"}.items():
         ran = {str(s[key]) for s in manifest.get("sessions", ()) if s.get(key)}
         found.append(Caution(f"Sessions with several {kind}", str(len(ran)) * (len(ran) > 1)))
+    found.append(
+        Caution("Final cells of another choice than validation makes now", _chosen_else(records))
+    )
     broken = {
         name: f"{100 * of['infeasible']:.3g} %"
         for name, of in manifest.get("datasets", {}).items()
@@ -75,6 +79,15 @@ def mixed(manifest: Mapping[str, Any], records: Sequence[Record]) -> list[Cautio
     }
     found.append(Caution("Targets that break their bounds", _counts(broken)))
     return [one for one in found if one.of]
+
+
+def _chosen_else(records: Sequence[Record]) -> str:
+    now = {place: choice.tuned for place, choice in select(records).items()}
+    cells = [record.cell for record in records if record.cell.phase == "final"]
+    odd = {cell.place for cell in cells if cell.tuned != now.get(cell.place, cell.tuned)}
+    return ", ".join(
+        f"{strategy} on {dataset} {backbone}" for strategy, dataset, backbone in sorted(odd)
+    )
 
 
 def _counts(found: Mapping[str, object]) -> str:

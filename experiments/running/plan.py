@@ -210,7 +210,7 @@ def estimate(cells: Iterable[Cell], records: Iterable[Record], devices: int) -> 
     """Seconds that cells would train on so many devices, by the records at hand; None without."""
     spent: dict[tuple, list[float]] = {}
     for record in records:
-        if record.is_done and record.timing.get("devices"):
+        if record.is_done and record.timing.keys() >= {"train_seconds", "devices"}:
             seconds = record.timing["train_seconds"] * record.timing["devices"]
             for key in _alike(record.cell):
                 spent.setdefault(key, []).append(seconds)

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.text import Text
 
 from experiments.cells import Record
-from experiments.console import say
+from experiments.console import printable, say
 from experiments.running.team import Lot
 
 
@@ -34,7 +34,7 @@ class Display:
 
     def begin(self, lot: Lot, cells: int, epochs: int) -> None:
         """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
-        place = f"{lot.dataset} {lot.backbone}"
+        place = printable(f"{lot.dataset} {lot.backbone}")
         text = place if place == self._place else f"{place}, compiling and starting"
         self._place, self._of, self._batch = place, (cells, epochs), 0
         self._waiting = False
