@@ -1,36 +1,44 @@
 """A strict session: warnings are errors (pyproject.toml) and ranks do not promote silently.
 
-What is compiled is kept for the session, in a folder that its workers and the processes that tests
-start share, so that most programs are compiled once. In memory a program takes more than a
-megabyte: they are let go when a module ends, and when there are many.
+What is compiled is kept in `.pytest_cache/`, for a session's workers, the processes that its tests
+start, and the next sessions: a program that is as it was is not compiled again. `pytest
+--cache-clear` begins anew. In memory a program takes more than a megabyte: they are let go when a
+module ends, and when there are many.
 """
 
 import ctypes
 import gc
 import os
+import platform
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
-
-if "PYTEST_XDIST_WORKER" not in os.environ:  # before jax is imported; workers inherit it
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="bounded-tests-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['XDG_CACHE_HOME']}/xla"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
 
+KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
+MOST_KEPT_BYTES = 1e9  # on disk, beyond which a session begins anew
+MOST_BYTES = 1e9  # of a worker, beyond which what is compiled is let go
+KEEPING = {
+    "jax_compilation_cache_dir": str(KEPT / "xla"),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+for name, value in KEEPING.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)  # for the processes that tests start
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
-MOST_BYTES = 1e9  # of a worker, beyond which what is compiled is let go
 
 
-def pytest_unconfigure():
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+def pytest_sessionstart(session):
+    sizes = (path.stat().st_size for path in KEPT.rglob("*") if path.is_file())
+    if not hasattr(session.config, "workerinput") and sum(sizes) > MOST_KEPT_BYTES:
+        shutil.rmtree(KEPT)
 
 
 def resident() -> float:

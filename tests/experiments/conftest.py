@@ -7,7 +7,14 @@ import pytest
 from experiments import sweep
 from experiments.figures import draw
 from experiments.running import worker
+from experiments.training import runner
 from tests.experiments.sweeps import SMOKE, Scripted
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_runner_stays():
+    yield
+    runner._compile.cache_clear()
 
 
 @pytest.fixture
