@@ -161,7 +161,7 @@ def _sech_squared(x: jax.Array) -> jax.Array:
 
 def _within_range(x: jax.Array) -> jax.Array:
     """x where twice of it is finite, so that its product with 0 is 0."""
-    largest = jnp.finfo(x.dtype).max / 2
+    largest = x.dtype.type(float(jnp.finfo(x.dtype).max) / 2)  # which older numpy widens
     return jnp.clip(x, -largest, largest)
 
 
