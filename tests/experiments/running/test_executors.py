@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -205,6 +206,20 @@ def test_a_worker_that_is_stopped_while_it_starts_is_ended(monkeypatch):
     with pytest.raises(UsageError, match="did not start within 1 seconds"):
         process.hello()
     assert is_gone(first)
+
+
+def test_one_ctrl_c_ends_workers_that_hang_while_they_start(monkeypatch):
+    monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+
+    def start():
+        with executors.pool(2) as team:
+            team()
+
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert not multiprocessing.active_children()
 
 
 def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_again(tmp_path):
