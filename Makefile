@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
 SESSION := $(if $(MINUTES),--minutes $(MINUTES))
 
@@ -26,6 +27,12 @@ benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch,
 test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests
 	$(RUN) -m pytest -n auto --dist loadfile
 
+check: lint  ## before a commit: lint, types, and the tests that touch what changed (SINCE=main: since then)
+	$(RUN) -m tests.changed $(SINCE) | xargs -r $(RUN) -m pytest -n auto --dist loadfile
+
+oldest: $(OLDEST)/.done  ## run the tests with the oldest packages that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
+
 lint: $(VENV)/.experiments $(VENV)/.dev  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -50,4 +57,9 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --group dev
 	touch $@
 
-.PHONY: help setup sweep full supplement benchmark test lint
+$(OLDEST)/.done: $(VENV)/.dev
+	$(RUN) -m uv venv --quiet --clear --python $(RUN) $(OLDEST)
+	$(RUN) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[experiments]' --group dev
+	touch $@
+
+.PHONY: help setup sweep full supplement benchmark test check oldest lint

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from bounded import constraints, inverses, sets
+from bounded import inverses
 
 Inverse = Callable[..., jax.Array]
 
@@ -81,6 +81,7 @@ def constant(
       ValueError: for a margin out of range, targets without axes, a budget without its total.
 
     Example:
+      >>> from bounded import constraints, sets
       >>> targets = jnp.array([[1.0], [3.0]])
       >>> halfway = constant(partial(constraints.sigmoid_interval, temperature=2.0), targets, 0, 4)
       >>> abs(halfway.round(4)).tolist()
@@ -90,7 +91,7 @@ def constant(
       [-1.0986 -0.4055]
     """
     function, keywords = _taken_apart(constraint)
-    name = _name_in(constraints, function) or _name_in(sets, function)
+    name = _name(function)
     targets = _checked(targets, margin)
     known = jnp.isfinite(targets)
     if where is not None:
@@ -125,10 +126,10 @@ def _taken_apart(constraint: Callable[..., Any]) -> tuple[Callable[..., Any], di
     return constraint, {}
 
 
-def _name_in(module: Any, function: Callable[..., Any]) -> str:
-    """The function's name where it is one of the module's, else nothing."""
-    name = getattr(function, "__name__", "")
-    return name if getattr(module, name, None) is function else ""
+def _name(function: Callable[..., Any]) -> str:
+    """The function's name where it is one of `bounded`, else nothing."""
+    home = getattr(function, "__module__", None) or ""
+    return getattr(function, "__name__", "") if home.startswith("bounded.") else ""
 
 
 def _checked(targets: ArrayLike, margin: float) -> jax.Array:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from experiments import store
-from experiments.console import prepare_output
-from experiments.store import StorageError
+from experiments.console import complain, prepare_output, printable, say_warnings
+from experiments.files import StorageError
 from experiments.usage import UsageError
 
 
@@ -23,13 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(f"{folder} holds no sweep.")
         with store.opened(folder):
             for path in store.pack(folder):
-                print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+                print(printable(f"{path}: {path.stat().st_size / 1000:.0f} kB"))
     except (UsageError, StorageError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
     return 0
 
 
 if __name__ == "__main__":
     prepare_output()
+    say_warnings()
     sys.exit(main())

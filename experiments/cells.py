@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
+from experiments.shapes import PHASES, RECORD, misfit
+
 METRIC_VERSION = 1  # raised when a metric's meaning changes
-SPLIT_OF_PHASE = {"tune": "validation", "final": "test"}
+SPLIT_OF_PHASE = dict(zip(PHASES, ("validation", "test"), strict=True))
 UNTRAINED = "none"  # the backbone of a baseline
 Json = dict[str, Any]
 Place = tuple[str, str, str]  # strategy, dataset and backbone: what is tuned by itself
@@ -33,7 +35,11 @@ class Cell:
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> Self:
-        """The cell of a record's `config`."""
+        """The cell of a record's `config`.
+
+        Raises:
+          ValueError, TypeError, KeyError: if that is no cell's.
+        """
         dataset, strategy = config["dataset"], config["strategy"]
         return cls(
             dataset=dataset["name"],
@@ -124,6 +130,13 @@ class Record:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """The record of what `to_json` gives, whoever wrote it.
+
+        Raises:
+          ValueError, TypeError, KeyError: if that is no record's.
+        """
+        if odd := misfit(found, RECORD):
+            raise ValueError(f"{odd} is not what a record has there")
         rest = {key: value for key, value in found.items() if key not in ("id", "config")}
         return cls(Cell.from_json(found["config"]), **rest)
 

@@ -3,11 +3,16 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console
+
+STEERS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class _Output:
@@ -58,7 +63,25 @@ def make_console() -> Console:
 
 def say(console: Console, text: str) -> None:
     """Print a line as it is: no markup, no colours, no line breaks."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def complain(text: object) -> None:
+    """Print a line to where errors go."""
+    print(printable(str(text)), file=sys.stderr)
+
+
+def say_warnings() -> None:
+    """From now on a warning is a line of its own."""
+    warnings.formatwarning = lambda message, *_: f"warning: {printable(str(message))}\n"
+
+
+def printable(text: str) -> str:
+    """Text with what steers a terminal or turns the direction of writing as a code: a name or an
+    error may hold anything."""
+    if text.isprintable():
+        return text
+    return STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def names(text: str) -> tuple[str, ...]:

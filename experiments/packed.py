@@ -2,19 +2,21 @@
 
 A packed record keeps all that the record holds, its metrics to the bit; of its history, if it is of
 the final phase, HISTORY in half precision; of its examples, if it is of seed 0, all. A checksum of
-all arrays with their names tells whether one is lost or altered.
+all arrays with their names, kept with the records, tells whether one is lost or altered.
 """
 
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.cells import Record
+from experiments.cells import Json, Record
 from experiments.data.datasets import content_hash
+from experiments.files import MOST_RECORD, StorageError, parse
 
 Arrays = Mapping[str, np.ndarray]
+Found = Sequence[tuple[Record, Arrays]]
 HISTORY = (
     "mse",
     "train_loss",
@@ -23,55 +25,134 @@ HISTORY = (
     "blocked_fraction",
     "gradient_vanishing_fraction",
 )
+MOST_TEXT = 1 << 27  # bytes of the records of a file
+MOST_MEMORY = 1 << 27  # bytes that unpacking takes beside
 
 
-def pack(found: Sequence[tuple[Record, Arrays]]) -> dict[str, np.ndarray]:
-    """Records of one dataset and training, each with its arrays, as arrays."""
-    text = json.dumps(
-        [record.to_json() for record, _ in found], separators=(",", ":"), allow_nan=False
-    )
-    held = {"records": np.frombuffer(lzma.compress(text.encode(), preset=9), np.uint8)}
-    final = [index for index, (r, _) in enumerate(found) if r.cell.phase == "final"]
-    curves = [index for index in final if "history_epoch" in found[index][1]]
-    shown = [
-        index
-        for index in final
-        if found[index][0].cell.seed == 0 and "example_output" in found[index][1]
-    ]
+def pack(found: Found) -> dict[str, np.ndarray]:
+    """Records of one dataset, each with its arrays, as arrays.
 
-    def stacked(name: str, indices: Sequence[int]) -> np.ndarray:
-        return np.stack([found[index][1][name] for index in indices])
+    Raises:
+      StorageError: if there are more than are read again.
+    """
+    held = _histories(found) | _examples(found)
+    head: Json = {"checksum": content_hash(held)}
+    lines = [json.dumps(one, allow_nan=False) for one in (head, *(r.to_json() for r, _ in found))]
+    text = "\n".join(lines).encode()
+    if len(text) > MOST_TEXT:
+        raise StorageError(f"{len(found)} records of {found[0][0].cell.dataset} are too many.")
+    return {"records": np.frombuffer(lzma.compress(text, preset=9), np.uint8), **held}
 
-    if curves:
-        held |= {"history_of": np.array(curves), "history_epoch": stacked("history_epoch", curves)}
-        with np.errstate(over="ignore"):
-            halves = {name: stacked(f"history_{name}", curves).astype("f2") for name in HISTORY}
-        held |= {f"history_{name}": rows for name, rows in halves.items()}
-    if shown:
-        windows = {key: a for key, a in found[shown[0]][1].items() if key.startswith("example_")}
-        held |= windows | {
-            "example_of": np.array(shown),
-            "example_output": stacked("example_output", shown),
-        }
-    return held | {"checksum": np.array(content_hash(held))}
+
+def _histories(found: Found) -> dict[str, np.ndarray]:
+    def shapes(index: int) -> Hashable:
+        arrays, names = found[index][1], ("epoch", *HISTORY)
+        return tuple((n, arrays[f"history_{n}"].shape) for n in names if f"history_{n}" in arrays)
+
+    held = {}
+    curves = [i for i, (r, a) in enumerate(found) if _is_final(r) and "history_epoch" in a]
+    for prefix, indices in _alike("history", curves, shapes):
+        held[f"{prefix}_of"] = np.array(indices)
+        for name, _ in shapes(indices[0]):
+            with np.errstate(over="ignore"):
+                rows = np.stack([found[index][1][f"history_{name}"] for index in indices])
+                held[f"{prefix}_{name}"] = rows if name == "epoch" else rows.astype("f2")
+    return held
+
+
+def _examples(found: Found) -> dict[str, np.ndarray]:
+    """Of records with the same windows, the windows once."""
+
+    def windows(index: int) -> dict[str, np.ndarray]:
+        examples = {key: a for key, a in found[index][1].items() if key.startswith("example_")}
+        return {key: array for key, array in examples.items() if key != "example_output"}
+
+    held = {}
+    first = [i for i, (r, _) in enumerate(found) if _is_final(r) and r.cell.seed == 0]
+    shown = [index for index in first if "example_output" in found[index][1]]
+    for prefix, indices in _alike("example", shown, lambda index: content_hash(windows(index))):
+        held[f"{prefix}_of"] = np.array(indices)
+        held[f"{prefix}_output"] = np.stack([found[i][1]["example_output"] for i in indices])
+        for key, array in windows(indices[0]).items():
+            held[key.replace("example", prefix, 1)] = array
+    return held
+
+
+def _is_final(record: Record) -> bool:
+    return record.cell.phase == "final"
+
+
+def _alike(
+    kind: str, indices: Iterable[int], key: Callable[[int], Hashable]
+) -> list[tuple[str, list[int]]]:
+    """Records that share a key, under a prefix: `kind`, and with a number those after the first."""
+    groups: dict[Hashable, list[int]] = {}
+    for index in indices:
+        groups.setdefault(key(index), []).append(index)
+    return [(f"{kind}{number or ''}", group) for number, group in enumerate(groups.values())]
 
 
 def unpack(held: Arrays) -> list[tuple[Record, dict[str, np.ndarray]]]:
     """The records of `pack`, each with the arrays that were kept.
 
     Raises:
-      ValueError: if something is not as it was packed; packed by an older version, it is not known.
+      ValueError, TypeError, LookupError: if something is not as it was packed.
     """
-    held = dict(held)
-    checksum = held.pop("checksum", None)
-    if checksum is not None and checksum != content_hash(held):
+    rest = dict(held)
+    checksum, records = _records(_decompressed(rest.pop("records").tobytes()))
+    if checksum is None:
+        checksum = rest.pop("checksum", None)
+    if checksum is not None and checksum != content_hash(rest):
         raise ValueError("its checksum does not match")
-    found = json.loads(lzma.decompress(held["records"].tobytes()))
-    records = [Record.from_json(record) for record in found]
     arrays: list[dict[str, np.ndarray]] = [{} for _ in records]
-    for kind in ("history", "example"):
-        names = [key for key in held if key.startswith(f"{kind}_") and key != f"{kind}_of"]
-        for row, index in enumerate(held.get(f"{kind}_of", ())):
-            own = names if kind == "history" else ["example_output"]
-            arrays[index] |= {key: held[key][row] if key in own else held[key] for key in names}
-    return list(zip(records, arrays, strict=True))
+    for prefix in [key.removesuffix("_of") for key in rest if key.endswith("_of")]:
+        kind = prefix.rstrip("0123456789")
+        names = {key.removeprefix(f"{prefix}_") for key in rest if key.startswith(f"{prefix}_")}
+        for row, index in enumerate(rest[f"{prefix}_of"]):
+            for name in names - {"of"}:
+                of_all = rest[f"{prefix}_{name}"]
+                is_own = kind == "history" or name == "output"
+                arrays[index][f"{kind}_{name}"] = of_all[row] if is_own else of_all
+    return list(zip(records, map(checked, arrays), strict=True))
+
+
+def _decompressed(content: bytes) -> bytes:
+    tool = lzma.LZMADecompressor(memlimit=MOST_MEMORY)
+    try:
+        text = tool.decompress(content, max_length=MOST_TEXT)
+    except lzma.LZMAError as error:
+        raise ValueError(str(error)) from error
+    if not tool.eof:
+        raise ValueError(f"its records are cut off, or have more than {MOST_TEXT} bytes")
+    return text
+
+
+def _records(text: bytes) -> tuple[str | None, list[Record]]:
+    """The checksum of the arrays, which older versions kept elsewhere or not at all, and what was
+    packed."""
+    if text.startswith(b"["):
+        return None, [Record.from_json(found) for found in parse(text)]
+    head, *lines = text.split(b"\n")
+    return parse(head)["checksum"], [Record.from_json(parse(one, MOST_RECORD)) for one in lines]
+
+
+def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A record's arrays.
+
+    Raises:
+      ValueError: if they are not what a cell leaves.
+    """
+    histories = {array.shape for name, array in arrays.items() if name.startswith("history_")}
+    examples = {name: array for name, array in arrays.items() if name.startswith("example_")}
+    if len(histories) > 1 or any(len(shape) != 1 for shape in histories):
+        raise ValueError("its histories are not of one length")
+    if {array.ndim for array in examples.values()} - {3} or (
+        len({array.shape[:2] for array in examples.values()}) > 1
+    ):
+        raise ValueError("its examples are not (windows, T, features)")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf" or (name in examples and not array.size):
+            raise ValueError(f"{name} holds no numbers")
+        if name in ("example_inputs", "example_targets") and not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite")
+    return arrays

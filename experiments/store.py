@@ -1,19 +1,17 @@
-"""Records on disk: `cells/<id>.json` and `.npz`, `manifest.json`, `summary.csv`; many of them in
-one file, `packed/<dataset>.npz`.
+"""Records on disk: `cells/<id>.json` and `.npz`, `manifest.json`; many of them in one file,
+`packed/<dataset>.npz`. What is promised of them says `docs/results_folder.md`.
 
 A file is written beside its place, flushed, and renamed over it: it is there whole or not at
 all. A record's arrays are written before the record, and the record holds their checksum and its
 own, so that whatever happened to a file later is found.
 """
 
-import csv
 import hashlib
-import io
-import json
 import os
 import platform
+import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -26,20 +24,36 @@ import numpy as np
 
 from experiments import packed
 from experiments.cells import Json, Record, canonical
+from experiments.files import (
+    MOST_RECORD,
+    Arrays,
+    StorageError,
+    inside,
+    listed,
+    make_folder,
+    read_arrays,
+    read_bytes,
+    read_json,
+    refuse_link,
+    stamp,
+    write_arrays,
+    write_bytes,
+    write_json,
+)
 from experiments.locks import InUseError, locked
+from experiments.shapes import MANIFEST, misfit
 from experiments.usage import UsageError
 
-Arrays = dict[str, np.ndarray]
 FIELDS = {"id", "status", "config", "metrics", "timing", "error"}
-STATUSES = ("done", "failed")
 # What reading a file raises that holds no record; one that is gone has lost its arrays.
-DAMAGE = (ValueError, TypeError, KeyError, RecursionError, FileNotFoundError)
+DAMAGE = (ValueError, TypeError, LookupError, FileNotFoundError)
 # A record written by hand has none of these.
 OPTIONAL = {"fingerprint", "sources", "arrays_sha256", "sha256"}
-
-
-class StorageError(Exception):
-    """The sweep's folder could not be written to, or read from."""
+MOST_ERROR = 10_000  # characters that are kept of why a cell failed
+LONGEST_NAME = 200  # bytes of a packed file's name, without what is put round it
+OF_A_RECORD = re.compile(r"[0-9a-f]{64}\.json")
+HALF_WRITTEN = re.compile(r"\..+\.\d+\.tmp")  # by `write_bytes`
+FOLDERS = "cells", "packed", "figures", "tables"  # that a sweep makes
 
 
 def load(folder: str | Path) -> list[Json]:
@@ -61,8 +75,8 @@ def read(folder: str | Path, set_aside: bool = False) -> list[Record]:
 
     Args:
       folder: the sweep's.
-      set_aside: whether such a file is renamed to `<name>.damaged`; for who has the folder
-        `opened`.
+      set_aside: whether such a file, if it has a record's name, is renamed to `<name>.damaged`,
+        and its arrays with it; for who has the folder `opened`.
 
     Raises:
       UsageError: if the folder holds no sweep.
@@ -70,16 +84,15 @@ def read(folder: str | Path, set_aside: bool = False) -> list[Record]:
     """
     cells = Path(folder) / "cells"
     if not holds_sweep(folder):
-        raise UsageError(f"{folder} holds no sweep: there is no folder {cells}.")
+        raise UsageError(f"{folder} holds no sweep: there are no records in {cells}.")
     records = {identity: record for identity, (record, _) in _packed(folder).items()}
-    for path in sorted(cells.glob("*.json")):
+    for path in listed(cells, ".json"):
         try:
             records[path.stem] = _read_again(path)
         except DAMAGE as error:
-            aside = f"set aside as {path.name}.damaged, " if set_aside else ""
-            if set_aside:
-                with suppress(OSError):
-                    _renamed(path, "damaged")
+            aside = ""
+            if set_aside and OF_A_RECORD.fullmatch(path.name):
+                aside = f"set aside as {_set_aside(cells, path.stem, 'damaged')}, "
             warnings.warn(
                 f"{path} is not a whole record ({error}): {aside}its cell counts as missing.",
                 stacklevel=2,
@@ -88,14 +101,26 @@ def read(folder: str | Path, set_aside: bool = False) -> list[Record]:
 
 
 def holds_sweep(folder: str | Path) -> bool:
-    return any((Path(folder) / name).is_dir() for name in ("cells", "packed"))
+    """Whether a folder has what a sweep makes: a manifest or records, or nothing but folders for
+    them. Others have a `cells/` too, and a `manifest.json`.
+
+    Raises:
+      StorageError: if that cannot be read.
+    """
+    found = {path.name for path in inside(Path(folder)) if path.name[0] != "."}
+    if not found & {"cells", "packed"}:
+        return False
+    loose = any(OF_A_RECORD.match(path.name) for path in inside(Path(folder) / "cells"))
+    is_packed = bool(listed(Path(folder) / "packed", ".npz"))
+    return found <= {*FOLDERS} or loose or is_packed or bool(_manifest(Path(folder)))
 
 
 def pack(folder: Path) -> list[Path]:
     """Write `packed/<dataset>.npz` for each dataset of the folder; returns their paths.
 
     Raises:
-      StorageError: if one is there that cannot be read, and would be written over.
+      StorageError: if one is there that cannot be read, and would be written over, a record's
+        arrays cannot be read, or what was written does not hold all.
     """
     if cut := damaged(folder):
         raise StorageError(
@@ -105,40 +130,47 @@ def pack(folder: Path) -> list[Path]:
     by_dataset: dict[str, list[Record]] = {}
     for record in read(folder):
         by_dataset.setdefault(record.cell.dataset, []).append(record)
-    (folder / "packed").mkdir(exist_ok=True)
+    make_folder(folder / "packed")
     paths = []
     for dataset, records in by_dataset.items():
-        found = [(record, arrays_of(folder, record)) for record in records]
-        # Quoted, names that differ stay different: none is written over another.
-        paths.append(folder / "packed" / f"{quote(dataset, safe='')}.npz")
-        write_arrays(paths[-1], packed.pack(found))
+        arrays = arrays_of(folder, records, whole=True)
+        paths.append(folder / "packed" / _packed_name(dataset))
+        write_arrays(paths[-1], packed.pack([(record, arrays[record.id]) for record in records]))
+    there = _packed(folder)
+    if lost := [r.cell for records in by_dataset.values() for r in records if r.id not in there]:
+        raise StorageError(f"{len(lost)} packed records cannot be read again: keep cells/.")
     return paths
+
+
+def _packed_name(dataset: str) -> str:
+    """Quoted, names that differ stay different: none is written over another."""
+    name = quote(dataset, safe="", errors="surrogatepass")
+    short = f"{name[:120]}-{_sha256(canonical(dataset).encode())}"
+    return f"{name if len(name) <= LONGEST_NAME else short}.npz"
 
 
 def damaged(folder: str | Path) -> list[Path]:
     """The packed files that cannot be read."""
-    paths = sorted((Path(folder) / "packed").glob("*.npz"))
-    return [path for path in paths if not _unpacked(path, path.stat().st_mtime_ns)]
+    return [path for path, found in _packs(folder) if not found]
 
 
 def _packed(folder: str | Path) -> dict[str, tuple[Record, Arrays]]:
     """The packed records and their arrays, by id."""
-    found = {}
-    for path in sorted((Path(folder) / "packed").glob("*.npz")):
-        found.update(_unpacked(path, path.stat().st_mtime_ns))
-    return found
+    return {identity: held for _, found in _packs(folder) for identity, held in found.items()}
 
 
-@lru_cache(maxsize=64)
-def _unpacked(path: Path, changed: int) -> dict[str, tuple[Record, Arrays]]:
+def _packs(folder: str | Path) -> Iterator[tuple[Path, dict[str, tuple[Record, Arrays]]]]:
+    """Each packed file and what it holds."""
+    for path in listed(Path(folder) / "packed", ".npz"):
+        yield path, _unpacked(path, stamp(path))
+
+
+@lru_cache(maxsize=1024)
+def _unpacked(path: Path, stamp: tuple[int, int]) -> dict[str, tuple[Record, Arrays]]:
     try:
-        content = _content(path)
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = packed.unpack({key: file[key] for key in file.files})
+        found = packed.unpack(read_arrays(read_bytes(path)))
         return {record.id: (record, arrays) for record, arrays in found}
-    except StorageError:
-        raise
-    except Exception as error:  # whatever zipfile, lzma, numpy and json make of a damaged file
+    except DAMAGE as error:
         warnings.warn(f"{path} is not whole ({error}): its cells count as missing.", stacklevel=2)
         return {}
 
@@ -150,22 +182,10 @@ def _read_again(path: Path) -> Record:
     return _read(path)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
 def _read(path: Path) -> Record:
-    found = json.loads(_content(path))
+    found = read_json(path, MOST_RECORD)
     if not isinstance(found, dict) or not FIELDS <= found.keys() <= FIELDS | OPTIONAL:
         raise ValueError("its fields are not a record's")
-    parts = found["config"], found["metrics"], found["timing"]
-    if not all(isinstance(part, dict) for part in parts) or found["status"] not in STATUSES:
-        raise ValueError("its fields do not hold what a record's do")
     expected = found.pop("sha256", None)
     if expected and expected != _sha256(canonical(found).encode()):
         raise ValueError("its checksum does not match")
@@ -174,34 +194,68 @@ def _read(path: Path) -> Record:
     if not found["id"] == path.stem == record.id:
         raise ValueError("its id is not that of its configuration")
     arrays = path.with_suffix(".npz")
-    if expected and expected != _sha256(_content(arrays)):
+    if expected and expected != _sha256(read_bytes(arrays)):
         raise ValueError(f"the checksum of {arrays.name} does not match")
     return record
 
 
 def load_arrays(folder: str | Path, identity: str) -> Arrays:
-    """A cell's history (`history_*`, one row a chunk of epochs) and `example_*` windows."""
-    path = Path(folder) / "cells" / f"{identity}.npz"
-    there = {} if path.is_file() else _packed(folder)
-    if identity in there:
-        return there[identity][1]
-    with np.load(path, allow_pickle=False) as file:
-        return {key: file[key] for key in file.files}
+    """A cell's history (`history_*`, one row a chunk of epochs) and `example_*` windows.
 
-
-def arrays_of(folder: Path, record: Record) -> Arrays:
-    """A record's arrays; none of one that has none: a failed cell's, or one written by hand."""
+    Raises:
+      FileNotFoundError: if there are none.
+      ValueError: if the file does not hold such arrays.
+      StorageError: if it cannot be read.
+    """
+    refuse_link(Path(folder) / "cells")
     try:
-        return load_arrays(folder, record.id)
+        return read_arrays(read_bytes(_arrays_path(folder, identity)))
     except FileNotFoundError:
-        return {}
+        for _, found in _packs(folder):
+            if identity in found:
+                return found[identity][1]
+        raise
+
+
+def _arrays_path(folder: str | Path, identity: str) -> Path:
+    return Path(folder) / "cells" / f"{identity}.npz"
+
+
+def arrays_of(folder: Path, records: Iterable[Record], whole: bool = False) -> dict[str, Arrays]:
+    """The arrays of records, by id; none of one that has none: a failed cell's, or one written by
+    hand.
+
+    Args:
+      folder: the sweep's.
+      records: some of its records.
+      whole: whether arrays that are not whole are an error; else they count as none, with a
+        warning. A record that has a checksum of its arrays was not read without them.
+
+    Raises:
+      StorageError: if arrays cannot be read.
+    """
+    there, found = _packed(folder), {}
+    for record in records:
+        _, found[record.id] = there.get(record.id, (record, {}))
+        path = _arrays_path(folder, record.id)
+        try:
+            found[record.id] = packed.checked(read_arrays(read_bytes(path)))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            text = f"{path} does not hold arrays of a record ({error})"
+            if whole:
+                raise StorageError(f"{text}: move it away, and its record has none.") from error
+            warnings.warn(f"{text}: they are left out.", stacklevel=2)
+    return found
 
 
 def save(folder: Path, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a cell's arrays, then its record; NaN and infinite metrics become null."""
     cells = folder / "cells"
     content = write_arrays(cells / f"{record.id}.npz", arrays)
-    found = replace(record, metrics=with_nulls(record.metrics)).to_json()
+    error = record.error and record.error[:MOST_ERROR]
+    found = replace(record, metrics=with_nulls(record.metrics), error=error).to_json()
     found |= {"arrays_sha256": _sha256(content)}
     found |= {"sha256": _sha256(canonical(found).encode())}
     write_json(cells / f"{record.id}.json", found)
@@ -215,111 +269,104 @@ def with_nulls(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
     }
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Write an `.npz`; returns its content."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
-    return buffer.getvalue()
-
-
 def check_loose(folder: Path, records: Iterable[Record]) -> None:
     """That none of the records is packed, for those cannot be set aside.
 
     Raises:
       UsageError: if one is; says which file to delete.
     """
-    there = _packed(folder)
+    holders = {identity: path for path, found in _packs(folder) for identity in found}
     for record in records:
-        if record.id in there:
+        if record.id in holders:
             raise UsageError(
                 f"{record.cell.dataset} has stale records in {folder / 'packed'}: "
-                "delete its file there, and its cells run again."
+                f"delete its file there, {holders[record.id].name}, and its cells run again."
             )
 
 
 def set_aside(folder: Path, record: Record) -> None:
     """Rename a loose record's files to `….stale`: it counts as missing from now on."""
-    for suffix in (".json", ".npz"):
-        path = folder / "cells" / (record.id + suffix)
-        if path.exists():
-            _renamed(path, "stale")
+    _set_aside(folder / "cells", record.id, "stale")
 
 
-def _renamed(path: Path, ending: str) -> Path:
-    """Rename a file to `<name>.<ending>`, or with a number where that is taken."""
-    names = chain([ending], (f"{ending}-{number}" for number in count(2)))
-    places = (path.with_name(f"{path.name}.{name}") for name in names)
-    return path.rename(next(place for place in places if not place.exists()))
+def _set_aside(cells: Path, identity: str, ending: str) -> str:
+    """Rename a record's files, arrays first: broken off between the two, the record is found
+    without them, and no other is written over them. Returns the record's new name."""
+    paths = [cells / f"{identity}{suffix}" for suffix in (".npz", ".json")]
+    ending = _free(paths, ending)
+    for path in paths:
+        _rename(path, ending)
+    return f"{paths[-1].name}.{ending}"
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+def _free(paths: Sequence[Path], ending: str) -> str:
+    """An ending, with a number if need be, that none of the files has beside it."""
+    endings = chain([ending], (f"{ending}-{number}" for number in count(2)))
+    return next(
+        one
+        for one in endings
+        if not any(os.path.lexists(path.with_name(f"{path.name}.{one}")) for path in paths)
+    )
+
+
+def _rename(path: Path, ending: str) -> None:
+    try:
+        path.rename(path.with_name(f"{path.name}.{ending}"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"{path} cannot be set aside: {error.strerror or error}.") from error
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The sweep's manifest, or an empty one where there is none that can be read."""
+    """The sweep's manifest, or an empty one where there is none; one that is not whole counts as
+    missing, with a warning.
+
+    Raises:
+      StorageError: if it cannot be read: that says nothing of what it holds.
+    """
+    found = _manifest(Path(folder))
+    if found is None:
+        path = Path(folder) / "manifest.json"
+        warnings.warn(f"{path} is not whole: it counts as missing.", stacklevel=2)
+    return found or {}
+
+
+def has_damaged_manifest(folder: Path) -> bool:
+    return _manifest(folder) is None
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest; an empty one where there is none, None for one that is not whole."""
     try:
-        found = json.loads((Path(folder) / "manifest.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = read_json(folder / "manifest.json")
+        if isinstance(found, dict) and "sittings" in found:  # as older manifests call them
+            found["sessions"] = found.pop("sittings")
+        if misfit(found, MANIFEST) or not {"plan", "datasets", "sessions"} <= found.keys():
+            return None
+        checksum = found.pop("sha256", None)
+        of_all = _sha256(canonical(found).encode())
+    except FileNotFoundError:
         return {}
-    if isinstance(found, dict) and "sittings" in found:  # as older manifests call them
-        found["sessions"] = found.pop("sittings")
-    whole = isinstance(found, dict) and all(
-        isinstance(found.get(key), kind)
-        for key, kind in {"plan": dict, "datasets": dict, "sessions": list}.items()
-    )
-    return found if whole else {}
+    except ValueError:
+        return None
+    return found if checksum in (None, of_all) else None
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """With a checksum of its own, so that a change is found."""
+    checksum = _sha256(canonical(manifest).encode())
+    write_json(folder / "manifest.json", {**manifest, "sha256": checksum})
 
 
 def set_manifest_aside(folder: Path) -> Path | None:
-    """Rename a manifest that cannot be read to `….damaged`; its new name, if there is one."""
+    """Rename a manifest that is not whole to `….damaged`; its new name, if there is one."""
     path = folder / "manifest.json"
-    return _renamed(path, "damaged") if path.exists() and not read_manifest(folder) else None
-
-
-def write_summary(folder: Path, rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    """`summary.csv`; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "summary.csv", text.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
-
-
-def write_made(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files that can be made again, and delete those that were written here before."""
-    path = folder / "made.json"
-    make_folder(folder)
-    with suppress(OSError, ValueError, TypeError):
-        forget(folder, set(json.loads(path.read_bytes())) - contents.keys())
-    write_json(path, sorted(contents))
-    for name, content in contents.items():
-        write_bytes(folder / name, content)
-
-
-def make_folder(folder: Path) -> None:
-    """A folder for what a sweep makes; not one that a link leads to, which is somebody else's."""
-    if folder.is_symlink():
-        raise StorageError(f"{folder} is a link: nothing is written or deleted where it leads.")
-    folder.mkdir(exist_ok=True)
-
-
-def forget(folder: Path, names: Iterable[str]) -> None:
-    """Delete files of a folder, which a file there names: bare names alone, and no links."""
-    for name in names if not folder.is_symlink() else ():
-        path = folder / str(name)
-        if is_bare(name) and path.is_file() and not path.is_symlink():
-            path.unlink()
-
-
-def is_bare(name: object) -> bool:
-    """Whether it names something of a folder, and nothing outside it."""
-    return isinstance(name, str) and Path(name).name == name not in ("", ".", "..")
+    if not has_damaged_manifest(folder):
+        return None
+    ending = _free([path], "damaged")
+    _rename(path, ending)
+    return path.with_name(f"{path.name}.{ending}")
 
 
 @contextmanager
@@ -332,12 +379,16 @@ def opened(folder: Path) -> Iterator[Callable[[], None]]:
     Raises:
       UsageError: if it cannot be written to, or another process has it open: says which. The
         lock of a process that died is taken over.
+      StorageError: if it cannot be read, or a folder in it is a link.
     """
-    if not holds_sweep(folder) and any(not path.name.startswith(".") for path in _inside(folder)):
+    there = [path for path in inside(folder) if path.name[0] != "."]
+    if there and not holds_sweep(folder):
         raise UsageError(
             f"--out {folder} is not empty and holds no sweep: a sweep would write over what is "
             "there. Give a new folder, or one of a sweep."
         )
+    for name in (*FOLDERS, ".lock", ".lock.soft"):
+        refuse_link(folder / name)
     owner = folder / ".owner.json"
     with ExitStack() as stack:
         try:
@@ -347,16 +398,17 @@ def opened(folder: Path) -> Iterator[Callable[[], None]]:
             (folder / "cells" / ".writable").unlink(missing_ok=True)
         except InUseError as error:
             who = "another process"
-            with suppress(FileNotFoundError, ValueError):
-                found = json.loads(owner.read_bytes())
+            with suppress(StorageError, FileNotFoundError, ValueError, TypeError, KeyError):
+                found = read_json(owner)
                 who = f"process {found['process']} on {found['host']}"
             raise UsageError(
                 f"{folder} is in use by {who}. Wait for it to end, or give another --out.{error}"
             ) from None
         except (OSError, StorageError) as error:
             raise UsageError(f"--out {folder} cannot be written to: {error}") from error
-        for leftover in (*folder.glob(".*.tmp"), *folder.glob("cells/.*.tmp")):
-            leftover.unlink()
+        for place in (folder, *(folder / name for name in FOLDERS)):
+            for leftover in filter(_is_half_written, inside(place)):
+                leftover.unlink()
         write_json(owner, {"process": os.getpid(), "host": platform.node()})
 
         def check() -> None:
@@ -375,24 +427,8 @@ def opened(folder: Path) -> Iterator[Callable[[], None]]:
                     owner.unlink()
 
 
-def _inside(folder: Path) -> list[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return list(folder.iterdir())
-    return []
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+def _is_half_written(path: Path) -> bool:
+    return bool(HALF_WRITTEN.fullmatch(path.name)) and not path.is_dir()
 
 
 def _sha256(content: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.analysis import statistics
-from experiments.console import make_console, names, prepare_output, say
+from experiments.console import complain, make_console, names, prepare_output, say, say_warnings
 from experiments.page.build import refresh
 from experiments.page.terminal import show
 from experiments.running.executors import TeamLostError
@@ -42,6 +42,7 @@ def run_sweep(
     seeds: int | None = None,
     tuning_seeds: int | None = None,
     epochs: int | None = None,
+    start: str | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Run what is missing of a sweep, then redo its summary and figures.
@@ -55,8 +56,8 @@ def run_sweep(
       out: the sweep's folder, by default results/PRESET; cells that it already holds are not run
         again.
       console: where progress goes, by default nowhere.
-      strategies, datasets, backbones, hidden, dtype, seeds, tuning_seeds, epochs: what differs
-        from the preset.
+      strategies, datasets, backbones, hidden, dtype, seeds, tuning_seeds, epochs, start: what
+        differs from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
         `allow_infeasible`, `stale`, see Options. With `workers`, call this under
         `if __name__ == "__main__":`.
@@ -82,6 +83,7 @@ def run_sweep(
         seeds=seeds,
         tuning_seeds=tuning_seeds,
         epochs=epochs,
+        start=start,
     )
     chosen = Options(Path(out or f"results/{preset}"), **options)
     devices.prepare()
@@ -125,6 +127,11 @@ def parser() -> argparse.ArgumentParser:
         help="choose hyperparameters on validation first, with so many seeds; 0: take the defaults",
     )
     add("--epochs", type=int, help="epochs, of 16 batches each")
+    add(
+        "--start",
+        help="where networks begin: constant, the mean of the raw that gives the training targets "
+        "(the default), or zero",
+    )
     add("--out", type=Path, help="folder; default: results/PRESET")
     add("--workers", type=int, metavar="N", help="run on N processes of this machine")
     add(
@@ -138,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     add("--allow-infeasible", action="store_true", help="keep datasets whose targets break a bound")
     stale = "; ".join(f"{value}: {text}" for value, text in STALE.items())
     add("--stale", default="refuse", help=f"records of other code or data. {stale}")
+    add("--tables", action="store_true", help="print every metric by dataset at the end")
     add("--dry-run", action="store_true", help="say what would run, and stop")
     add("--list", action="store_true", help="say what can be named, and stop")
     return result
@@ -149,13 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(given, console)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     except (StorageError, TeamLostError) as error:
-        print(f"error: {error}\n{_go_on(given)}", file=sys.stderr)
+        complain(f"error: {error}\n{_go_on(given)}")
         return 1
     except KeyboardInterrupt:
-        print(f"interrupted. {_go_on(given)}", file=sys.stderr)
+        complain(f"interrupted. {_go_on(given)}")
         return 130
 
 
@@ -182,22 +190,18 @@ def _main(given: argparse.Namespace, console: Console) -> int:
             say(console, dry_run(plan, options, console))
             return 0
         outcome = run(plan, options, console, refresh)
-    show(console, options.out, outcome.records)
     without = ", without --force," if options.force else ""
     nothing = "" if outcome.ran else "nothing was finished, give it more time; "
     left = f"{outcome.left} cells left, the same command{without} goes on; {nothing}"
     left = left if outcome.left else ""
-    say(
-        console,
-        f"{options.out}: report.html, summary.csv, tables/, figures/, cells/; {outcome.failed} "
-        f"failed cells; {left}{time.perf_counter() - started:.0f} s.",
-    )
+    end = f"; {outcome.failed} failed cells; {left}{time.perf_counter() - started:.0f} s."
+    show(console, options.out, outcome.records, given.tables, end)
     return 1 if outcome.failed else 0
 
 
 if __name__ == "__main__":
     prepare_output()
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    say_warnings()
     devices.prepare()
     status = main()
     end_soon(status)

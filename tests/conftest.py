@@ -1,13 +1,72 @@
-"""A strict session: warnings are errors (pyproject.toml) and ranks do not promote silently."""
+"""A strict session: warnings are errors (pyproject.toml) and ranks do not promote silently.
 
+What is compiled is kept in `.pytest_cache/`, for a session's workers, the processes that its tests
+start, and the next sessions: a program that is as it was is not compiled again. `pytest
+--cache-clear` begins anew. In memory a program takes more than a megabyte: they are let go when a
+module ends, and when there are many.
+"""
+
+import ctypes
+import gc
 import os
+import platform
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import jax
 import pytest
 
+KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
+MOST_KEPT_BYTES = 1e9  # on disk, beyond which a session begins anew
+MOST_BYTES = 1e9  # of a worker, beyond which what is compiled is let go
+KEEPING = {
+    "jax_compilation_cache_dir": str(KEPT / "xla"),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+for name, value in KEEPING.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)  # for the processes that tests start
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
+
+
+def pytest_sessionstart(session):
+    sizes = (path.stat().st_size for path in KEPT.rglob("*") if path.is_file())
+    if not hasattr(session.config, "workerinput") and sum(sizes) > MOST_KEPT_BYTES:
+        shutil.rmtree(KEPT)
+
+
+def resident() -> float:
+    """Bytes of memory that this process holds; 0 where only Linux would tell."""
+    with suppress(FileNotFoundError):
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+    return 0
+
+
+def let_go() -> None:
+    jax.clear_caches()
+    gc.collect()
+    with suppress(OSError, AttributeError):  # glibc keeps what is freed
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_stays():
+    yield
+    let_go()
+
+
+@pytest.fixture(autouse=True)
+def _few_programs_stay():
+    yield
+    if resident() > MOST_BYTES:
+        let_go()
 
 
 @pytest.fixture

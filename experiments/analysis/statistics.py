@@ -143,7 +143,7 @@ def skill_scores(records: Iterable[Record], backbone: str, groups: Mapping[str, 
         cell = record.cell
         counts = cell.phase == "final" and cell.backbone in (backbone, UNTRAINED)
         if counts and cell.dataset in groups:
-            value = record.metrics["mse"] if record.is_done else None
+            value = record.metrics.get("mse") if record.is_done else None
             # None also of a cell whose test error is not finite.
             seed = cell.seed if cell.is_trained else None
             mse[cell.strategy][cell.dataset, seed] = math.inf if value is None else value

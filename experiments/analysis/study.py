@@ -5,18 +5,18 @@ or whose features' sum is known are shown apart; roles are never pooled.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from experiments.analysis import statistics
 from experiments.analysis.ranking import Ranking, home, rank
 from experiments.analysis.statistics import Spread
-from experiments.cells import UNTRAINED, Record
+from experiments.cells import UNTRAINED, Place, Record
 from experiments.data.catalogue import DATASETS, ROLES
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import BACKBONES
@@ -52,9 +52,17 @@ class Study:
         """How many final cells of each strategy failed."""
         return Counter(record.cell.strategy for record in finals(self) if not record.is_done)
 
+    @cached_property
+    def _runs(self) -> defaultdict[Place, list[Record]]:
+        """Final records by place."""
+        found = defaultdict(list)
+        for record in finals(self):
+            found[record.cell.place].append(record)
+        return found
+
     def datasets(self, role: str) -> list[str]:
         """Those of a role that a final cell is of."""
-        names = {record.cell.dataset for record in finals(self)}
+        names = {dataset for _, dataset, _ in self._runs}
         return in_order({name for name in names if self.roles[name] == role}, DATASETS)
 
     @cached_property
@@ -83,8 +91,7 @@ class Study:
 
     def by_seed(self, dataset: str, backbone: str, strategy: str, metric: str) -> dict[int, float]:
         """A metric by final seed; a baseline's single one is the same on every backbone."""
-        place = strategy, dataset, home(strategy, backbone)
-        runs = [record for record in finals(self) if record.cell.place == place]
+        runs = self._runs[strategy, dataset, home(strategy, backbone)]
         found = {record.cell.seed: record.metrics.get(metric) for record in runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
@@ -140,20 +147,23 @@ def ranked(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, 
 def _missing(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, int]:
     """Final cells of every session's plan that have no record, by dataset."""
     plans = [session["plan"] for session in manifest.get("sessions", ()) if "plan" in session]
-    planned = {cell for plan in plans or [manifest.get("plan", {})] for cell in _planned(plan)}
-    there = {
-        (cell.dataset, cell.strategy, cell.backbone, cell.seed)
-        for cell in (record.cell for record in records)
-        if cell.phase == "final"
-    }
-    found = Counter(dataset for dataset, *_ in planned - there)
-    return {name: found[name] for name in in_order(found, DATASETS)}
+    planned: dict[Place, int] = {}
+    for place, seeds in chain.from_iterable(map(_planned, plans or [manifest.get("plan", {})])):
+        planned[place] = max(seeds, planned.get(place, 0))
+    there: defaultdict[Place, set[int]] = defaultdict(set)
+    for cell in (record.cell for record in records):
+        if cell.phase == "final" and cell.seed < planned.get(cell.place, 0):
+            there[cell.place].add(cell.seed)
+    found: Counter[str] = Counter()
+    for place, seeds in planned.items():
+        found[place[1]] += seeds - len(there[place])
+    return {name: found[name] for name in in_order(+found, DATASETS)}
 
 
-def _planned(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:
-    """Dataset, strategy, backbone and seed of a plan's final cells."""
+def _planned(plan: Mapping[str, Any]) -> Iterator[tuple[Place, int]]:
+    """Where a plan's final cells are, and how many seeds there: the first ones."""
     datasets = [Path(name).name for name in plan.get("datasets", ())]
-    trained = list(product(plan.get("backbones", ()), range(plan.get("seeds", 0))))
     for dataset, strategy in product(datasets, plan.get("strategies", ())):
-        for run in [(UNTRAINED, 0)] if strategy in BASELINES else trained:
-            yield dataset, strategy, *run
+        trained = [(backbone, plan.get("seeds", 0)) for backbone in plan.get("backbones", ())]
+        for backbone, seeds in [(UNTRAINED, 1)] if strategy in BASELINES else trained:
+            yield (strategy, dataset, backbone), seeds

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.analysis.statistics import Estimate
+from experiments.console import printable
 
 Entry = str | float | Estimate | None  # None or NaN: no such number
 Entries = Mapping[str, Entry]  # of a column, by strategy
 DASH = "–"
+FORMULA = tuple("=+-@\t＝＋－＠")  # what a spreadsheet takes for one begins so
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def by_backbone(
 def slug(name: str) -> str:
     """A name as part of an id or a file's name; different names stay different."""
     safe = re.sub(r"[^A-Za-z0-9_.]", lambda found: f"-{ord(found[0]):x}-", name)
-    digest = hashlib.sha256(name.encode()).hexdigest()
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
     return safe if len(safe) <= 80 else f"{safe[:60]}-{digest[:12]}"
 
 
@@ -144,12 +146,28 @@ def to_csv(table: Table) -> str:
             for end in ("low", "high"):
                 header.append(f"{column.key}_{end}")
                 columns.append([getattr(entry, end, None) for entry in entries])
+    return _csv(header, zip(*columns, strict=True))
+
+
+def rows_to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows by column; what there is none of is an empty field."""
+    return _csv(columns, ([row[column] for column in columns] for row in rows))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in zip(*columns, strict=True):
-        writer.writerow(["" if is_missing(value) else value for value in row])
+    writer.writerow(map(no_formula, header))
+    for row in rows:
+        writer.writerow(["" if is_missing(value) else no_formula(value) for value in row])
     return text.getvalue()
+
+
+def no_formula(entry: Any) -> Any:
+    """Text that a spreadsheet would run gets the quote before it that tells it not to."""
+    if not isinstance(entry, str):
+        return entry
+    return f"'{printable(entry)}" if entry.startswith(FORMULA) else printable(entry)
 
 
 LATEX = {
@@ -200,7 +218,7 @@ def to_latex(table: Table) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX prints it."""
-    return text.translate(str.maketrans(LATEX))
+    return printable(text).translate(str.maketrans(LATEX))
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ from experiments.data.catalogue import DATASETS, Entry, deal_in_order
 from experiments.usage import UsageError, choose
 
 SPLITS = ("train", "validation", "test")
+ALIGNMENT = 64  # bytes
 ARRAYS = ("inputs", "targets", "lower", "upper", "sum_lower", "sum_upper")
 
 
@@ -36,9 +37,15 @@ class Dataset:
     sum_lower: np.ndarray | None = None  # of the features' sum, (windows, T, 1)
     sum_upper: np.ndarray | None = None
 
+    def rows(self, split: str) -> np.ndarray | slice:
+        """The windows of one split; a slice, which copies nothing, where they follow each other."""
+        rows = np.flatnonzero(self.split == SPLITS.index(split))
+        together = len(rows) and rows[-1] - rows[0] == len(rows) - 1
+        return slice(rows[0], rows[-1] + 1) if together else rows
+
     def part(self, split: str) -> dict[str, np.ndarray | None]:
         """inputs, targets and bounds of one split."""
-        rows = self.split == SPLITS.index(split)
+        rows = self.rows(split)
         arrays = {key: getattr(self, key) for key in ARRAYS}
         return {key: None if array is None else array[rows] for key, array in arrays.items()}
 
@@ -48,7 +55,7 @@ class Dataset:
 
     def target_range(self) -> dict[str, np.ndarray]:
         """Smallest ("lower") and largest ("upper") training target of each feature."""
-        targets = self.part("train")["targets"]
+        targets = self.targets[self.rows("train")]
         return {"lower": targets.min((0, 1)), "upper": targets.max((0, 1))}
 
 
@@ -115,14 +122,12 @@ def _check(name: str, arrays: dict[str, np.ndarray]) -> None:
 
 def _infeasible(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Which targets, or sums of them, break which of their bounds."""
-    targets = arrays["targets"].astype(np.float64)
-    total = targets.sum(axis=-1, keepdims=True)
-    bounded = {"upper": (targets, 1), "lower": (targets, -1)}
-    bounded |= {"sum_upper": (total, 1), "sum_lower": (total, -1)}
+    targets = arrays["targets"]
+    total = targets.sum(axis=-1, keepdims=True, dtype=np.float64)
+    bounded = {"upper": (targets, np.greater), "lower": (targets, np.less)}
+    bounded |= {"sum_upper": (total, np.greater), "sum_lower": (total, np.less)}
     return {
-        key: sign * value > sign * arrays[key].astype(np.float64)
-        for key, (value, sign) in bounded.items()
-        if key in arrays
+        key: beyond(value, arrays[key]) for key, (value, beyond) in bounded.items() if key in arrays
     }
 
 
@@ -142,19 +147,15 @@ def _refuse(name: str, arrays: dict[str, np.ndarray], broken: dict[str, np.ndarr
 
 
 def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: float) -> Dataset:
-    training = arrays["targets"][arrays["split"] == 0].astype(np.float64)
-    scale = float(np.sqrt(np.mean(training**2)))
+    training = arrays["targets"][arrays["split"] == 0]
+    scale = float(np.sqrt(np.mean(np.square(training, dtype=np.float64))))
     if not 0 < scale < np.inf:
         raise UsageError(
             f"{name}: the training targets' root mean square is {scale}; it must be positive and "
             "finite to scale by."
         )
     with np.errstate(over="ignore"):
-        scaled = {
-            key: (arrays[key].astype(np.float64) / scale).astype(np.float32)
-            for key in ARRAYS
-            if key in arrays
-        }
+        scaled = {key: _divided(arrays[key], scale) for key in ARRAYS if key in arrays}
     for key in ("inputs", "targets"):
         if not np.isfinite(scaled[key]).all():
             raise UsageError(
@@ -175,14 +176,31 @@ def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: 
     )
 
 
+def _divided(array: np.ndarray, scale: float) -> np.ndarray:
+    """As float32, divided in float64 piece by piece."""
+    out = aligned(np.empty(array.shape, np.float32))
+    return np.divide(array, scale, out=out, dtype=np.float64, casting="same_kind")
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """The array where XLA on CPU uses it as it lies; a copy if it lies elsewhere."""
+    if array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous:
+        return array
+    buffer = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    out = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    out[...] = array
+    return out
+
+
 def content_hash(arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 of names, dtypes, shapes and values: the same on any machine and zlib."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        little_endian = array.astype(array.dtype.newbyteorder("<"))
+        little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name} {little_endian.dtype.str} {array.shape}\n".encode())
-        digest.update(little_endian.tobytes())
+        digest.update(little_endian.reshape(-1).view(np.uint8))
     return digest.hexdigest()
 
 

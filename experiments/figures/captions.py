@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from experiments import store
 from experiments.cells import Record
+from experiments.files import forget, is_bare, read_json, write_text
+from experiments.shapes import CAPTIONS, misfit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +30,21 @@ def keep(folder: Path, said: Iterable[tuple[str, Words]], records: Iterable[Reco
     kept before that are not among them are deleted."""
     before = _kept(folder)["figures"]
     kept = {file: {name: getattr(words, name) for name in KEYS} for file, words in said}
-    store.forget(folder / "figures", before.keys() - kept.keys())
+    forget(folder / "figures", before.keys() - kept.keys(), (".png",))
     path = folder / "figures" / "captions.json"
     if kept:
-        store.write_text(path, json.dumps({"records": digest(records), "figures": kept}, indent=1))
+        write_text(path, json.dumps({"records": digest(records), "figures": kept}, indent=1))
     else:
-        path.unlink(missing_ok=True)
+        forget(path.parent, [path.name], (".json",))
 
 
 def read(folder: Path) -> dict[str, Words]:
-    """What was kept, by file; nothing where it cannot be read. Older files hold more of each."""
-    with suppress(TypeError, AttributeError):
-        return {
-            file: Words(**{name: said[name] for name in KEYS if name in said})
-            for file, said in _kept(folder)["figures"].items()
-            if store.is_bare(file)
-        }
-    return {}
+    """What was kept, by file. Older files hold more of each."""
+    return {
+        file: Words(**{name: said[name] for name in KEYS if name in said})
+        for file, said in _kept(folder)["figures"].items()
+        if is_bare(file) and {"title", "caption"} <= said.keys()
+    }
 
 
 def drawn(folder: Path) -> str | None:
@@ -62,8 +61,11 @@ def digest(records: Iterable[Record]) -> str:
 
 
 def _kept(folder: Path) -> dict[str, Any]:
+    """Nothing where there is nothing whole, or a link leads elsewhere."""
     nothing: dict[str, Any] = {"records": None, "figures": {}}
-    with suppress(OSError, ValueError, TypeError):
-        found = nothing | json.loads((folder / "figures" / "captions.json").read_bytes())
-        return found if isinstance(found["figures"], dict) else nothing
-    return nothing
+    path = folder / "figures" / "captions.json"
+    try:
+        found = {} if os.path.islink(path.parent) else read_json(path)
+    except (FileNotFoundError, ValueError):
+        return nothing
+    return nothing if misfit(found, CAPTIONS) else nothing | found

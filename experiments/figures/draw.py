@@ -25,8 +25,10 @@ from experiments.figures import (
     training_curves,
 )
 from experiments.figures.style import STYLE, Sketch
+from experiments.files import make_folder, write_bytes
 
 RESOLUTION = 130  # pixels an inch
+SHOWN = {"example_inputs", "example_targets", "example_output"}
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
 
@@ -40,8 +42,8 @@ def draw_all(folder: Path, found: Study) -> None:
     if not any(record.cell.is_trained for record in done):
         captions.keep(folder, (), found.records)
         return
-    store.make_folder(folder / "figures")
-    arrays = {record.id: store.arrays_of(folder, record) for record in done}
+    make_folder(folder / "figures")
+    arrays = store.arrays_of(folder, done)
     with matplotlib.rc_context(STYLE):
         drawn = _draw(folder / "figures", sketches(found, arrays))
         captions.keep(folder, drawn, found.records)
@@ -98,16 +100,17 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
 def _example(
     dataset: str, backbone: str, records: Iterable[Record], arrays: Arrays
 ) -> Sketch | None:
-    """Of the lowest seed that has windows."""
-    windows: dict[int, dict[str, Mapping[str, np.ndarray]]] = {}
+    """Of the lowest seed that has windows, and of the version of the data that most are of."""
+    windows: dict[tuple[int, str], dict[str, Mapping[str, np.ndarray]]] = {}
     for record in records:
         cell, found = record.cell, arrays[record.id]
-        if (cell.dataset, cell.backbone) == (dataset, backbone) and "example_output" in found:
-            windows.setdefault(cell.seed, {})[cell.strategy] = found
+        if (cell.dataset, cell.backbone) == (dataset, backbone) and found.keys() >= SHOWN:
+            version = f"{cell.data_hash} {found['example_output'].shape}"
+            windows.setdefault((cell.seed, version), {})[cell.strategy] = found
     if not windows:
         return None
-    seed = min(windows)
-    return example_windows.examples(dataset, backbone, seed, windows[seed])
+    seed, version = min(windows, key=lambda key: (key[0], -len(windows[key]), key[1]))
+    return example_windows.examples(dataset, backbone, seed, windows[seed, version])
 
 
 def counted(counts: Iterable[int]) -> str:
@@ -126,4 +129,4 @@ def save(figure: Figure, path: Path) -> None:
     few = image.quantize(96, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, "PNG", optimize=True)
-    store.write_bytes(path, content.getvalue())
+    write_bytes(path, content.getvalue())

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from experiments.analysis.statistics import PLANNED
+from experiments.console import printable
 from experiments.figures.captions import Words
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import COUPLED
@@ -96,14 +97,15 @@ class Sketch(Words):
 
 def look(name: str) -> dict[str, str]:
     """Colour and marker of a strategy: its family's colour, the marker of its place there."""
-    own = {"color": OWN, "marker": MARKERS[sum(name.encode()) % len(MARKERS)]}
+    own = {"color": OWN, "marker": MARKERS[sum(map(ord, name)) % len(MARKERS)]}
     return LOOKS.get(name, own)
 
 
 def short(name: str) -> str:
     """A name as a label: of a path or `module:function` the last part, of a long one its end."""
-    last = re.split(r"[/\\:]", name)[-1]
-    return last if len(last) <= 26 else f"…{last[-25:]}"
+    last = " ".join(printable(re.split(r"[/\\:]", name)[-1]).split())
+    whole = len(last) <= 26 and not last.startswith("_")  # which matplotlib shows in no legend
+    return last if whole else f"…{last[-25:]}"
 
 
 def percent(share: float) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from experiments import store
 from experiments.analysis import evidence, statistics, study
-from experiments.analysis.tables import Table, to_csv, to_latex
+from experiments.analysis.tables import Table, rows_to_csv, to_csv, to_latex
 from experiments.cells import Record
 from experiments.figures import captions, draw
+from experiments.files import StorageError, write_made, write_text
 from experiments.page import render
 from experiments.page.terminal import PAGE
 from experiments.page.warnings import Caution, warnings
-from experiments.store import StorageError
 
 
 def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[Record]:
@@ -29,9 +29,21 @@ def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[
       UsageError: if the folder holds no sweep.
       StorageError: if it cannot be written to.
     """
-    records, manifest = store.read(folder), store.read_manifest(folder)
-    found = study.read(manifest, records)
-    store.write_summary(folder, found.rows, statistics.COLUMNS)
+    return _build(folder, store.read(folder), with_figures, latex)
+
+
+def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
+    """As `build`; figures that are of these records already are not drawn again."""
+    records = store.read(folder)
+    drawn = captions.drawn(folder) == captions.digest(records)
+    return _build(folder, records, may_draw and not drawn)
+
+
+def _build(
+    folder: Path, records: list[Record], with_figures: bool, latex: bool = False
+) -> list[Record]:
+    found = study.read(store.read_manifest(folder), records)
+    write_text(folder / "summary.csv", rows_to_csv(statistics.COLUMNS, found.rows))
     shown = evidence.gather(found)
     try:
         if with_figures:
@@ -42,7 +54,7 @@ def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[
         raise StorageError(f"{folder} cannot be written to: {error}.") from error
     cautions = [*_of_files(folder, records), *warnings(found)]
     text = render.render(folder.resolve().name, found, shown, pictures, cautions)
-    store.write_text(folder / PAGE, text)
+    write_text(folder / PAGE, text)
     return records
 
 
@@ -51,17 +63,13 @@ def _write_tables(folder: Path, found: Sequence[Table], latex: bool) -> None:
     texts = {f"{table.name}.csv": to_csv(table) for table in found}
     if latex:
         texts |= {f"{table.name}.tex": to_latex(table) for table in found}
-    store.write_made(folder, {name: text.encode() for name, text in texts.items()})
-
-
-def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
-    """As `build`; figures that are of these records already are not drawn again."""
-    drawn = captions.drawn(folder) == captions.digest(store.read(folder))
-    return build(folder, with_figures=may_draw and not drawn)
+    write_made(folder, {name: text.encode(errors="replace") for name, text in texts.items()})
 
 
 def _of_files(folder: Path, records: list[Record]) -> list[Caution]:
     found = []
+    if store.has_damaged_manifest(folder):
+        found.append(Caution("Not whole, and counts as missing", "manifest.json"))
     if cut := ", ".join(f"packed/{path.name}" for path in store.damaged(folder)):
         found.append(Caution("Files that are not whole; their cells count as missing", cut))
     if captions.drawn(folder) not in (None, captions.digest(records)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -18,14 +19,17 @@ from PIL import Image
 from experiments.analysis.setup_tables import command
 from experiments.analysis.study import Study, finals
 from experiments.analysis.tables import Column, Entry, Table, is_numeric, slug, sort_key, text_of
+from experiments.console import printable
 from experiments.figures import captions
 from experiments.figures.captions import Words
+from experiments.files import listed, read_bytes
 from experiments.page.warnings import Caution
 from experiments.training.baselines import BASELINES
 from experiments.usage import in_order
 
 FOLDER = Path(__file__).parent
 MOST_BYTES = 1_800_000  # of the page; figures that do not fit are linked
+MOST_PIXELS = 20_000_000  # of a figure
 CODE = re.compile(r"`([^`]*)`")
 SECTIONS = {
     "warnings": "Warnings",
@@ -51,23 +55,45 @@ class Picture(Words):
     width: int = 0
     height: int = 0
 
+    @property
+    def link(self) -> str:
+        return f"figures/{quote(self.name, errors='replace')}"
+
 
 def pictures(folder: Path) -> list[Picture]:
     """The figures of a folder, in the order in which they were drawn. One that cannot be read has
     no source, and if nothing is said of it either, it is left out."""
     said = captions.read(folder)
     found = []
-    for name in in_order({path.name for path in folder.glob("figures/*.png")} | said.keys(), said):
+    there = {path.name for path in listed(folder / "figures", ".png")}
+    for name in in_order(there | said.keys(), said):
         words = said.get(name) or Words(title=Path(name).stem.replace("_", " "), caption="")
         picture = Picture(**vars(words), name=name)
-        with suppress(OSError, SyntaxError), Image.open(folder / "figures" / name) as image:
-            kept = io.BytesIO()
-            image.convert("RGB").save(kept, "WEBP", lossless=True)  # two thirds of the PNG
-            source = "data:image/webp;base64," + base64.b64encode(kept.getvalue()).decode()
-            picture = replace(picture, source=source, width=image.width, height=image.height)
+        with suppress(FileNotFoundError, ValueError):
+            content = read_bytes(folder / "figures" / name, MOST_BYTES)
+            source, width, height = _embedded(content)
+            picture = replace(picture, source=source, width=width, height=height)
         if picture.source or name in said:
             found.append(picture)
     return found
+
+
+def _embedded(content: bytes) -> tuple[str, int, int]:
+    """A PNG as a data URI, its width and its height.
+
+    Raises:
+      ValueError: if it is none, or larger than a figure of a sweep.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has more than {MOST_PIXELS} pixels")
+            kept = io.BytesIO()
+            image.convert("RGB").save(kept, "WEBP", lossless=True)  # two thirds of the PNG
+    except Exception as error:  # whatever Pillow makes of a damaged file
+        raise ValueError(str(error)) from error
+    source = "data:image/webp;base64," + base64.b64encode(kept.getvalue()).decode()
+    return source, image.width, image.height
 
 
 def _fitting(pictures: Sequence[Picture], room: int) -> list[Picture]:
@@ -122,8 +148,8 @@ def render(
         commands=_commands(study.manifest),
         hours=_hours(study.manifest),
     )
-    linked = write(pictures=_fitting(shown, 0))
-    return write(pictures=_fitting(shown, MOST_BYTES - len(linked.encode())))
+    linked = write(pictures=_fitting(shown, 0)).encode(errors="replace")
+    return printable(write(pictures=_fitting(shown, MOST_BYTES - len(linked))))
 
 
 def marked(text: str) -> Markup:

@@ -1,8 +1,10 @@
 """What a command prints of a sweep's records."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,27 +14,102 @@ from rich.table import Table
 from experiments import store
 from experiments.analysis import statistics
 from experiments.analysis.result_tables import METRICS, constant_bounds
-from experiments.analysis.statistics import Spread
+from experiments.analysis.statistics import Spread, Spreads
+from experiments.analysis.study import described
 from experiments.analysis.tables import DASH
 from experiments.cells import UNTRAINED, Record
-from experiments.console import say
+from experiments.console import printable, say
 from experiments.data.catalogue import DATASETS
-from experiments.page.warnings import mixed
+from experiments.page.warnings import ends_without_gradient, mixed
+from experiments.training.cell import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import in_order
 
 PAGE = "report.html"
 SHOWN = "r2", "violation_rate", "gradient_dead_fraction", "blocked_fraction", "code_reliance"
+MARKS = "* best   ! outputs outside the bound   x a run ended without a gradient"
+SPREAD = "r2"  # the metric whose deviation over seeds is shown
+WIDE = 10_000
 COLUMNS = [column for column in METRICS if column.key in SHOWN]
 
 
-def show(console: Console, folder: Path, records: list[Record]) -> None:
-    """Print the tables, what a reader of them must know, and where the page is."""
-    for table in metrics_tables(records):
+def show(
+    console: Console, folder: Path, records: list[Record], tables: bool = False, end: str = ""
+) -> None:
+    """Print scores, what a reader of them must know, and where the page is.
+
+    Args:
+      console: where to.
+      folder: the sweep's.
+      records: all of its.
+      tables: whether to print every metric of every dataset first.
+      end: of the last line, after the page's path.
+    """
+    manifest = store.read_manifest(folder)
+    for table in metrics_tables(records) if tables else []:
         console.print(table)
-    for warning in mixed(store.read_manifest(folder), records):
+    for backbone, columns in scores(manifest, records).items():
+        _print_scores(console, f"r2, {backbone}", columns)
+    say(console, MARKS)
+    for warning in mixed(manifest, records):
         say(console, f"warning: {warning}")
-    say(console, f"page: {folder / PAGE}")
+    say(console, f"page: {folder / PAGE}{end}")
+
+
+def scores(
+    manifest: Mapping[str, Any], records: Sequence[Record]
+) -> dict[str, dict[str, dict[str, str]]]:
+    """By backbone, dataset and strategy: mean r2 over seeds, with its marks."""
+    spreads = statistics.over_seeds(statistics.summary(records))
+    roles, _ = described(manifest, records)
+    stuck = {record.cell.place for record in records if ends_without_gradient(record, roles)}
+
+    def column(dataset: str, backbone: str) -> dict[str, str]:
+        found = _measured(spreads, dataset, backbone)
+        values = {name: round(of["r2"].mean, 3) for name, of in found.items()}
+        best = max(values.values(), default=math.nan)
+        marks = {
+            name: "*" * (value == best)
+            + "!" * (found[name]["violation_rate"].mean > 0)
+            + "x" * ((name, dataset, backbone) in stuck)
+            for name, value in values.items()
+        }
+        return {name: f"{marks[name]} {value:.3f}" for name, value in values.items()}
+
+    datasets = in_order({dataset for dataset, *_ in spreads}, DATASETS)
+    backbones = in_order({backbone for _, backbone, _ in spreads} - {UNTRAINED}, BACKBONES)
+    return {of: {name: column(name, of) for name in datasets} for of in backbones or [UNTRAINED]}
+
+
+def _print_scores(console: Console, title: str, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """A row a strategy and a column a dataset, as many as fit."""
+    wide = console.options.update_width(WIDE)
+
+    def table(count: int) -> Table:
+        return _score_table(title, dict(islice(columns.items(), count)))
+
+    def fits(count: int) -> bool:
+        return console.measure(table(count), options=wide).maximum <= console.width
+
+    counts = range(len(columns), 0, -1)
+    count = next(filter(fits, counts), min(1, len(columns)))
+    console.print(table(count))
+    if more := len(columns) - count:
+        say(console, f"{more} more datasets: on the page, and with --tables")
+
+
+def _score_table(title: str, columns: Mapping[str, Mapping[str, str]]) -> Table:
+    names = in_order({name for column in columns.values() for name in column}, EVERY_STRATEGY)
+    table = _empty_table(title, names)
+    for dataset in columns:
+        table.add_column(
+            escape(printable(dataset).replace("_", "_\n")), justify="right", no_wrap=True
+        )
+    for name in names:
+        table.add_row(
+            escape(printable(name)), *(column.get(name, DASH) for column in columns.values())
+        )
+    return table
 
 
 def metrics_tables(records: list[Record]) -> list[Table]:
@@ -43,35 +120,49 @@ def metrics_tables(records: list[Record]) -> list[Table]:
         marked = constant_bounds(records, dataset)
         backbones = [key[1] for key in spreads if key[0] == dataset and key[1] != UNTRAINED]
         for backbone in dict.fromkeys(backbones or [UNTRAINED]):
-            here = {
-                strategy: metrics
-                for (where, kind, strategy), metrics in spreads.items()
-                if where == dataset and kind in (backbone, UNTRAINED)
-            }
-            table = _table(here, marked)
-            table.title = escape(f"{dataset}, {backbone}")
-            result.append(table)
+            here = _measured(spreads, dataset, backbone)
+            result.append(_metrics_table(f"{dataset}, {backbone}", here, marked))
     return result
 
 
-def _table(metrics: Mapping[str, Mapping[str, Spread]], marked: Mapping[str, str]) -> Table:
-    table = Table(title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
-    table.add_column("strategy", overflow="fold", no_wrap=max(map(len, metrics)) < 30)
+def _metrics_table(
+    title: str, metrics: Mapping[str, Mapping[str, Spread]], marked: Mapping[str, str]
+) -> Table:
+    table = _empty_table(title, metrics)
     for column in COLUMNS:
-        table.add_column(column.title, justify="right", overflow="fold")
+        wide = " ± sd" * (column.key == SPREAD)
+        table.add_column(column.title + wide, justify="right")
     for name in in_order(metrics, EVERY_STRATEGY):
-        values = [cell_text(metrics[name].get(column.key)) for column in COLUMNS]
-        table.add_row(escape(name) + "*" * (name in marked), *values)
+        values = [cell_text(metrics[name].get(of.key), of.key == SPREAD) for of in COLUMNS]
+        table.add_row(escape(printable(name)) + "*" * (name in marked), *values)
     if marked:
         notes = ", ".join(f"{name} ({sides})" for name, sides in marked.items())
-        table.caption = escape(f"* bounded by constants, the training range: {notes}")
+        said = printable(f"* bounded by constants, the training range: {notes}")
+        table.caption = escape(said)
     return table
 
 
-def cell_text(spread: Spread | None) -> str:
+def cell_text(spread: Spread | None, with_deviation: bool = True) -> str:
     """`mean ± standard deviation`, or a dash where the metric does not exist."""
     if spread is None or math.isnan(spread.mean):
         return DASH
-    if math.isnan(spread.deviation):
+    if not with_deviation or math.isnan(spread.deviation):
         return f"{spread.mean:.3f}"
     return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
+
+
+def _empty_table(title: str, names: Collection[str]) -> Table:
+    """Of strategies: their names alone may take several lines."""
+    table = Table(title=escape(printable(title)), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("strategy", overflow="fold", no_wrap=max(map(len, names), default=0) < 30)
+    return table
+
+
+def _measured(spreads: Spreads, dataset: str, backbone: str) -> dict[str, Mapping[str, Spread]]:
+    """Metrics by strategy; baselines join every backbone."""
+    return {
+        strategy: metrics
+        for (where, kind, strategy), metrics in spreads.items()
+        if where == dataset and kind in (backbone, UNTRAINED)
+    }

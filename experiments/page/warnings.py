@@ -12,6 +12,7 @@ from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.training.strategies import COUPLED
+from experiments.training.tuning import select
 
 ROUNDING = 1e-6  # of a share of many outputs, which is a mean in float32
 
@@ -68,6 +69,9 @@ def mixed(manifest: Mapping[str, Any], records: Sequence[Record]) -> list[Cautio
     for key, kind in {"versions": "sets of packages", "processor": "processors"}.items():
         ran = {str(s[key]) for s in manifest.get("sessions", ()) if s.get(key)}
         found.append(Caution(f"Sessions with several {kind}", str(len(ran)) * (len(ran) > 1)))
+    found.append(
+        Caution("Final cells of another choice than validation makes now", _chosen_else(records))
+    )
     broken = {
         name: f"{100 * of['infeasible']:.3g} %"
         for name, of in manifest.get("datasets", {}).items()
@@ -77,16 +81,30 @@ def mixed(manifest: Mapping[str, Any], records: Sequence[Record]) -> list[Cautio
     return [one for one in found if one.of]
 
 
+def _chosen_else(records: Sequence[Record]) -> str:
+    now = {place: choice.tuned for place, choice in select(records).items()}
+    cells = [record.cell for record in records if record.cell.phase == "final"]
+    odd = {cell.place for cell in cells if cell.tuned != now.get(cell.place, cell.tuned)}
+    return ", ".join(
+        f"{strategy} on {dataset} {backbone}" for strategy, dataset, backbone in sorted(odd)
+    )
+
+
 def _counts(found: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {count}" for name, count in found.items())
 
 
+def ends_without_gradient(record: Record, roles: Mapping[str, str]) -> bool:
+    """Whether no output has a gradient; but for autoencoders, where all is well at the bound."""
+    dead = record.metrics.get("gradient_dead_fraction") or 0.0
+    return dead > 1 - ROUNDING and roles[record.cell.dataset] != "autoencoder"
+
+
 def _gradientless(study: Study) -> dict[str, int]:
-    """By strategy; but for autoencoders, where all is well at the bound."""
+    """By strategy."""
     found = Counter(
         record.cell.strategy
         for record in finals(study)
-        if (record.metrics.get("gradient_dead_fraction") or 0.0) > 1 - ROUNDING
-        and study.roles[record.cell.dataset] != "autoencoder"
+        if ends_without_gradient(record, study.roles)
     )
     return dict(found.most_common())

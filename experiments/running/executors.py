@@ -14,9 +14,8 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from typing import Any
 
 from experiments.console import prepare_output
-from experiments.running.team import Team, Worker
+from experiments.running.team import Reply, Team, Worker
 from experiments.running.watch import Over
-from experiments.running.worker import Reply
 from experiments.training import devices
 from experiments.training.limits import TooLong, ended_after
 from experiments.training.runner import cells_at_once

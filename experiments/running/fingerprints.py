@@ -68,9 +68,11 @@ HARMLESS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_
 HOST = (
     data_of,
     Dataset.part,
+    Dataset.rows,
     Dataset.target_range,
     Strategy.hyper,
     runner.stacked,
+    runner.Runner._bias,
     runner.results,
     metrics.jacobian_rank_fraction,
     store.with_nulls,
@@ -135,6 +137,7 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
         ranges, part, job = given
         known = {"data": {"range": ranges}, "part": part, "job": job}
         return [
+            runner.first_bias(strategy, part, ranges, job.hyper),
             functions.training_slope(strategy, raw, progress=progress, state=state, **known),
             functions.evaluation(strategy, raw, **known),
             functions.final_output(strategy, raw, state=state, **known),
@@ -145,7 +148,7 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
     def lowered(part: Data) -> str:
         raw, progress = part["targets"], jax.ShapeDtypeStruct((), jnp.float32)
         state = jax.ShapeDtypeStruct(raw.shape[1:], raw.dtype)
-        return _lowered(branches, raw, raw, progress, state, data["range"], part, Job.shapes())
+        return _lowered(branches, raw, raw, progress, state, data["range"], part, Job.shapes(data))
 
     program = "".join(map(lowered, parts))
     return digest(_nameless(program) + (_called(strategy, program) if strategy.own else ""))
@@ -176,7 +179,7 @@ def _called(strategy: Strategy, program: str) -> str:
 def of_training(backbone: str, settings: Settings, data: Data) -> str:
     """Of network, optimiser, training and metrics: what all strategies have in common."""
     program = Program(backbone, settings, (runner.STAND_IN,), data)
-    job = Job.shapes()
+    job = Job.shapes(data)
     state = jax.eval_shape(program.initialize, data, job)
     traced = [
         _traced(program.initialize, data, job),

@@ -7,7 +7,7 @@ from rich import progress
 from rich.console import Console
 
 from experiments import store
-from experiments.cells import METRIC_VERSION, Record
+from experiments.cells import METRIC_VERSION, Cell, Place, Record, canonical
 from experiments.console import say
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import load
@@ -84,7 +84,7 @@ def tracked(console: Console) -> Track:
     return track
 
 
-def check_compatible(layout: Layout, records: Iterable[Record]) -> None:
+def check_compatible(layout: Layout, records: Sequence[Record]) -> None:
     """Refuse to extend a folder by cells of another model or training: in its tables they could
     not be told apart.
 
@@ -94,13 +94,12 @@ def check_compatible(layout: Layout, records: Iterable[Record]) -> None:
 
     planned = next((cell.settings for cell in layout.cells.values() if cell.is_trained), {})
     tuned = {cell.place: cell.tuned for cell in layout.cells.values()}
+    for place, cell in of_other_choices(layout, records).items():
+        raise UsageError(
+            f"The folder holds final cells of {' '.join(place)} with {cell.tuned}, this plan chose "
+            f"{tuned[place]}. Give another --out, or the --tuning-seeds that it was made with."
+        )
     for cell in (record.cell for record in records):
-        chosen = tuned.get(cell.place, cell.tuned)
-        if cell.phase == layout.phase == "final" and chosen != cell.tuned:
-            raise UsageError(
-                f"The folder holds final cells of {' '.join(cell.place)} with {cell.tuned}, this "
-                f"plan chose {chosen}. Give another --out."
-            )
         present = cell.settings if cell.is_trained else planned
         for name in sorted(planned.keys() | present.keys()):
             if planned.get(name) != present.get(name):
@@ -108,6 +107,23 @@ def check_compatible(layout: Layout, records: Iterable[Record]) -> None:
                     f"The folder holds cells with {name} {present.get(name)}, this plan has "
                     f"{name} {planned.get(name)}. Give another --out."
                 )
+
+
+def of_other_choices(layout: Layout, records: Iterable[Record]) -> dict[Place, Cell]:
+    """Where the final cells at hand are all of other hyperparameters than the layout's, by place:
+    one of them, of those that most are of."""
+    final = [cell for cell in layout.cells.values() if cell.phase == "final"]
+    planned = {cell.place: canonical(cell.tuned) for cell in final if cell.is_trained}
+    there: dict[Place, dict[str, list[Cell]]] = {}
+    for cell in (record.cell for record in records):
+        if cell.phase == "final" and cell.place in planned and "learning_rate" in cell.training:
+            choices = there.setdefault(cell.place, {})
+            choices.setdefault(canonical(cell.tuned), []).append(cell)
+    return {
+        place: max(choices.values(), key=len)[0]
+        for place, choices in there.items()
+        if planned[place] not in choices
+    }
 
 
 def stale_reasons(

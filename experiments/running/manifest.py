@@ -104,7 +104,8 @@ def _processor() -> str:
 
 def _git(*command: str) -> str | None:
     try:
-        result = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
+        found = ["git", "--no-optional-locks", *command]  # which would write into .git
+        result = subprocess.run(found, cwd=ROOT, capture_output=True, text=True)
     except OSError:
         return None
     return result.stdout.strip() if result.returncode == 0 else None

@@ -18,6 +18,8 @@ from experiments.training.strategy_rows import Strategy, bound_sources
 from experiments.training.tuning import FIRST_TUNING_SEED, Choice, Choices, grid
 from experiments.usage import UsageError
 
+SHORT = 0.1  # of the training windows: an epoch that covers less is said
+
 
 def cells(
     plan: Plan,
@@ -181,6 +183,20 @@ def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
     return len({(shapes(lot.dataset), *lot[1:]) for lot in lots})
 
 
+def short_epochs(layout: Layout, plan: Plan) -> list[str]:
+    """What an epoch is, for datasets of which it covers little."""
+    updates, batch = plan.settings.batches_per_epoch, plan.settings.batch
+    found = []
+    for name, dataset in layout.datasets.items():
+        share = updates * batch / np.count_nonzero(dataset.split == 0)
+        if share < SHORT:
+            found.append(
+                f"{name}: an epoch is {updates} batches of {batch}, {100 * share:.2g} % of the "
+                "training windows."
+            )
+    return found
+
+
 def settled(
     layout: Layout, records: Iterable[Record], *, retry_failed: bool, force: bool
 ) -> dict[str, str]:
@@ -194,7 +210,7 @@ def estimate(cells: Iterable[Cell], records: Iterable[Record], devices: int) -> 
     """Seconds that cells would train on so many devices, by the records at hand; None without."""
     spent: dict[tuple, list[float]] = {}
     for record in records:
-        if record.is_done and record.timing.get("devices"):
+        if record.is_done and record.timing.keys() >= {"train_seconds", "devices"}:
             seconds = record.timing["train_seconds"] * record.timing["devices"]
             for key in _alike(record.cell):
                 spent.setdefault(key, []).append(seconds)

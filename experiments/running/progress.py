@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from experiments.cells import Record
-from experiments.console import say
+from experiments.cells import UNTRAINED, Record
+from experiments.console import printable, say
 from experiments.running.team import Lot
 
 
@@ -28,15 +28,19 @@ class Display:
         self._console, self._bar = console, bar
         self._cells, self._done, self._failed = cells, 0, 0
         self._finished, self._batch = 0, 0  # cells times epochs
-        self._waiting = False
+        self._place, self._waiting = "", False
         self._task = bar.add_task("", total=max(epochs, 1), counts="", place="", speed="")
         self._show()
 
     def begin(self, lot: Lot, cells: int, epochs: int) -> None:
         """A batch begins: of which dataset and backbone, how many cells, how many epochs each."""
-        self._place, self._of, self._batch = f"{lot.dataset} {lot.backbone}", (cells, epochs), 0
+        place = printable(f"{lot.dataset} {lot.backbone}")
+        text = place if place == self._place else f"{place}, compiling"
+        if lot.backbone == UNTRAINED:
+            text = printable(f"{lot.dataset} baselines")
+        self._place, self._of, self._batch = place, (cells, epochs), 0
         self._waiting = False
-        self._bar.update(self._task, place=self._place)
+        self._bar.update(self._task, place=text)
 
     def wait(self) -> None:
         """There is no worker; said once."""
@@ -63,6 +67,10 @@ class Display:
         elif not self._console.is_terminal:
             say(self._console, f"done    {record.cell}")
 
+    def end(self) -> None:
+        """Nothing runs any more."""
+        self._bar.update(self._task, place="")
+
     def _show(self) -> None:
         left = self._cells - self._done - self._failed
         counts = f"{self._done} done, {self._failed} failed, {left} left"
@@ -77,6 +85,7 @@ class Display:
 def display(console: Console, cells: int, epochs: int) -> Iterator[Display]:
     """A display of that many cells and cells times epochs; no bar where there is no terminal."""
     columns = (
+        SpinnerColumn("line"),
         BarColumn(bar_width=20),
         TextColumn("{task.fields[counts]}"),
         TextColumn("{task.fields[speed]}"),
@@ -84,4 +93,6 @@ def display(console: Console, cells: int, epochs: int) -> Iterator[Display]:
         TextColumn("to go"),
     )
     with _Bar(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield Display(console, bar, cells, epochs)
+        shown = Display(console, bar, cells, epochs)
+        yield shown
+        shown.end()

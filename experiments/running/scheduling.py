@@ -7,9 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field, replace
 
 from experiments.cells import Cell, Record
-from experiments.running import worker
-from experiments.running.team import Lot, Team, Worker
-from experiments.running.worker import Reply, Request
+from experiments.running.team import Lot, Reply, Request, Team, Worker
 from experiments.training.limits import TooLong
 from experiments.usage import UsageError
 
@@ -100,6 +98,7 @@ def after_reply(batch: Batch, reply: Reply) -> tuple[list[Reply], list[Batch]]:
 
 
 def run(
+    run_batch: Callable[[Request], Reply],
     lots: Mapping[Lot, Sequence[Cell]],
     make_request: Callable[[Lot, Sequence[Cell]], Request],
     team: Team,
@@ -108,9 +107,10 @@ def run(
     poll: Callable[[], None] = lambda: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[Reply]:
-    """Run every cell on a team; yields replies of `worker.run_batch`, in no fixed order.
+    """Run every cell on a team; yields replies, in no fixed order.
 
     Args:
+      run_batch: what workers do with a request.
       lots: the cells, by what is compiled together.
       make_request: of a lot's cells.
       team: the workers.
@@ -133,7 +133,7 @@ def run(
                 if not stopping() and (batch := queue.next(free, lots_running)):
                     free.lot = batch.lot
                     request = make_request(batch.lot, batch.cells)
-                    running[_submit(free.executor, request)] = Running(batch, free)
+                    running[_submit(free.executor, run_batch, request)] = Running(batch, free)
             if not running:
                 on_wait()
                 time.sleep(POLL_SECONDS)
@@ -175,10 +175,10 @@ def _end(found: Running, future: Future, timeout: float) -> tuple[list[Reply], l
     return after_failure(found.batch, str(TooLong(timeout)))
 
 
-def _submit(executor: Executor, request: Request) -> Future:
+def _submit(executor: Executor, run_batch: Callable, request: Request) -> Future:
     """The reply to be; a worker that is dead already fails it like one that dies later."""
     try:
-        return executor.submit(worker.run_batch, request)
+        return executor.submit(run_batch, request)
     except BrokenExecutor as error:
         future: Future = Future()
         future.set_exception(error)

@@ -9,12 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from experiments import store
-from experiments.cells import Cell, Record
+from experiments.cells import Cell, Record, canonical
 from experiments.console import say
 from experiments.running import executors, manifest, scheduling
 from experiments.running.fingerprints import Fingerprint, fingerprints, sources_hash
 from experiments.running.freshness import (
     check_compatible,
+    of_other_choices,
     own_strategies,
     stale_records,
     tracked,
@@ -30,15 +31,16 @@ from experiments.running.plan import (
     in_lots,
     lay_out,
     settled,
+    short_epochs,
 )
 from experiments.running.presets import Plan
 from experiments.running.progress import Display, display
-from experiments.running.team import Lot, Team
+from experiments.running.team import Lot, Reply, Request, Team
 from experiments.running.watch import Over, Watch
-from experiments.running.worker import Reply, Request
+from experiments.running.worker import run_batch
 from experiments.store import StorageError
 from experiments.training import devices
-from experiments.training.tuning import Choices, select
+from experiments.training.tuning import Choice, select
 
 Derive = Callable[[Path, bool], list[Record]]
 
@@ -93,7 +95,7 @@ class _Session:
                 say(self._console, text)
             earlier = store.read_manifest(folder)
             present = manifest.begin(earlier, self._plan, layout, _where(self._options))
-            store.write_json(folder / "manifest.json", present)
+            store.write_manifest(folder, present)
             for record in aside:
                 store.set_aside(folder, record)
             ran, planned, left, idle = set(), set(), 0, False
@@ -110,7 +112,7 @@ class _Session:
                 with suppress(StorageError):
                     self._check_folder()
                     kept = earlier if idle else manifest.finish(present, **self._spent)
-                    store.write_json(folder / "manifest.json", kept)
+                    store.write_manifest(folder, kept)
             self._check_folder()
             records = derive(folder, not self.watch.interrupted)
         failed = sum(record.id in planned and not record.is_done for record in records)
@@ -140,7 +142,9 @@ class _Session:
         ran = self._run_phase(layout, before)
         if layout.later and layout.cells.keys() <= before.keys() | ran:
             records = store.read(self._options.out) if ran else records
-            layout = final_phase(layout, self._plan, _selected(layout, records))
+            layout, kept = _chosen(layout, self._plan, records)
+            for line in kept:
+                say(self._console, line)
             before = _before(layout, records, self._options)
             ran |= self._run_phase(layout, before)
         return layout, before, ran
@@ -153,6 +157,8 @@ class _Session:
             say(self._console, f"{of}{_counted(layout, before)}; {len(todo)} to run.")
         if not todo or self.watch.is_over():
             return set()
+        for text in short_epochs(layout, self._plan):
+            say(self._console, text)
         return self._train(todo, layout)
 
     def _train(self, todo: Sequence[Cell], layout: Layout) -> set[str]:
@@ -160,6 +166,7 @@ class _Session:
         own = own_strategies(layout)
         made_by = fingerprints(todo, layout.datasets, own, tracked(self._console))
         lots = in_lots(todo, layout.strategies)
+        elsewhere = self._options.workers or self._options.dask
         ran: set[str] = set()
         with display(self._console, len(todo), sum(cell.epochs for cell in todo)) as shown:
 
@@ -172,12 +179,20 @@ class _Session:
                     {c.strategy: made_by[c.id]["strategy"] for c in cells if c.strategy in own},
                     self._options.allow_infeasible,
                     sources_hash(),
+                    None if elsewhere else layout.datasets[lot.dataset],
                 )
 
             watch, timeout = self.watch, self._options.timeout
             with suppress(Over), self._team(shown) as team:
                 run = scheduling.run(
-                    lots, request, team, timeout, watch.is_over, watch.wait_no_longer, shown.wait
+                    run_batch,
+                    lots,
+                    request,
+                    team,
+                    timeout,
+                    watch.is_over,
+                    watch.wait_no_longer,
+                    shown.wait,
                 )
                 with closing(run) as replies:
                     for reply in replies:
@@ -216,8 +231,23 @@ def _where(options: Options) -> str:
     return f"{options.workers} processes" if options.workers else "one process"
 
 
-def _selected(layout: Layout, records: Sequence[Record]) -> Choices:
-    return select(record for record in records if record.id in layout.cells)
+def _chosen(layout: Layout, plan: Plan, records: Sequence[Record]) -> tuple[Layout, list[str]]:
+    """The final phase of what validation chose, and what is to be said of it.
+
+    Where final cells are there of another choice, that one is kept: it was made of what was known
+    then, before a tuning cell was mended or more of them were run.
+    """
+    chosen = dict(select(record for record in records if record.id in layout.cells))
+    final = final_phase(layout, plan, chosen)
+    now = {cell.place: cell.tuned for cell in final.cells.values()}
+    said = []
+    for place, cell in of_other_choices(final, records).items():
+        chosen[place] = Choice(cell.hyperparameters, cell.training["learning_rate"])
+        said.append(
+            f"{' '.join(place)}: validation would now choose {canonical(now[place])}; its final "
+            f"cells have {canonical(cell.tuned)}, which is kept. Another --out takes the new one."
+        )
+    return (final_phase(layout, plan, chosen) if said else final), said
 
 
 def _before(layout: Layout, records: Sequence[Record], options: Options) -> dict[str, str]:
@@ -243,7 +273,9 @@ def dry_run(plan: Plan, options: Options, console: Console) -> str:
     parts = []
     for part in by_dataset(layout):
         if part.later and part.cells.keys() <= _before(part, records, options).keys():
-            part = final_phase(part, plan, _selected(part, records))
+            part, kept = _chosen(part, plan, records)
+            for line in kept:
+                say(console, line)
         parts.append(part)
     layout = replace(
         layout,

@@ -5,8 +5,7 @@ So the same function serves this process, a process pool and a cluster.
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 from experiments.cells import Cell, Record
 from experiments.data.datasets import Dataset, load
 from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash
+from experiments.running.team import Arrays, Reply, Request
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import Settings, example_windows
@@ -23,30 +23,6 @@ from experiments.training.own_strategies import resolve
 from experiments.training.runner import Run, Runner
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
-
-Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A batch of cells of one dataset, backbone, phase and settings, or of baselines."""
-
-    cells: Sequence[Cell]
-    dataset: str  # its name or path
-    strategies: Sequence[str]  # the rows that are compiled together, those of the cells among them
-    programs: Mapping[str, str]  # the fingerprints of the user's own strategies among them
-    allow_infeasible: bool = False  # whether targets may break their bounds
-    sources: str = ""  # of the code that asks
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came of a request: finished cells, or an error."""
-
-    finished: Sequence[tuple[Record, Arrays]] = ()
-    compile_seconds: float = 0.0
-    error: str | None = None
-    refused: bool = False  # no other worker could do better
 
 
 def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs: None) -> Reply:
@@ -76,7 +52,7 @@ def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs
 
 def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     cells, first = request.cells, request.cells[0]
-    dataset = _dataset(request.dataset, request.allow_infeasible, first.data_hash)
+    dataset = request.loaded or _dataset(request.dataset, request.allow_infeasible, first.data_hash)
     if first.strategy in BASELINES:
         return Reply([_baseline(cell, dataset) for cell in cells])
     settings = Settings(**first.settings)

@@ -24,6 +24,8 @@ from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bo
 
 BACKBONES = ("bottleneck", "conditioned")
 DTYPES = ("float32", "bfloat16")
+STARTS = ("constant", "zero")
+CHUNK = 512  # windows that a network is evaluated on at once
 EXAMPLE_QUANTILES = (0.5, 0.9)
 Data = dict[str, Any]  # of `data_of`
 
@@ -38,6 +40,7 @@ class Settings:
     batches_per_epoch: int = 16  # the same on every dataset, so that updates are
     batch: int = 32  # windows a batch; within an epoch none comes again before all have come
     clip_norm: float = 1.0  # of the gradient's global norm
+    start: str = "constant"  # the output layer's first bias: by the strategy's inverse, or "zero"
 
     @property
     def evaluate_every(self) -> int:
@@ -52,15 +55,18 @@ class Job(NamedTuple):
     hyper: Any  # (HYPER_LENGTH,)
     learning_rate: Any
     seed: Any
+    bias: Any  # (F,), where the network begins
 
     @classmethod
-    def shapes(cls, *batch: int) -> "Job":
-        """Of a batch of jobs, or without one of a single job."""
+    def shapes(cls, data: Data, *batch: int) -> "Job":
+        """Of a batch of jobs on such data, or without one of a single job."""
+        features = data["train"]["targets"].shape[2]
         return cls(
             jax.ShapeDtypeStruct(batch, jnp.int32),
             jax.ShapeDtypeStruct((*batch, HYPER_LENGTH), jnp.float32),
             jax.ShapeDtypeStruct(batch, jnp.float32),
             jax.ShapeDtypeStruct(batch, jnp.uint32),
+            jax.ShapeDtypeStruct((*batch, features), jnp.float32),
         )
 
 
@@ -77,7 +83,7 @@ class State(NamedTuple):
 
 def example_windows(dataset: Dataset, split: str) -> np.ndarray:
     """Indices, within the split, of a typical window and one whose target varies much."""
-    spread = dataset.part(split)["targets"].std(axis=1).mean(axis=-1)
+    spread = dataset.targets[dataset.rows(split)].std(axis=1).mean(axis=-1)
     rank = np.round(np.array(EXAMPLE_QUANTILES) * (len(spread) - 1)).astype(int)
     return np.argsort(spread, kind="stable")[rank]
 
@@ -187,19 +193,34 @@ class Network:
             rngs=nnx.Rngs(key),
         )
 
-    def initial(self, key: jax.Array) -> Any:
-        """Parameters."""
-        return nnx.split(self._model(key))[1]
+    def initial(self, key: jax.Array, bias: jax.Array) -> Any:
+        """Parameters; the output layer's bias is given."""
+        model = self._model(key)
+        model.dense.bias[...] = bias
+        return nnx.split(model)[1]
 
     def encode(self, parameters: Any, part: Data) -> jax.Array:
-        return nnx.merge(self._graph, parameters).encode(part["inputs"])
+        return in_chunks(nnx.merge(self._graph, parameters).encode, part["inputs"])
 
     def decode(self, parameters: Any, code: jax.Array, part: Data) -> jax.Array:
-        model = nnx.merge(self._graph, parameters)
-        return model.decode(code, part["inputs"].shape[1], part["inputs"])
+        model, inputs = nnx.merge(self._graph, parameters), part["inputs"]
+        return in_chunks(lambda *of: model.decode(of[0], inputs.shape[1], of[1]), code, inputs)
 
     def raw(self, parameters: Any, part: Data) -> jax.Array:
         return self.decode(parameters, self.encode(parameters, part), part)
+
+
+def in_chunks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """A function of windows, and its derivative, computed for CHUNK of them at a time, so that
+    memory does not grow with what happens within."""
+    windows = len(arrays[0])
+    if windows <= CHUNK:
+        return function(*arrays)
+    rows = jnp.arange(-(-windows // CHUNK) * CHUNK).reshape(-1, CHUNK)
+    rows = jnp.minimum(rows, windows - 1)  # the last chunk is filled up with the last window
+    chunk = jax.checkpoint(lambda rows: function(*(array[rows] for array in arrays)))
+    found = lax.map(chunk, rows)
+    return found.reshape(-1, *found.shape[2:])[:windows]
 
 
 def squared_error(output: jax.Array, part: Data) -> jax.Array:
@@ -229,7 +250,7 @@ class Program:
 
     def initialize(self, data: Data, job: Job) -> State:
         """The state before training."""
-        parameters = self._network.initial(keys(job)[0])
+        parameters = self._network.initial(keys(job)[0], job.bias)
         shape = data["validation"]["targets"].shape
         return State(
             parameters=parameters,

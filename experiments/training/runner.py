@@ -16,10 +16,11 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.stages import Lowered
 
-from bounded import metrics
-from experiments.data.datasets import Dataset
-from experiments.training.cell import Job, Program, Settings, State, data_of
-from experiments.training.strategy_rows import Strategy, constraint_row
+from bounded import metrics, starts
+from bounded.constraints import identity
+from experiments.data.datasets import Dataset, aligned
+from experiments.training.cell import Data, Job, Program, Settings, State, data_of
+from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
 # Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
 # strategy with what is around it, to other bits than where it is compiled with others.
@@ -70,7 +71,7 @@ class Runner:
     ):
         self._settings = settings
         self._strategies = {strategy.name: strategy for strategy in strategies}
-        data = data_of(dataset, split)
+        data = jax.tree.map(aligned, data_of(dataset, split))
         started = time.perf_counter()
         leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
         rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
@@ -104,15 +105,46 @@ class Runner:
 
     def begin(self, runs: Sequence[Run]) -> tuple[Job, State]:
         """The cells as arrays, and their state before training."""
-        jobs = stacked(runs, self._strategies, self.batch)
+        jobs = stacked(runs, self._strategies, self.batch, self._bias)
         return jobs, self._compiled.initialize(self._data, jobs)
+
+    def _bias(self, strategy: Strategy, hyper: np.ndarray) -> np.ndarray:
+        """Where a cell's network begins; apart from what is compiled for all cells, so that it is
+        the same whatever that is."""
+        here = jax.tree.map(lambda array: array.addressable_data(0), self._data)
+        if self._settings.start == "zero":
+            return np.zeros(here["train"]["targets"].shape[2], np.float32)
+        return np.asarray(
+            jax.jit(first_bias, static_argnums=0)(strategy, here["train"], here["range"], hyper)
+        )
 
     def advance(self, jobs: Job, state: State) -> tuple[State, dict]:
         """A chunk of epochs: the new state (the old one is used up) and a row of the history."""
         return self._compiled.advance(self._data, jobs, state)
 
 
-def stacked(runs: Sequence[Run], strategies: Mapping[str, Strategy], batch: int) -> Job:
+def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -> jax.Array:
+    """The raw, one a feature, at which a network begins that is trained on these windows.
+
+    Through a function of the user's own whose inverse `bounded` does not know, the mean target.
+    """
+    bounds = select_bounds(strategy, part, ranges)
+    constraint = strategy.begins_through(*bounds, hyper)
+    given = () if strategy.coupled else bounds  # a budget has its total already
+    try:
+        return starts.constant(constraint, part["targets"], *given)
+    except TypeError:
+        if not strategy.own:
+            raise
+        return starts.constant(identity, part["targets"])
+
+
+def stacked(
+    runs: Sequence[Run],
+    strategies: Mapping[str, Strategy],
+    batch: int,
+    bias: Callable[[Strategy, np.ndarray], np.ndarray],
+) -> Job:
     """Cells as arrays; the last one fills an incomplete batch."""
     if not 1 <= len(runs) <= batch:
         raise ValueError(f"run takes 1 to {batch} cells, got {len(runs)}.")
@@ -128,6 +160,7 @@ def stacked(runs: Sequence[Run], strategies: Mapping[str, Strategy], batch: int)
         np.stack(hyper),
         np.array([run.learning_rate for run in padded], np.float32),
         np.array([run.seed for run in padded], np.uint32),
+        np.stack([bias(row, values) for row, values in zip(rows, hyper, strict=True)]),
     )
 
 
@@ -188,7 +221,7 @@ def _on_cpu() -> bool:
 
 
 def _let_go() -> None:
-    """Give back the memory of what was compiled and is not kept any more."""
+    """Give back the memory of compiling, and of what was compiled and is not kept any more."""
     jax.clear_caches()  # of tracing
     gc.collect()
     with suppress(AttributeError, TypeError):  # in a C library that is not GNU's
@@ -205,7 +238,6 @@ def _compile(
     structure: Any,
     leaves: tuple[Any, ...],
 ) -> _Compiled:
-    _let_go()
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))
     batch = cells_at_once()
@@ -227,7 +259,7 @@ def _compile(
         return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
 
     program = Program(backbone, settings, strategies, data)
-    jobs = Job.shapes(batch)
+    jobs = Job.shapes(data, batch)
     states = jax.eval_shape(jax.vmap(program.initialize, (None, 0)), data, jobs)
     lowered = [
         lower(program.advance, jobs, states, donate=(2,)),
@@ -236,4 +268,5 @@ def _compile(
     ]
     with ThreadPoolExecutor() as pool:
         advance, finish, initialize = pool.map(Lowered.compile, lowered)
+    _let_go()
     return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated))

@@ -5,6 +5,7 @@ To add one: a row in `TRAINED`, through `constraint_row` if it is a constraint, 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from experiments.training.strategy_rows import (
     Strategy,
     budget_row,
     constraint_row,
+    free,
     penalty_row,
 )
 
@@ -87,6 +89,10 @@ def _annealed_evaluate(raw, lower, upper, hyper):
     return constraints.smooth_clip(raw, lower, upper, temperature=hyper[1])
 
 
+def _annealed_first(lower, upper, hyper):
+    return partial(constraints.smooth_clip, temperature=hyper[0])
+
+
 def _annealed_train(raw, lower, upper, progress, state, hyper):
     temperature = penalties.geometric_schedule(progress, hyper[0], hyper[1])
     output = constraints.smooth_clip(raw, lower, upper, temperature=temperature)
@@ -141,6 +147,7 @@ TRAINED = _by_name(
         "smooth_clip, its temperature falling to a floor",
         "annealing as in Jang et al. 2017",
         grid={"temperature": (1.0,), "floor": (0.03, 0.01, 0.1)},
+        begins_through=_annealed_first,
     ),
     constraint_row(
         constraints.knee_tanh,
@@ -206,6 +213,7 @@ TRAINED = _by_name(
         name="clip_to_sequence_maximum",
         needs=("upper",),
         guarantee="never",
+        begins_through=free,
     ),
     Strategy(
         "clip_at_evaluation",
@@ -275,6 +283,7 @@ TRAINED = _by_name(
         name="offset_unconstrained",
         one_side=True,
         guarantee="never",
+        begins_through=lambda lower, upper, hyper: constraints.relu_offset,
     ),
 )
 """Strategies with a network, for bounds of single entries; the baselines have none."""

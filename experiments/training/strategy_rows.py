@@ -11,11 +11,13 @@ serves every row.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bounded.constraints import identity
 from experiments.usage import choose
 
 HYPER_LENGTH = 3
@@ -26,6 +28,11 @@ GUARANTEES = ("always", "where u >= 0", "never", "not stated")
 
 def _keep_state(state, raw, lower, upper, hyper):
     return state
+
+
+def free(lower, upper, hyper):
+    """What a network begins through whose outputs are raw, or are that wherever it is inside."""
+    return identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +53,8 @@ class Strategy:
     own: bool = False  # whether it is the user's
     # (state, raw, lower, upper, hyper) -> state: once an epoch, to the mean over its batches
     update: Callable[..., jax.Array] = _keep_state
+    # (lower, upper, hyper) -> the constraint through which its network begins at the targets
+    begins_through: Callable[..., Callable[..., jax.Array]] = free
 
     @property
     def hyperparameters(self) -> dict[str, float]:
@@ -75,13 +84,16 @@ def constraint_row(
     """A strategy that trains and evaluates through one constraint."""
     names = tuple(row.get("grid", ()))
 
+    def with_values(hyper: jax.Array) -> Callable[..., jax.Array]:
+        return partial(constraint, **{key: hyper[index] for index, key in enumerate(names)})
+
     def evaluate(raw: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
-        keywords = {key: hyper[index] for index, key in enumerate(names)}
-        return constraint(raw, lower, upper, **keywords)
+        return with_values(hyper)(raw, lower, upper)
 
     def train(raw, lower, upper, progress, state, hyper):
         return evaluate(raw, lower, upper, hyper), jnp.zeros((), raw.dtype)
 
+    row = {"begins_through": lambda lower, upper, hyper: with_values(hyper), **row}
     return Strategy(name or constraint.__name__, train, evaluate, summary, source, **row)
 
 
@@ -101,11 +113,20 @@ def budget_row(budget: Callable[..., jax.Array], summary: str, source: str) -> S
     """A strategy that trains and evaluates through a budget of `bounded.sets`, for the sum of the
     features: exact where the dataset bounds it on both sides, which are then taken as equal."""
 
-    def constraint(raw: jax.Array, lower: Bound, upper: Bound) -> jax.Array:
-        return budget(raw, upper[..., 0], equality=lower is not None)
+    def with_total(lower: Bound, upper: Bound) -> Callable[..., jax.Array]:
+        return partial(budget, total=upper[..., 0], equality=lower is not None)
 
-    name = budget.__name__
-    return constraint_row(constraint, summary, source, name=name, coupled=True)
+    def constraint(raw: jax.Array, lower: Bound, upper: Bound) -> jax.Array:
+        return with_total(lower, upper)(raw)
+
+    return constraint_row(
+        constraint,
+        summary,
+        source,
+        name=budget.__name__,
+        coupled=True,
+        begins_through=lambda lower, upper, hyper: with_total(lower, upper),
+    )
 
 
 def _raw(raw, lower, upper, hyper):

@@ -19,6 +19,11 @@ class Choice:
     hyperparameters: Mapping[str, float]
     learning_rate: float
 
+    @property
+    def tuned(self) -> dict[str, float]:
+        """As `Cell.tuned` has it."""
+        return {**self.hyperparameters, "learning_rate": self.learning_rate}
+
 
 Choices = Mapping[Place, Choice]
 
@@ -45,8 +50,8 @@ def select(records: Iterable[Record]) -> Choices:
             points.setdefault(canonical(record.cell.tuned), []).append(record)
 
     def error(runs: list[Record]) -> float:
-        failed = not all(run.is_done for run in runs)
-        return math.inf if failed else statistics.fmean(run.metrics["mse"] for run in runs)
+        errors = [run.metrics.get("mse") if run.is_done else None for run in runs]
+        return math.inf if None in errors else statistics.fmean(errors)
 
     chosen = {}
     for place, points in found.items():

@@ -76,54 +76,68 @@ def _offset(distance):
     return formula
 
 
-# By name: the formula, the hyperparameter's name or None, and its default.
-FORMULAS = {
-    "clip": (clip, None, None),
-    "straight_through_clip": (clip, None, None),
-    "leaky_clip": (clip, None, None),
-    "smooth_clip": (smooth_clip, "temperature", 0.1),
-    "knee_tanh": (knee_tanh, "width", 0.1),
-    "relu_offset": (_offset(relu), None, None),
-    "softplus_offset": (_offset(softplus), "temperature", 1.0),
-    "squareplus_offset": (_offset(squareplus), "temperature", 1.0),
-    "exp_offset": (_offset(np.exp), None, None),
-    "stretched_tanh": (
-        lambda z, lower, upper: np.where(upper.real < 0, -upper, upper) * np.tanh(z),
-        None,
-        None,
+def stretched_tanh(z, lower, upper):
+    return np.where(upper.real < 0, -upper, upper) * np.tanh(z)
+
+
+def half_tanh(z, lower, upper):
+    return np.where(z.real > 0, upper * np.tanh(relu(z)), z)
+
+
+relu_offset, softplus_offset, squareplus_offset, exp_offset = map(
+    _offset, (relu, softplus, squareplus, np.exp)
+)
+
+
+# Inverses, of outputs inside.
+
+
+def smooth_clip_inverse(y, lower, upper, temperature):
+    above = 0 if lower is None else temperature * np.log(-np.expm1(-(y - lower) / temperature))
+    below = 0 if upper is None else temperature * np.log(-np.expm1(-(upper - y) / temperature))
+    return y + above - below
+
+
+def knee_tanh_inverse(y, lower, upper, width):
+    w = width if lower is None or upper is None else np.minimum(width, (upper - lower) / 2)
+    raw = y
+    if upper is not None:
+        knee = upper - w + w * np.log((2 * w - upper + y) / (upper - y)) / 2
+        raw = np.where(upper - y < w, knee, raw)
+    if lower is not None:
+        knee = lower + w - w * np.log((2 * w - y + lower) / (y - lower)) / 2
+        raw = np.where(y - lower < w, knee, raw)
+    return raw
+
+
+def sigmoid_interval_inverse(y, lower, upper, temperature):
+    return temperature * np.log((y - lower) / (upper - y))
+
+
+def stretched_tanh_inverse(y, lower, upper):
+    bound = abs(upper)
+    return np.sign(y) * np.log1p(2 * abs(y) / (bound - abs(y))) / 2
+
+
+def half_tanh_inverse(y, lower, upper):
+    return np.where(y <= 0, y, stretched_tanh_inverse(np.where(y <= 0, 0, y), lower, upper))
+
+
+def _offset_inverse(of_distance):
+    def inverse(y, lower, upper, *hyper):
+        if upper is None:
+            return -of_distance(y - lower, *hyper)
+        return of_distance(upper - y, *hyper)
+
+    return inverse
+
+
+relu_offset_inverse, softplus_offset_inverse, squareplus_offset_inverse, exp_offset_inverse = map(
+    _offset_inverse,
+    (
+        lambda d: d,
+        lambda d, t: d + t * np.log(-np.expm1(-d / t)),
+        lambda d, t: d - t**2 / d,
+        np.log,
     ),
-    "half_tanh": (
-        lambda z, lower, upper: np.where(z.real > 0, upper * np.tanh(relu(z)), z),
-        None,
-        None,
-    ),
-    "tanh_interval": (lambda z, lower, upper: sigmoid_interval(z, lower, upper, 0.5), None, None),
-    "sigmoid_interval": (sigmoid_interval, "temperature", 1.0),
-}
-
-
-def value(name, z, lower=None, upper=None, **hyper):
-    """The formula's value, in extended precision, of arrays in any precision."""
-    formula, parameter, default = FORMULAS[name]
-    arguments = {"z": z, "lower": lower, "upper": upper}
-    wide = {
-        key: None if array is None else np.asarray(array, np.longdouble)
-        for key, array in arguments.items()
-    }
-    extra = [np.longdouble(hyper.get(parameter, default))] if parameter else []
-    with np.errstate(all="ignore"):
-        return formula(*wide.values(), *extra)
-
-
-def derivative(argument, name, z, lower=None, upper=None, **hyper):
-    """The formula's derivative to "z", "lower", "upper" or its hyperparameter."""
-    formula, parameter, default = FORMULAS[name]
-    wide = {"z": z, "lower": lower, "upper": upper}
-    if parameter:
-        wide[parameter] = hyper.get(parameter, default)
-    for key, array in wide.items():
-        if array is not None:
-            wide[key] = np.asarray(array, np.longdouble).astype(np.clongdouble)
-    wide[argument] = wide[argument] + 1j * STEP
-    with np.errstate(all="ignore"):
-        return np.imag(formula(*wide.values())) / STEP
+)

@@ -32,29 +32,36 @@ from bounded.constraints import (
     stretched_tanh,
     tanh_interval,
 )
-from tests.bounded import reference
-
-TWO_SIDED = (clip, straight_through_clip, leaky_clip, smooth_clip, knee_tanh)
-ONE_SIDED = (relu_offset, softplus_offset, squareplus_offset, exp_offset)
-NONNEGATIVE_UPPER = (stretched_tanh, half_tanh)
-INTERVALS = (tanh_interval, sigmoid_interval)
-EVERY = (identity, *TWO_SIDED, *ONE_SIDED, *NONNEGATIVE_UPPER, *INTERVALS)
-DTYPES = {
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-}
-CASES = (
-    [(f, sides) for f in TWO_SIDED for sides in (("upper",), ("lower",), ("lower", "upper"))]
-    + [(f, (side,)) for f in ONE_SIDED for side in ("upper", "lower")]
-    + [(f, ("lower", "upper")) for f in INTERVALS]
+from tests.bounded import maps
+from tests.bounded.maps import (
+    BOTH,
+    CASES,
+    DTYPES,
+    HARD,
+    INTERVALS,
+    MAPS,
+    MIRRORED,
+    ONE_SIDED,
+    TWO_SIDED,
+    UP,
+    id_of,
 )
+
 SIZE = 128
 
 
 def name_of(value):
-    return value.__name__ if callable(value) else "+".join(value)
+    return value.__name__ if callable(value) else id_of(value)
+
+
+def functions(names):
+    """Of names, or of names and sides."""
+    return [
+        getattr(constraints, one)
+        if isinstance(one, str)
+        else (getattr(constraints, one[0]), one[1])
+        for one in names
+    ]
 
 
 def finite_floats(dtype: np.dtype) -> st.SearchStrategy:
@@ -71,6 +78,13 @@ def finite_floats(dtype: np.dtype) -> st.SearchStrategy:
 
     size = SIZE * (1 + dtype.itemsize)
     return st.binary(min_size=size, max_size=size).map(to_floats)
+
+
+every_case = pytest.mark.parametrize(
+    ("function", "sides"),
+    [(getattr(constraints, name), sides) for name, sides in CASES],
+    ids=name_of,
+)
 
 
 @cache
@@ -100,9 +114,9 @@ def faults(function, formula, sides, raw, lower, upper):
     raw[:2], lower[:2], upper[:2] = [-1, 1], -2, 2
     given = {"lower": lower, "upper": upper}
     bounds = {side: given[side].astype(np.longdouble) for side in sides}
-    expected = reference.value(formula, raw, **bounds)
+    expected = maps.value(formula, raw, **bounds)
     info = ml_dtypes.finfo(raw.dtype)
-    scale = reference.FORMULAS[formula][2] or 0
+    scale = MAPS[formula].scale or 0
     size = abs(raw.astype(np.longdouble)) + sum(abs(bound) for bound in bounds.values()) + scale
     found = set()
     for run in (partial(call, function, sides), jitted(function, sides), scanned(function, sides)):
@@ -128,7 +142,7 @@ def faults(function, formula, sides, raw, lower, upper):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("function", "sides"), CASES, ids=name_of)
+@every_case
 def test_hard_constraints_hold_exactly(function, sides, dtype):
     floats = finite_floats(DTYPES[dtype])
 
@@ -136,21 +150,9 @@ def test_hard_constraints_hold_exactly(function, sides, dtype):
     @given(floats, floats, floats)
     def check(raw, one, other):
         lower, upper = np.minimum(one, other), np.maximum(one, other)
+        if MAPS[function.__name__].of_size:  # as documented, where the bound is not negative
+            upper = np.abs(upper)
         assert not faults(function, function.__name__, sides, raw, lower, upper)
-
-    with jax.enable_x64(dtype == "float64"):
-        check()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", NONNEGATIVE_UPPER, ids=name_of)
-def test_tanh_constraints_hold_exactly_where_the_bound_is_not_negative(function, dtype):
-    floats = finite_floats(DTYPES[dtype])
-
-    @settings(deadline=None, max_examples=12)
-    @given(floats, floats)
-    def check(raw, bound):
-        assert not faults(function, function.__name__, ("upper",), raw, bound, np.abs(bound))
 
     with jax.enable_x64(dtype == "float64"):
         check()
@@ -212,7 +214,7 @@ def test_the_exactness_test_catches_naive_constraints(naive, formula, dtype, fau
     assert fault in found
 
 
-@pytest.mark.parametrize("function", NONNEGATIVE_UPPER, ids=name_of)
+@pytest.mark.parametrize("function", [stretched_tanh, half_tanh], ids=name_of)
 def test_tanh_constraints_break_a_negative_bound_as_documented(function):
     assert function(jnp.array(0.1), upper=-1.0) > -1
 
@@ -297,7 +299,7 @@ def slope(function, raw, argument=0):
     return jax.grad(total, argument)(jnp.asarray(raw))
 
 
-@pytest.mark.parametrize(("function", "sides"), CASES, ids=name_of)
+@every_case
 def test_derivatives_are_finite_wherever_the_output_is(function, sides):
     top = np.finfo(np.float32).max
     raw = jnp.array([-top, -1e30, -0.0, 0.0, 1e30, top])
@@ -309,7 +311,7 @@ def test_derivatives_are_finite_wherever_the_output_is(function, sides):
     assert all(np.isfinite(leaf)[finite].all() for leaf in jax.tree.leaves(found))
 
 
-@pytest.mark.parametrize("function", [*TWO_SIDED, *INTERVALS], ids=name_of)
+@pytest.mark.parametrize("function", functions(TWO_SIDED), ids=name_of)
 def test_an_interval_of_one_point_is_that_point(function):
     raw = jnp.array([-3.0, 0.5, 3])
     np.testing.assert_array_equal(function(raw, 0.5, 0.5), [0.5] * 3)
@@ -327,7 +329,7 @@ def test_zero_upper_bound_of_the_tanhs():
     np.testing.assert_array_equal(half_tanh(raw, upper=0.0), [-3, 0])
 
 
-@pytest.mark.parametrize(("function", "sides"), CASES, ids=name_of)
+@every_case
 def test_infinite_bounds_pass_raw_through(function, sides):
     raw = jnp.array([-3.0, 0.3, 5])
     for infinity in (jnp.inf, -jnp.inf):
@@ -339,14 +341,14 @@ def test_infinite_bounds_pass_raw_through(function, sides):
 def test_one_infinite_side_leaves_the_other():
     raw = jnp.array([-5.0, 0.2, 5])
     upper = jnp.array([1.0, jnp.inf, jnp.inf])
-    for function in (*TWO_SIDED, *INTERVALS):
+    for function in functions(TWO_SIDED):
         output = function(raw, -1.0, upper)
         assert output[0] <= 1
         assert (output >= -1).all()
         np.testing.assert_allclose(output[2], 5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("function", [*TWO_SIDED, *INTERVALS], ids=name_of)
+@pytest.mark.parametrize("function", functions(TWO_SIDED), ids=name_of)
 def test_where_lower_exceeds_upper_the_upper_bound_wins(function):
     raw = jnp.array([-5.0, 0.2, 5])
     output = function(raw, 2.0, -1.0)
@@ -354,11 +356,11 @@ def test_where_lower_exceeds_upper_the_upper_bound_wins(function):
     assert np.isfinite(slope(lambda z: function(z, 2.0, -1.0), raw)).all()
 
 
-@pytest.mark.parametrize("function", EVERY, ids=name_of)
+@pytest.mark.parametrize("function", functions(MAPS), ids=name_of)
 def test_nan_stays_where_it_is(function):
     nan = jnp.nan
     raw, bound = jnp.array([0.5, nan, 0.5, 0.5]), jnp.array([1.0, 1, nan, 1])
-    sides = ("lower", "upper") if function in INTERVALS else ("upper",)
+    sides = BOTH if function.__name__ in INTERVALS else UP
     bounds = {side: bound if side == "upper" else bound - 2 for side in sides}
     output = function(raw, **bounds)
     expected = [False, True, function is not identity, False]
@@ -367,7 +369,7 @@ def test_nan_stays_where_it_is(function):
     assert np.isfinite(by_raw[jnp.array([0, 3])]).all()
 
 
-@pytest.mark.parametrize(("function", "sides"), CASES, ids=name_of)
+@every_case
 def test_shapes_and_dtypes_broadcast_as_jnp_clip(function, sides):
     for raw, bound in (
         (jnp.ones((2, 3, 4)), jnp.ones((3, 1))),
@@ -386,7 +388,7 @@ def test_shapes_and_dtypes_broadcast_as_jnp_clip(function, sides):
 @settings(deadline=None, max_examples=50)
 @given(*[arrays(np.float32, 32, elements=st.floats(-10, 10, width=32))] * 2)
 def test_a_lower_bound_mirrors_an_upper_one(raw, bound):
-    for function in (*TWO_SIDED, *ONE_SIDED):
+    for function in functions(MIRRORED):
         np.testing.assert_array_equal(
             function(raw, lower=bound), -function(-raw, upper=-bound), strict=True
         )
@@ -394,7 +396,7 @@ def test_a_lower_bound_mirrors_an_upper_one(raw, bound):
 
 def test_they_vectorise_and_differentiate_forward():
     raw = jnp.linspace(-2, 2, 6).reshape(3, 2)
-    for function in (*TWO_SIDED, *INTERVALS):
+    for function in functions(TWO_SIDED):
         mapped = jax.vmap(lambda z, f=function: f(z, -1.0, 1.0))(raw)
         np.testing.assert_array_equal(mapped, function(raw, -1.0, 1.0))
         forward = jax.jvp(lambda z, f=function: f(z, -1.0, 1.0), (raw,), (jnp.ones_like(raw),))[1]
@@ -407,9 +409,9 @@ def test_sequence_maximum_is_over_time():
     assert clip(jnp.full((1, 2, 2), 9.0), upper=sequence_maximum(bound)).max() == 5
 
 
-@pytest.mark.parametrize("function", [f for f in EVERY if f is not identity], ids=name_of)
+@pytest.mark.parametrize("function", functions(HARD), ids=name_of)
 def test_errors_name_what_was_given_and_what_to_do(function):
-    both = {"lower": 0, "upper": 1} if function in INTERVALS else {"upper": 1}
+    both = {"lower": 0, "upper": 1} if function.__name__ in INTERVALS else {"upper": 1}
     with pytest.raises(TypeError, match=r"floating-point raw, got int32.*astype"):
         function(jnp.arange(3), **both)
     with pytest.raises(ValueError, match="identity for no constraint|missing"):
@@ -418,13 +420,13 @@ def test_errors_name_what_was_given_and_what_to_do(function):
         function(jnp.ones(3), **dict.fromkeys(both, 1j))
 
 
-@pytest.mark.parametrize("function", [*ONE_SIDED, *NONNEGATIVE_UPPER], ids=name_of)
+@pytest.mark.parametrize("function", functions(ONE_SIDED), ids=name_of)
 def test_an_unsupported_side_is_refused_when_traced(function):
     with pytest.raises(ValueError, match="Use clip, smooth_clip or tanh_interval"):
         jax.jit(function)(jnp.ones(3), 0.0, 1.0)
 
 
-@pytest.mark.parametrize("function", INTERVALS, ids=name_of)
+@pytest.mark.parametrize("function", functions(INTERVALS), ids=name_of)
 def test_intervals_need_both_sides(function):
     with pytest.raises(ValueError, match=f"{function.__name__} needs both.*lower is missing"):
         function(jnp.ones(3), upper=1.0)
@@ -433,17 +435,11 @@ def test_intervals_need_both_sides(function):
 @pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf])
 @pytest.mark.parametrize(
     ("function", "name"),
-    [
-        (smooth_clip, "temperature"),
-        (softplus_offset, "temperature"),
-        (squareplus_offset, "temperature"),
-        (sigmoid_interval, "temperature"),
-        (knee_tanh, "width"),
-    ],
+    [(getattr(constraints, name), m.parameter) for name, m in MAPS.items() if m.scale],
     ids=name_of,
 )
 def test_a_scale_that_is_not_positive_is_refused_also_when_traced(function, name, value):
-    bounds = {"upper": 1.0} | ({"lower": 0.0} if function in INTERVALS else {})
+    bounds = {"upper": 1.0} | ({"lower": 0.0} if function.__name__ in INTERVALS else {})
     given = partial(function, **bounds, **{name: value})
     for run in (given, jax.jit(given), lambda raw: jax.eval_shape(given, raw)):
         with pytest.raises(ValueError, match=f"{name} must be positive and finite in float32, got"):
@@ -532,11 +528,3 @@ def test_importing_bounded_imports_jax_alone():
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_every_public_function_is_tested_here():
-    public = {name for name, value in vars(constraints).items() if callable(value)}
-    public = {
-        n for n in public if not n.startswith("_") and n.islower() and n != "sequence_maximum"
-    }
-    assert public == {function.__name__ for function in EVERY}

@@ -1,5 +1,6 @@
 """The edges that all functions share: what arguments may be, and what derivatives must be."""
 
+import inspect
 import subprocess
 import sys
 from functools import cache, partial
@@ -15,28 +16,15 @@ from jax import export
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import bounded
-from bounded import constraints, metrics, penalties, sets
+from bounded import constraints, inverses, metrics, penalties, sets
 from bounded.constraints import clip, knee_tanh, smooth_clip
+from tests.bounded.maps import CASES, EVERY, INTERVALS, MAPS, PARAMETERS, TWO_SIDED, id_of
+from tests.bounded.sets.cases import AFFINE, BUDGETS
 
-ONE_SIDED = ["relu_offset", "softplus_offset", "squareplus_offset", "exp_offset"]
-UPPER = ["stretched_tanh", "half_tanh"]
-INTERVALS = ["tanh_interval", "sigmoid_interval"]
-CLIPS = ["clip", "straight_through_clip", "leaky_clip", "smooth_clip", "knee_tanh"]
-HYPER = {
-    "leaky_clip": "slope",
-    "smooth_clip": "temperature",
-    "knee_tanh": "width",
-    "softplus_offset": "temperature",
-    "squareplus_offset": "temperature",
-    "sigmoid_interval": "temperature",
-}
-CASES = (
-    [(name, ("upper",)) for name in CLIPS + ONE_SIDED + UPPER]
-    + [(name, ("lower",)) for name in CLIPS + ONE_SIDED]
-    + [(name, ("lower", "upper")) for name in CLIPS + INTERVALS]
-)
-EVERY = [*CASES, ("identity", ("lower", "upper"))]
-WITH_HYPER = [case for case in CASES if case[0] in HYPER]
+CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
+WITH_HYPER = [case for case in CASES if case[0] in PARAMETERS]
+every = pytest.mark.parametrize(("name", "sides"), EVERY, ids=id_of)
+every_case = pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
 
 
 def zero(output):
@@ -69,7 +57,7 @@ def of(name, sides, **given):
     return partial(function, **{side: BOUNDS[side] for side in sides} | given)
 
 
-@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+@every
 def test_parameters_and_lists_are_arrays(name, sides):
     expected = of(name, sides)(RAW)
     bounds = {side: BOUNDS[side] for side in sides}
@@ -88,16 +76,16 @@ def test_parameters_and_lists_are_arrays(name, sides):
     np.testing.assert_array_equal(function(pd.Series(np.asarray(RAW)), **frames), expected)
 
 
-@pytest.mark.parametrize(("name", "sides"), WITH_HYPER, ids=str)
+@pytest.mark.parametrize(("name", "sides"), WITH_HYPER, ids=id_of)
 def test_a_hyperparameter_may_be_a_parameter_and_is_checked_where_known(name, sides):
     def run(parameter, raw):
-        return of(name, sides, **{HYPER[name]: parameter})(raw)
+        return of(name, sides, **{PARAMETERS[name]: parameter})(raw)
 
     expected = run(0.5, RAW)
     found = nnx.jit(run)(nnx.Param(jnp.array(0.5)), RAW)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(run([0.5, 0.5, 0.5], RAW), expected)
-    with pytest.raises(ValueError, match=HYPER[name]):
+    with pytest.raises(ValueError, match=PARAMETERS[name]):
         run(nnx.Param(jnp.array(-0.5)), RAW)
 
 
@@ -119,7 +107,7 @@ def test_penalties_and_metrics_take_what_constraints_take(name):
 MASKED = np.ma.array([1.0, -9999.0, 1.0], mask=[0, 1, 0])
 
 
-@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+@every
 def test_masked_arrays_are_refused_by_name(name, sides):
     for side in sides:
         for masked in (MASKED, [MASKED[0], MASKED[1], 1.0]):
@@ -127,9 +115,9 @@ def test_masked_arrays_are_refused_by_name(name, sides):
                 of(name, sides, **{side: masked})(RAW)
     with pytest.raises(TypeError, match="raw is a masked array"):
         of(name, sides)(MASKED)
-    if name in HYPER:
-        with pytest.raises(TypeError, match=f"{HYPER[name]} is a masked array"):
-            of(name, sides, **{HYPER[name]: MASKED})(RAW)
+    if name in PARAMETERS:
+        with pytest.raises(TypeError, match=f"{PARAMETERS[name]} is a masked array"):
+            of(name, sides, **{PARAMETERS[name]: MASKED})(RAW)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +140,7 @@ def test_a_list_of_parts_that_differ_is_refused_by_name():
         clip(jnp.ones((2, 3)), upper=[jnp.ones(3), jnp.ones(2)])
 
 
-@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+@every
 def test_an_output_has_raws_shape_or_is_refused(name, sides):
     raw, ones = jnp.zeros((4, 1)), {side: jnp.ones(1) for side in sides}
     for run in (of(name, sides, **ones), jax.jit(of(name, sides, **ones))):
@@ -162,17 +150,17 @@ def test_an_output_has_raws_shape_or_is_refused(name, sides):
         for run in (wrong, jax.jit(wrong)):
             with pytest.raises(ValueError, match=rf"{side} of shape \(4,\).* to \(4, 1\)"):
                 run(raw)
-    if name in HYPER:
-        with pytest.raises(ValueError, match=rf"{HYPER[name]} of shape \(4,\).* to \(4, 1\)"):
-            of(name, sides, **ones, **{HYPER[name]: jnp.full(4, 0.5)})(raw)
+    if name in PARAMETERS:
+        with pytest.raises(ValueError, match=rf"{PARAMETERS[name]} of shape \(4,\).* to \(4, 1\)"):
+            of(name, sides, **ones, **{PARAMETERS[name]: jnp.full(4, 0.5)})(raw)
 
 
 @pytest.mark.parametrize("place", ["raw", "bound"])
-@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+@every_case
 def test_a_masked_nan_does_not_poison_a_gradient(name, sides, place):
     given = {"raw": RAW} | {side: BOUNDS[side] for side in sides}
-    if name in HYPER:
-        given[HYPER[name]] = jnp.full(3, 0.5)
+    if name in PARAMETERS:
+        given[PARAMETERS[name]] = jnp.full(3, 0.5)
     bad = dict(given)
     for key in ["raw"] if place == "raw" else sides:
         bad[key] = bad[key].at[1].set(jnp.nan)
@@ -228,7 +216,7 @@ def derivatives(name, sides):
 
     def output(x, raw, low, high):
         bounds = {"lower": low - x**2, "upper": high + x**2}
-        hyper = {HYPER[name]: 0.4 + 0.1 * jnp.sin(x)} if name in HYPER else {}
+        hyper = {PARAMETERS[name]: 0.4 + 0.1 * jnp.sin(x)} if name in PARAMETERS else {}
         function = getattr(constraints, name)
         return function(raw + x, **{side: bounds[side] for side in sides}, **hyper)
 
@@ -239,7 +227,7 @@ def derivatives(name, sides):
 PLACES = [-40.0, -3.1, -1.3, -0.4, 0.35, 1.25, 2.9, 40.0]
 
 
-@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+@every_case
 def test_second_derivatives_with_bounds_that_depend_on_x(name, sides):
     raw, low, high = map(
         jnp.ravel, jnp.meshgrid(*map(jnp.array, (PLACES, [-1.0, -jnp.inf], [1.0, jnp.inf])))
@@ -261,7 +249,7 @@ def test_the_second_derivative_of_the_issue():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+@every_case
 def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
     raw = np.linspace(-9, 9, 64).astype(dtype)
     lower = -np.linspace(0.5, 1, 64) - 1 / 3
@@ -295,12 +283,12 @@ def test_rounding_inwards_leaves_what_needs_none():
     assert metrics.violation(clip(jnp.ones(3), upper=u), upper=u)["active_fraction"] == 1
 
 
-@pytest.mark.parametrize(("name", "sides"), EVERY, ids=str)
+@every
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_constraints_work_under_strict_promotion(name, sides, dtype):
     with jax.numpy_dtype_promotion("strict"):
         bounds = {side: BOUNDS[side].astype(dtype) for side in sides}
-        given = {HYPER[name]: jnp.full(3, 0.5, dtype)} if name in HYPER else {}
+        given = {PARAMETERS[name]: jnp.full(3, 0.5, dtype)} if name in PARAMETERS else {}
         run = of(name, sides, **bounds, **given)
         assert run(RAW.astype(dtype)).dtype == dtype
         assert jax.grad(lambda z: run(z).sum())(RAW.astype(dtype)).dtype == dtype
@@ -411,13 +399,22 @@ def test_a_subnormal_bound_survives_a_scan_in_bfloat16():
                     np.testing.assert_array_equal(output, bound)
 
 
+def public(module):
+    found = getattr(module, "__all__", vars(module))
+    return {n for n in found if inspect.isfunction(vars(module)[n]) and not n.startswith("_")}
+
+
+def test_every_public_function_is_in_a_list_that_the_property_tests_go_through():
+    """A new one needs a line in `maps.py` or `sets/cases.py`."""
+    assert public(constraints) == MAPS.keys() | {"sequence_maximum"}
+    budgets = {name for name in BUDGETS if hasattr(inverses, name)}
+    assert public(inverses) == MAPS.keys() | budgets | {"log_derivative"}
+    rows = {name for name in sets.__all__ if name.endswith("_rows")}
+    assert public(sets) == BUDGETS.keys() | AFFINE.keys() | rows
+
+
 def test_every_function_has_its_own_name_in_bounded():
-    public = {
-        name
-        for name, value in vars(constraints).items()
-        if getattr(value, "__module__", "") == "bounded.constraints" and not name.startswith("_")
-    }
-    for module, names in ((constraints, public), (sets, sets.__all__)):
+    for module, names in ((constraints, public(constraints)), (sets, sets.__all__)):
         for name in names:
             assert getattr(bounded, name) is getattr(module, name)
             assert name in bounded.__all__
@@ -434,7 +431,7 @@ def test_importing_bounded_costs_little_more_than_jax():
     assert after <= before + 30
 
 
-@pytest.mark.parametrize(("name", "sides"), CASES, ids=str)
+@every_case
 def test_constraints_work_on_explicit_and_manual_meshes_and_export(name, sides):
     raw = jnp.linspace(-2, 2, 12).reshape(4, 3)
     run = of(name, sides, **{side: BOUNDS[side][None] for side in sides})

@@ -9,85 +9,80 @@ import pytest
 from jax.test_util import check_grads
 
 from bounded import constraints
-from tests.bounded import reference
+from tests.bounded import maps
+from tests.bounded.maps import BOTH, CASES, HARD, LOW, MAPS, UP, id_of
+
+every_case = pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
 
 # Differences to the bounds and quotients by the hyperparameters are exact in float32, so that
 # what is measured is the formula's own rounding.
 GRID = np.concatenate([np.arange(-800, 801) / 8, [2**-10, -(2**-10), 2**-30, 1e4, -1e4, 2.0**60]])
-UPPER, LOWER = [{"upper": 0.0}, {"upper": 1.5}], [{"lower": 0.0}, {"lower": -1.5}]
-INTERVALS = [{"lower": -1.0, "upper": 1.0}, {"lower": -2.0, "upper": 2.0}]
-SIDES = {
-    "clip": UPPER + LOWER + INTERVALS,
-    "straight_through_clip": INTERVALS,
-    "leaky_clip": INTERVALS,
-    "smooth_clip": UPPER + LOWER + INTERVALS,
-    "knee_tanh": UPPER + LOWER + INTERVALS,
-    "relu_offset": UPPER + LOWER,
-    "softplus_offset": UPPER + LOWER,
-    "squareplus_offset": UPPER + LOWER,
-    "exp_offset": UPPER + LOWER,
-    "stretched_tanh": [*UPPER, {"upper": -1.5}],
-    "half_tanh": [*UPPER, {"upper": -1.5}],
-    "tanh_interval": INTERVALS,
-    "sigmoid_interval": INTERVALS,
+BOUNDS = {
+    UP: [{"upper": 0.0}, {"upper": 1.5}],
+    LOW: [{"lower": 0.0}, {"lower": -1.5}],
+    BOTH: [{"lower": -1.0, "upper": 1.0}, {"lower": -2.0, "upper": 2.0}],
 }
-CASES = [
-    (name, sides, {parameter: value} if parameter else {})
-    for name, (_, parameter, _) in reference.FORMULAS.items()
-    for sides in SIDES[name]
-    for value in ((0.25, 4.0) if parameter else (None,))
-]
-NOT_ITS_OWN_DERIVATIVE = ("straight_through_clip", "leaky_clip")
 
 
-def assert_close(found, expected, dtype, ulps, scale=0.0, floor=100):
+def settings(name, sides):
+    """Bounds and hyperparameters to try, one after the other."""
+    negative = [{"upper": -1.5}] if MAPS[name].of_size else []
+    scales = (0.25, 4.0) if MAPS[name].scale else (None,)
+    for bounds in (*BOUNDS[sides], *negative):
+        for scale in scales:
+            yield bounds, {} if scale is None else {MAPS[name].parameter: scale}
+
+
+def assert_close(found, expected, dtype, ulps, scale=0.0, said=""):
     """Within some ulps of the expected value or the scale, or of a few smallest normal numbers."""
     info = np.finfo(dtype)
     owed = np.abs(expected) < info.max
     error = np.abs(np.asarray(found).astype(np.longdouble) - expected)
-    allowed = ulps * info.eps * (np.abs(expected) + scale) + floor * info.tiny
+    allowed = ulps * info.eps * (np.abs(expected) + scale) + 100 * info.tiny
     assert not np.isnan(found).any()
     worst = np.argmax(np.where(owed, error / allowed, 0))
-    assert (error <= allowed)[owed].all(), f"at raw {GRID[worst]}: {found[worst]}"
+    assert (error <= allowed)[owed].all(), f"{said}: at raw {GRID[worst]}: {found[worst]}"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("name", "sides", "hyper"), CASES, ids=str)
-def test_values_and_derivatives_match_the_formula(name, sides, hyper, dtype):
-    constraint = getattr(constraints, name)
+@every_case
+def test_values_and_derivatives_match_the_formula(name, sides, dtype):
+    @jax.jit
+    def run(z, bounds, hyper):
+        output, pullback = jax.vjp(
+            lambda z, given: getattr(constraints, name)(z, **given), z, {**bounds, **hyper}
+        )
+        return output, *pullback(jnp.ones_like(output))
 
-    def run(arguments):
-        return constraint(arguments["z"], **{k: v for k, v in arguments.items() if k != "z"})
-
-    with jax.enable_x64(dtype is np.float64), np.errstate(invalid="ignore"):
-        given = {"z": GRID, **sides, **hyper}
-        given = {key: jnp.full(GRID.shape, value, dtype) for key, value in given.items()}
-        arrays = {key: np.asarray(value) for key, value in given.items() if key not in hyper}
-        output, pullback = jax.vjp(run, given)
-        (slopes,) = pullback(jnp.ones_like(output))
-        size = sum(abs(bound) for bound in sides.values())
-        assert_close(output, reference.value(name, **arrays, **hyper), dtype, 4, size)
-        if name not in NOT_ITS_OWN_DERIVATIVE:
-            for argument in given:
-                expected = reference.derivative(argument, name, **arrays, **hyper)
+    for bounds, hyper in settings(name, sides):
+        said = f"{bounds} {hyper}"
+        with jax.enable_x64(dtype is np.float64), np.errstate(invalid="ignore"):
+            bounds = {side: np.full(GRID.shape, bound, dtype) for side, bound in bounds.items()}
+            scales = {key: np.full(GRID.shape, scale, dtype) for key, scale in hyper.items()}
+            z = GRID.astype(dtype)
+            output, of_raw, slopes = run(z, bounds, scales)
+            size = sum(abs(bound[0]) for bound in bounds.values())
+            assert_close(output, maps.value(name, z, **bounds, **hyper), dtype, 4, size, said)
+            if MAPS[name].surrogate:
+                continue
+            for argument, slope in {"z": of_raw, **slopes}.items():
+                expected = maps.derivative(argument, name, z, **bounds, **hyper)
                 # Some cross zero between the tails: there to a few ulps of their largest value.
                 crosses = argument in hyper or (name == "knee_tanh" and argument != "z")
-                assert_close(slopes[argument], expected, dtype, 8, float(crosses))
+                assert_close(slope, expected, dtype, 8, float(crosses), f"{said} by {argument}")
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(
-    ("name", "sides", "hyper"),
-    [case for case in CASES if case[0] not in NOT_ITS_OWN_DERIVATIVE],
-    ids=str,
-)
-def test_derivatives_match_finite_differences(name, sides, hyper):
-    """To raw, to both bounds and to the hyperparameter, along random directions."""
+@pytest.mark.parametrize("name", [name for name, found in HARD.items() if not found.surrogate])
+def test_derivatives_match_finite_differences(name):
+    """To raw, to the bounds and to the hyperparameter, along random directions, in both modes."""
+    sides = MAPS[name].sides[-1]
+    bounds, hyper = list(settings(name, sides))[-1]
     raw = jnp.linspace(-3.03, 2.97, 13)
-    bounds = {side: bound + 0.01 * jnp.arange(0.5, 13) for side, bound in sides.items()}
+    bounds = {side: bound + 0.01 * jnp.arange(0.5, 13) for side, bound in bounds.items()}
     hyper = {key: jnp.full(13, value) for key, value in hyper.items()}
-    constraint = getattr(constraints, name)
-    check_grads(lambda raw, rest: constraint(raw, **rest), (raw, {**bounds, **hyper}), order=1)
+    constraint = jax.jit(lambda raw, rest: getattr(constraints, name)(raw, **rest))
+    check_grads(constraint, (raw, {**bounds, **hyper}), order=1)
 
 
 @pytest.mark.usefixtures("x64")
@@ -142,32 +137,31 @@ def first_and_second_derivatives(name, parameter):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
-    ("name", "sides", "hyper"),
-    [case for case in CASES if case[0] in ("smooth_clip", "knee_tanh", "sigmoid_interval")]
-    + [case for case in CASES if case[0] in ("softplus_offset", "squareplus_offset")],
-    ids=str,
+    ("name", "sides"), [case for case in CASES if MAPS[case[0]].scale], ids=id_of
 )
-def test_second_derivatives_match_finite_differences_of_the_first(name, sides, hyper):
+def test_second_derivatives_match_finite_differences_of_the_first(name, sides):
     """To raw and the hyperparameter, at places where an absolute value inside could show."""
-    (parameter, value), step = *hyper.items(), 1e-5
+    step = 1e-5
     ends = {0.0, -1.0, 1.0, -2.0, 2.0, 1.5, -1.5}
     places = sorted(ends | {0.3, -0.7} - ({0.0} if name == "squareplus_offset" else set()))
     # Off the knees' ends, where the second derivative jumps.
     shift = 0.01 if name == "knee_tanh" else 0.0
     raw = jnp.array([place + shift * (place in ends) for place in places])
-    value = jnp.full(raw.shape, value)
-    slopes, second = first_and_second_derivatives(name, parameter)
-
     ones, zeros = jnp.ones_like(raw), jnp.zeros_like(raw)
-    hessian = []
-    for along in ((ones, zeros), (zeros, ones)):
-        found = second(raw, value, sides, along)
-        ahead, behind = (
-            slopes(raw + sign * along[0], value + sign * along[1], sides) for sign in (step, -step)
-        )
-        np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-6)
-        hessian.append(found)
-    np.testing.assert_allclose(hessian[0][1], hessian[1][0], rtol=1e-9, atol=1e-12)
+    slopes, second = first_and_second_derivatives(name, MAPS[name].parameter)
+    for bounds, hyper in settings(name, sides):
+        (value,) = (jnp.full(raw.shape, scale) for scale in hyper.values())
+        hessian = []
+        for along in ((ones, zeros), (zeros, ones)):
+            found = second(raw, value, bounds, along)
+            ahead, behind = (
+                slopes(raw + sign * along[0], value + sign * along[1], bounds)
+                for sign in (step, -step)
+            )
+            difference = (ahead - behind) / (2 * step)
+            np.testing.assert_allclose(found, difference, rtol=1e-5, atol=1e-6)
+            hessian.append(found)
+        np.testing.assert_allclose(hessian[0][1], hessian[1][0], rtol=1e-9, atol=1e-12)
 
 
 def test_an_interval_narrower_than_the_bend_keeps_its_digits():

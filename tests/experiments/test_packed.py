@@ -129,13 +129,13 @@ def test_an_id_in_a_packed_file_is_not_believed(packed):
     path = packed / "packed" / "sines.npz"
     with np.load(path) as file:
         held = dict(file)
-    text = lzma.decompress(held["records"].tobytes()).decode()
-    records = [{**record, "id": "../../precious"} for record in json.loads(text)]
-    content = lzma.compress(json.dumps(records).encode())
-    held = {**held, "records": np.frombuffer(content, np.uint8)}
-    del held["checksum"]  # as an older version packed
-    np.savez(path, **held)
-    assert {record.id for record in store.read(packed)} == {record.id for record in RECORDS}
+    head, *lines = lzma.decompress(held["records"].tobytes()).split(b"\n")
+    records = [{**json.loads(line), "id": "../../precious"} for line in lines]
+    as_now = b"\n".join([head, *(json.dumps(record).encode() for record in records)])
+    as_older_versions = json.dumps(records).encode()
+    for text in (as_now, as_older_versions):
+        np.savez(path, **{**held, "records": np.frombuffer(lzma.compress(text), np.uint8)})
+        assert {record.id for record in store.read(packed)} == {record.id for record in RECORDS}
 
 
 def test_nothing_is_packed_over_a_damaged_file(packed, capsys):

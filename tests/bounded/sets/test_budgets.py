@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bounded import metrics, sets
 from bounded.constraints import clip
+from tests.bounded.sets.cases import BUDGETS
 
-BUDGETS = {name: getattr(sets, name) for name in sets.__all__ if name.startswith("budget_")}
 SIZE = 5
 every_budget = pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 either_sum = pytest.mark.parametrize("equality", [False, True], ids=["at most", "equal"])
@@ -185,17 +185,17 @@ def test_derivatives_are_those_of_finite_differences(budget, equality, capped, x
         arguments.append(generator.uniform(0.3, 0.8, (30, SIZE)))
         total[:] = np.minimum(total, 0.8 * arguments[2].sum(-1)) if equality else total
 
-    def weighted(raw, total, upper=None):
-        return (budget(raw, total, equality=equality, upper=upper) * weight).sum(-1)
-
     directions = [generator.normal(size=x.shape) for x in arguments]
-    found = jax.jvp(weighted, arguments, directions)[1]
-    step = 1e-6
 
-    def moved(sign):
-        return weighted(*[x + sign * step * d for x, d in zip(arguments, directions, strict=True)])
+    def weighted(step):
+        moved = [x + step * d for x, d in zip(arguments, directions, strict=True)]
+        upper = moved[2] if capped else None
+        return (budget(*moved[:2], equality=equality, upper=upper) * weight).sum(-1)
 
-    np.testing.assert_allclose(found, (moved(1) - moved(-1)) / (2 * step), atol=1e-6)
+    along = jax.jit(lambda step: jax.jvp(weighted, (step,), (1.0,)))
+    found, step = along(0.0)[1], 1e-6
+    difference = (along(step)[0] - along(-step)[0]) / (2 * step)
+    np.testing.assert_allclose(found, difference, atol=1e-6)
 
 
 def test_the_projections_jacobian_is_dead_along_the_common_shift():
@@ -226,13 +226,15 @@ def test_the_ranks_of_the_others():
 @either_sum
 def test_no_derivative_is_nan_where_the_set_is_a_point(budget, equality):
     raw = jnp.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 2.0, 2.0]])
-    for total, upper in [(0.0, None), (0.0, 0.0), (1.0, 0.0), (2.0, jnp.array([0, 1.0, 1.0]))]:
-        given = (raw, jnp.asarray(total), jnp.asarray(jnp.inf if upper is None else upper))
-        gradients = jax.grad(
+    gradients = jax.jit(
+        jax.grad(
             lambda raw, total, upper: budget(raw, total, equality=equality, upper=upper).sum(),
             argnums=(0, 1, 2),
-        )(*given)
-        assert all(jnp.isfinite(gradient).all() for gradient in gradients)
+        )
+    )
+    for total, upper in [(0.0, np.inf), (0.0, 0.0), (1.0, 0.0), (2.0, jnp.array([0, 1.0, 1.0]))]:
+        found = gradients(raw, jnp.asarray(total), jnp.broadcast_to(upper, 3))
+        assert all(jnp.isfinite(gradient).all() for gradient in found)
 
 
 @every_budget

@@ -7,6 +7,7 @@ from scipy import stats
 from experiments.analysis import statistics
 from experiments.analysis.statistics import Scores, Spread, skill_scores
 from experiments.cells import Cell, Record
+from experiments.page import terminal
 
 GENERATOR = np.random.default_rng(0)
 SCORES = GENERATOR.normal(size=(4, 5, 3))  # strategies, seeds, groups
@@ -225,3 +226,14 @@ def test_friedman_by_its_formula():
     k, n = ranks.shape
     chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks.mean(axis=1) ** 2) - k * (k + 1) ** 2 / 4)
     np.testing.assert_allclose(statistics.friedman(values), stats.chi2.sf(chi2, k - 1))
+
+
+def test_spread_over_seeds_by_hand():
+    found = statistics.spread([1.0, 3.0, None])
+    assert (found.mean, found.count) == (2, 2)
+    assert found.deviation == pytest.approx(np.sqrt(2))
+    assert np.isnan(statistics.spread([1.0]).deviation)
+    assert np.isnan(statistics.spread([None]).mean)
+    assert terminal.cell_text(statistics.spread([1.0, 3.0])) == "2.000 ± 1.414"
+    assert terminal.cell_text(statistics.spread([0.5])) == "0.500"
+    assert terminal.cell_text(None) == "–"

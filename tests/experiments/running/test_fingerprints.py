@@ -24,8 +24,8 @@ from experiments.training.strategy_rows import constraint_row
 SETTINGS = Settings(hidden=4, epochs=2, batch=8)
 GOLDEN = {
     "jax": "0.10.2",
-    "smooth_clip": "4889c2e40a20ed961022bcc22d56c8db",
-    "bottleneck": "33b9f60393c9873df618b26fd47d4c84",
+    "smooth_clip": "85b386e771ac13bd13015aa7825e0741",
+    "bottleneck": "e9651cd1d75cf5177de18ce54a757807",
 }
 PROBE = """
 import json, sys

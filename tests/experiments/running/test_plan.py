@@ -18,6 +18,7 @@ from experiments.running.plan import (
     in_lots,
     lay_out,
     settled,
+    short_epochs,
 )
 from experiments.running.presets import make_plan
 from experiments.training.baselines import BASELINES
@@ -57,12 +58,27 @@ def test_the_presets_cover_the_study():
     assert plan.backbones == BACKBONES
     plan = make_plan("default")
     assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
-    assert len(plan.strategies) > 15
-    assert {"household_hourly", "irradiance", "irradiance_autoencoder", "dew_point"} <= set(
-        plan.datasets
-    )
+    answers = {
+        "stretched_tanh",
+        "half_tanh",
+        "tanh_range",
+        "relu_offset",
+        "clip_to_sequence_maximum",
+    }
+    assert answers | {"clip_at_evaluation", "offset_unconstrained"} < set(plan.strategies)
+    assert plan.datasets == ("irradiance_autoencoder", "irradiance", "dew_point", "flights")
     assert plan.seeds == 2
     assert plan.backbones == ("bottleneck",)
+
+
+def test_an_epoch_that_covers_little_is_said(layout):
+    plan = make_plan("smoke")
+    assert short_epochs(layout, plan) == []
+    split = np.zeros(128_000, np.uint8)
+    large = replace(layout.datasets["sines"], split=split)
+    assert short_epochs(replace(layout, datasets={"large.npz": large}), plan) == [
+        "large.npz: an epoch is 16 batches of 32, 0.4 % of the training windows."
+    ]
 
 
 def test_unconstrained_and_clip_are_always_rows():

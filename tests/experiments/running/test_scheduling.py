@@ -8,8 +8,7 @@ import pytest
 from experiments.cells import Cell, Record
 from experiments.running import scheduling
 from experiments.running.executors import TeamLostError
-from experiments.running.team import Lot, Worker
-from experiments.running.worker import Reply, Request
+from experiments.running.team import Lot, Reply, Request, Worker
 from experiments.usage import UsageError
 
 A, B = (Lot(name, "bottleneck", ("unconstrained", "clip")) for name in "ab")
@@ -21,6 +20,10 @@ def make_cells(lot, count):
 
 def make_request(lot, cells):
     return Request(cells, lot.dataset, lot.strategies, {})
+
+
+def run_batch(request):
+    raise AssertionError("a scripted worker runs nothing")
 
 
 class Scripted(Executor):
@@ -57,7 +60,7 @@ def dies_on(*seeds):
 
 
 def run(lots, workers, **options):
-    replies = scheduling.run(lots, make_request, lambda: workers, **options)
+    replies = scheduling.run(run_batch, lots, make_request, lambda: workers, **options)
     return [record for reply in replies for record, _ in reply.finished]
 
 
@@ -171,7 +174,7 @@ def test_workers_that_come_late_are_waited_for(monkeypatch):
     def on_wait():
         waits.append(1)
 
-    replies = scheduling.run({A: make_cells(A, 1)}, make_request, team, on_wait=on_wait)
+    replies = scheduling.run(run_batch, {A: make_cells(A, 1)}, make_request, team, on_wait=on_wait)
     assert len(list(replies)) == 1
     assert len(waits) == 2
 
@@ -186,4 +189,4 @@ def test_a_team_that_is_lost_ends_the_run():
         raise TeamLostError("gone")
 
     with pytest.raises(TeamLostError):
-        list(scheduling.run({A: make_cells(A, 1)}, make_request, team))
+        list(scheduling.run(run_batch, {A: make_cells(A, 1)}, make_request, team))

@@ -10,7 +10,8 @@ from experiments.running import worker
 from experiments.running.fingerprints import fingerprints, sources_hash
 from experiments.running.plan import cells
 from experiments.running.presets import make_plan
-from experiments.running.worker import Reply, Request, run_batch
+from experiments.running.team import Reply, Request
+from experiments.running.worker import run_batch
 from experiments.training.limits import TooLong
 from experiments.training.strategies import TRAINED
 

@@ -12,6 +12,7 @@ from flax import nnx
 from bounded.autoencoder import LSTMAutoencoder
 from bounded.constraints import clip
 from experiments.data.datasets import load
+from experiments.training import cell
 from experiments.training.cell import Settings, example_windows
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
@@ -24,9 +25,13 @@ CELLS = [
 ]
 
 
+NAMES = ("unconstrained", "clip", "smooth_clip", "relu_offset", "squared_hinge", "tanh_range")
+ROWS = [TRAINED[name] for name in NAMES]
+
+
 @pytest.fixture(scope="module")
 def runner():
-    return Runner(load("irradiance"), "bottleneck", SETTINGS, list(TRAINED.values()))
+    return Runner(load("irradiance"), "bottleneck", SETTINGS, ROWS)
 
 
 def assert_same(one, other):
@@ -45,8 +50,8 @@ def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
 
 def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
     few = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name, *_ in CELLS])
-    for cell in CELLS:
-        assert_same(few.run([cell])[0], runner.run([cell])[0])
+    for run in CELLS:
+        assert_same(few.run([run])[0], runner.run([run])[0])
     alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED["clip"]])
     assert_same(alone.run(CELLS[:1])[0], runner.run(CELLS[:1])[0])
 
@@ -89,11 +94,12 @@ def test_one_compilation_serves_strategies_seeds_rates_and_datasets_of_one_shape
     )
     runner.run(CELLS[:2])
     compiled.clear()
-    runner.run(CELLS[1:])
-    runner.run([Run("relu_offset", {}, 1e-2, 9)])
-    again = Runner(load("irradiance_autoencoder"), "bottleneck", SETTINGS, list(TRAINED.values()))
+    runner.run([CELLS[1], Run("clip", {}, 1e-2, 9)])
+    again = Runner(load("irradiance_autoencoder"), "bottleneck", SETTINGS, ROWS)
     again.run([Run("clip", {}, 1e-3, 0)])
     assert not compiled
+    runner.run([Run("relu_offset", {}, 1e-2, 9)])
+    assert len(compiled) == 1  # where its network begins, alone
 
 
 def test_a_seed_gives_the_same_initial_weights_to_every_strategy(runner):
@@ -105,6 +111,38 @@ def test_a_seed_gives_the_same_initial_weights_to_every_strategy(runner):
     ]
     assert first[0] == first[1]
     assert runner.run([Run("unconstrained", {}, 0.0, 4)])[0].history["train_loss"][0] != first[0]
+
+
+def test_a_network_begins_at_the_constant_that_its_strategy_says_or_at_zero(runner):
+    def bias(state):
+        return np.asarray(state.parameters["dense"]["bias"][...])
+
+    dataset = load("irradiance")
+    begun = [runner.begin([run])[1] for run in CELLS]
+    clipped, smooth, penalised = (bias(state)[0] for state in begun)
+    mean = dataset.targets[dataset.rows("train")].mean((0, 1))
+    np.testing.assert_allclose(clipped, mean, rtol=1e-5)
+    np.testing.assert_array_equal(penalised, clipped)
+    assert (smooth > mean).all()  # near the bound, where raw is above what comes out of it
+    zero = dataclasses.replace(SETTINGS, start="zero")
+    rows = [TRAINED[name] for name, *_ in CELLS]
+    _, state = Runner(dataset, "bottleneck", zero, rows).begin(CELLS[:1])
+    assert not bias(state).any()
+
+
+def test_windows_in_chunks_have_the_values_and_derivatives_of_all_at_once(monkeypatch):
+    windows, factors = jnp.linspace(-1, 2, 21).reshape(7, 3), jnp.arange(7.0)
+
+    def outputs(scale):
+        return cell.in_chunks(lambda x, of: jnp.sin(scale * x) * of[:, None], windows, factors)
+
+    found = []
+    for chunk in (7, 3):
+        monkeypatch.setattr(cell, "CHUNK", chunk)
+        slope = jax.grad(lambda scale: jnp.sum(outputs(scale) ** 2))(1.5)
+        found.append((outputs(1.5), slope))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-6)
 
 
 def test_metrics_and_history_are_complete_and_in_range(runner):
@@ -149,10 +187,11 @@ def test_training_agrees_with_a_plain_loop():
 
     weights, shuffling, _ = jax.random.split(jax.random.key(5), 3)
     model = LSTMAutoencoder(1, 1, 4, clip, condition_decoder=True, rngs=nnx.Rngs(weights))
+    train = dataset.part("train")
+    model.dense.bias[...] = train["targets"].mean((0, 1))
     graph, parameters = nnx.split(model)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
     state = optimizer.init(parameters)
-    train = dataset.part("train")
     order = jax.random.permutation(jax.random.fold_in(shuffling, 0), len(train["inputs"]))
 
     @jax.jit
@@ -180,8 +219,8 @@ def test_training_agrees_with_a_plain_loop():
 
 @pytest.fixture(scope="module")
 def longer():
-    """Fourteen epochs, every second of them evaluated, on validation."""
-    settings = Settings(hidden=4, epochs=14, batches_per_epoch=4, batch=16)
+    """Fourteen epochs from zero, every second of them evaluated, on validation."""
+    settings = Settings(hidden=4, epochs=14, batches_per_epoch=4, batch=16, start="zero")
     rows = [TRAINED["clip"]]
     return Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
 
@@ -210,7 +249,7 @@ def test_the_state_is_updated_once_an_epoch():
 def test_candidates_are_compared_under_the_present_multipliers():
     """An early loss is small because its multipliers were: slow steps lower the loss under any
     fixed ones, so the last parameters are the best, though the loss rises as the multipliers do."""
-    settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16)
+    settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16, start="zero")
     rows = [TRAINED["augmented_lagrangian"]]
     runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
     result = runner.run([Run("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 3)])[0]

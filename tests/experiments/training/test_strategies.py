@@ -7,9 +7,10 @@ import pytest
 
 from bounded import penalties
 from bounded.constraints import smooth_clip
-from experiments.data.datasets import load
+from experiments.data.datasets import ARRAYS, load
 from experiments.training.baselines import BASELINES
 from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.runner import first_bias
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.strategy_rows import (
     BOTH,
@@ -19,7 +20,7 @@ from experiments.training.strategy_rows import (
     select_bounds,
 )
 from experiments.usage import UsageError
-from tests.bounded import reference
+from tests.bounded.maps import MAPS
 
 SIDES = [("upper",), ("lower",), ("lower", "upper")]
 
@@ -79,6 +80,80 @@ def test_every_strategy_runs_on_every_kind_of_dataset_and_keeps_its_guarantee(na
         assert not all(held.values())
 
 
+def begun(strategy, targets, **bounds):
+    """Where a network begins that is trained on these targets."""
+    part = dict.fromkeys(ARRAYS) | {"targets": targets, **bounds}
+    hyper = strategy.hyper(strategy.hyperparameters)
+    return first_bias(strategy, part, CONSTANTS, hyper)
+
+
+MEAN_TARGET = {
+    "unconstrained",
+    "clip",
+    "straight_through_clip",
+    "leaky_clip",
+    "clip_to_sequence_maximum",
+    "clip_at_evaluation",
+    "clip_after_warmup",
+    "clip_with_displacement",
+    "dc3_correction",
+    "hinge",
+    "squared_hinge",
+    "log_barrier",
+    "augmented_lagrangian",
+}
+
+
+@pytest.mark.parametrize("sides", SIDES, ids="+".join)
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_network_begins_where_the_strategy_gives_the_training_targets(name, sides):
+    targets = jnp.array([[[-0.2], [0.3]], [[0.1], [-0.4]]])
+    strategy = TRAINED[name]
+
+    def begins(targets):
+        lower, upper = (jnp.full_like(targets, bound) for bound in (-1.0, 1.0))
+        return begun(
+            strategy,
+            targets,
+            **{s: b for s, b in (("lower", lower), ("upper", upper)) if s in sides},
+        )
+
+    begin = begins(targets)
+    assert begin.shape == (1,)
+    if name in MEAN_TARGET:
+        np.testing.assert_allclose(begin, targets.mean((0, 1)), rtol=1e-6)
+    same = jnp.full_like(targets, 0.3)
+    raw = jnp.broadcast_to(begins(same), same.shape)
+    trained, _, _ = run(strategy, sides, raw, progress=0.0)
+    np.testing.assert_allclose(trained, same, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", COUPLED)
+@pytest.mark.parametrize("sides", [("upper",), BOTH], ids=["at most", "equal"])
+def test_with_a_budget_too_a_network_begins_where_it_gives_the_targets(name, sides):
+    targets = jnp.broadcast_to(jnp.array([0.2, 0.3, 0.1]), (4, 2, 3))
+    total = jnp.full((4, 2, 1), 0.6 if len(sides) == 2 else 1.0)
+    given = {f"sum_{side}": total for side in sides}
+    row = COUPLED[name]
+    raw = jnp.broadcast_to(begun(row, targets, **given), targets.shape)
+    bounds = [given.get(f"sum_{side}") for side in BOTH]
+    output = row.evaluate(raw, *bounds, row.hyper(row.hyperparameters))
+    np.testing.assert_allclose(output, targets, atol=1e-6)
+
+
+def test_a_users_function_begins_by_its_inverse_where_bounded_knows_it(tmp_path, monkeypatch):
+    (tmp_path / "begun.py").write_text("def half(raw, lower, upper):\n    return raw / 2\n")
+    monkeypatch.chdir(tmp_path)
+    targets = jnp.full((2, 3, 1), 0.25)
+    for name, expected in {
+        "begun:half": 0.25,
+        "bounded.constraints:sigmoid_interval(temperature=2.0)": 2 * np.log(0.25 / 0.75),
+    }.items():
+        row = resolve(name)
+        begin = begun(row, targets, lower=jnp.zeros_like(targets), upper=jnp.ones_like(targets))
+        np.testing.assert_allclose(begin, [expected], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name", [name for name, row in TRAINED.items() if row.guarantee == "where u >= 0"]
 )
@@ -133,7 +208,7 @@ def test_an_unknown_hyperparameter_is_refused():
 
 def test_every_constraint_and_penalty_has_a_row():
     named = {"identity": "unconstrained"}
-    for name in reference.FORMULAS.keys() | {"identity"}:
+    for name in MAPS:
         assert named.get(name, name) in TRAINED
     for name in ("hinge", "squared_hinge", "log_barrier", "augmented_lagrangian"):
         assert TRAINED[name].guarantee == "never"

@@ -1,0 +1,126 @@
+"""What the JSON in a sweep's folder looks like: whoever wrote it, nothing else is taken for it."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+STATUSES = ("done", "failed")
+PHASES = ("tune", "final")
+
+
+def misfit(found: Any, like: Any, place: str = "") -> str | None:
+    """Where JSON is not as it should be, or None.
+
+    Args:
+      found: the JSON.
+      like: a test of it; or of a list `[like]`; or of an object `{key: like}`, whose keys need not
+        be there, with `"*"` for those that are not named; without it they may hold anything.
+      place: where it is, for the answer.
+    """
+    if callable(like):
+        return None if like(found) else place or "it"
+    if type(found) is not type(like):
+        return place or "it"
+    if isinstance(found, list):
+        parts = [(f"{place}[]", one, like[0]) for one in found]
+    else:
+        named = [(key, one, like.get(key, like.get("*"))) for key, one in found.items()]
+        parts = [(f"{place}.{key}".lstrip("."), one, of) for key, one, of in named if of]
+    return next(filter(None, (misfit(one, of, where) for where, one, of in parts)), None)
+
+
+def is_text(found: Any) -> bool:
+    return isinstance(found, str)
+
+
+def is_name(found: Any) -> bool:
+    """Of a backbone, which stands in names of files."""
+    return isinstance(found, str) and bool(re.fullmatch(r"\w{1,40}", found))
+
+
+def is_number(found: Any) -> bool:
+    """Finite, and far from where sums overflow."""
+    return type(found) in (int, float) and abs(found) < 1e150
+
+
+def is_count(found: Any) -> bool:
+    return type(found) is int and 0 <= found < 2**32
+
+
+def is_plain(found: Any) -> bool:
+    return found is None or type(found) in (str, bool) or is_number(found)
+
+
+def maybe(like: Any) -> Callable[[Any], bool]:
+    """Or null."""
+    return lambda found: found is None or misfit(found, like) is None
+
+
+RECORD = {
+    "status": lambda found: found in STATUSES,
+    "config": {
+        "dataset": {"name": is_text, "hash": is_text},
+        "phase": lambda found: found in PHASES,
+        "metric_version": is_count,
+        "strategy": {
+            "name": is_text,
+            "hyperparameters": {"*": is_number},
+            "bounds": {"*": maybe(is_text)},
+            "hash": is_text,
+        },
+        "backbone": is_name,
+        "seed": is_count,
+        "model": {"*": is_plain},
+        "training": {"learning_rate": is_number, "epochs": is_count, "*": is_plain},
+    },
+    "metrics": {"*": maybe(is_number)},
+    "timing": {"*": is_number},
+    "error": maybe(is_text),
+    "fingerprint": maybe(
+        {
+            "versions": maybe({"*": is_plain}),
+            **dict.fromkeys(("strategy", "training", "host"), is_plain),
+        }
+    ),
+    "sources": maybe(is_text),
+}
+
+_NAMES, _COUNTS = [is_text], [is_count]
+_SESSION = {
+    "plan": {
+        "strategies": _NAMES,
+        "datasets": _NAMES,
+        "backbones": _NAMES,
+        "seeds": is_count,
+        "tuning_seeds": is_count,
+    },
+    "command": maybe(_NAMES),
+    "versions": {"*": is_plain},
+    "devices": maybe(_NAMES),
+    "started": maybe(is_text),
+    "finished": maybe(is_text),
+    "compile_seconds": maybe(is_number),
+    "train_seconds": maybe(is_number),
+    **dict.fromkeys(("processor", "where", "revision", "sources", "dirty"), is_plain),
+}
+MANIFEST = {
+    **_SESSION,
+    "sessions": [_SESSION],
+    "datasets": {
+        "*": {
+            "inputs": _COUNTS,
+            "targets": _COUNTS,
+            "bounds": _NAMES,
+            "windows": {"*": is_count},
+            "scale": maybe(is_number),
+            "infeasible": maybe(is_number),
+            "role": maybe(is_text),
+            "group": maybe(is_text),
+            "unit": maybe(is_text),
+        }
+    },
+}
+CAPTIONS = {
+    "records": maybe(is_text),
+    "figures": {"*": {"title": is_text, "caption": is_text, "dataset": is_text}},
+}

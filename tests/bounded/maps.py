@@ -1,0 +1,113 @@
+"""The list of elementwise maps that every property test goes through: a new map is a line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+
+from tests.bounded import reference
+from tests.bounded.reference import STEP
+
+UP, LOW, BOTH = ("upper",), ("lower",), ("lower", "upper")
+ONE, ANY = (UP, LOW), (UP, LOW, BOTH)
+DTYPES = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+
+
+def same(y, *_):
+    return y
+
+
+@dataclass(frozen=True)
+class Map:
+    """What the tests know of a map; its formulas are in extended precision."""
+
+    formula: Callable  # (z, lower, upper, *scale) -> y, for real and complex arguments
+    inverse: Callable  # (y, lower, upper, *scale) -> z, of outputs inside
+    sides: tuple[tuple[str, ...], ...]  # which it takes together
+    parameter: str | None = None  # its hyperparameter
+    scale: float | None = None  # the default of a hyperparameter in the units of raw
+    hard: bool = True
+    reaches: bool = False  # its bound at a finite raw
+    surrogate: bool = False  # its derivative is not the formula's
+    of_size: bool = False  # its outputs are at most |upper|: it holds where upper >= 0
+
+
+MAPS = {
+    "identity": Map(same, same, (BOTH,), hard=False, reaches=True),
+    "clip": Map(reference.clip, same, ANY, reaches=True),
+    "straight_through_clip": Map(reference.clip, same, ANY, reaches=True, surrogate=True),
+    "leaky_clip": Map(reference.clip, same, ANY, "slope", reaches=True, surrogate=True),
+    "smooth_clip": Map(
+        reference.smooth_clip, reference.smooth_clip_inverse, ANY, "temperature", 0.1
+    ),
+    "knee_tanh": Map(reference.knee_tanh, reference.knee_tanh_inverse, ANY, "width", 0.1),
+    "relu_offset": Map(reference.relu_offset, reference.relu_offset_inverse, ONE, reaches=True),
+    "softplus_offset": Map(
+        reference.softplus_offset, reference.softplus_offset_inverse, ONE, "temperature", 1.0
+    ),
+    "squareplus_offset": Map(
+        reference.squareplus_offset, reference.squareplus_offset_inverse, ONE, "temperature", 1.0
+    ),
+    "exp_offset": Map(reference.exp_offset, reference.exp_offset_inverse, ONE),
+    "stretched_tanh": Map(
+        reference.stretched_tanh, reference.stretched_tanh_inverse, (UP,), of_size=True
+    ),
+    "half_tanh": Map(reference.half_tanh, reference.half_tanh_inverse, (UP,), of_size=True),
+    "tanh_interval": Map(
+        lambda *of: reference.sigmoid_interval(*of, 0.5),
+        lambda *of: reference.sigmoid_interval_inverse(*of, np.longdouble(0.5)),
+        (BOTH,),
+    ),
+    "sigmoid_interval": Map(
+        reference.sigmoid_interval, reference.sigmoid_interval_inverse, (BOTH,), "temperature", 1.0
+    ),
+}
+HARD = {name: found for name, found in MAPS.items() if found.hard}
+EVERY = [(name, sides) for name, found in MAPS.items() for sides in found.sides]
+CASES = [(name, sides) for name, sides in EVERY if name in HARD]
+TWO_SIDED = [name for name, found in HARD.items() if BOTH in found.sides]
+ONE_SIDED = [name for name, found in HARD.items() if BOTH not in found.sides]
+INTERVALS = [name for name, found in HARD.items() if found.sides == (BOTH,)]
+MIRRORED = [name for name, found in HARD.items() if LOW in found.sides]
+PARAMETERS = {name: found.parameter for name, found in MAPS.items() if found.parameter}
+
+
+def id_of(value):
+    return value if isinstance(value, str) else "+".join(value)
+
+
+def value(name, z, lower=None, upper=None, **hyper):
+    """The formula's value, in extended precision, of arrays in any precision."""
+    with np.errstate(all="ignore"):
+        return MAPS[name].formula(*_wide(z, lower, upper), *_scale(name, hyper))
+
+
+def inverse(name, output, lower=None, upper=None, **hyper):
+    """The raw that gives an output inside, in extended precision."""
+    with np.errstate(all="ignore"):
+        return MAPS[name].inverse(*_wide(output, lower, upper), *_scale(name, hyper))
+
+
+def derivative(argument, name, z, lower=None, upper=None, **hyper):
+    """The formula's derivative to "z", "lower", "upper" or its hyperparameter."""
+    names = ["z", "lower", "upper", MAPS[name].parameter]
+    arguments = [*_wide(z, lower, upper), *_scale(name, hyper)]
+    arguments = [x if x is None else x.astype(np.clongdouble) for x in arguments]
+    arguments[names.index(argument)] = arguments[names.index(argument)] + 1j * STEP
+    with np.errstate(all="ignore"):
+        return np.imag(MAPS[name].formula(*arguments)) / STEP
+
+
+def _wide(*arrays):
+    return [None if array is None else np.asarray(array, np.longdouble) for array in arrays]
+
+
+def _scale(name, hyper):
+    found = MAPS[name]
+    return [] if found.scale is None else _wide(hyper.get(found.parameter, found.scale))

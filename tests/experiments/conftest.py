@@ -1,0 +1,46 @@
+"""What tests of sweeps share: one that trains and draws nothing, which takes a second."""
+
+import shutil
+
+import pytest
+
+from experiments import sweep
+from experiments.figures import draw
+from experiments.running import worker
+from experiments.training import runner
+from tests.experiments.sweeps import SMOKE, Scripted
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_runner_stays():
+    yield
+    runner._compile.cache_clear()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take longer than the cells of a smoke sweep."""
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+
+
+@pytest.fixture(scope="module")
+def scripted():
+    """Sweeps of this module train nothing and draw nothing; all else is as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "Runner", Scripted)
+        patch.setattr(draw, "draw_all", lambda folder, found: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def smoke(scripted, tmp_path_factory):
+    """The folder of a finished smoke sweep, which no test changes."""
+    folder = tmp_path_factory.mktemp("results") / "smoke"
+    assert sweep.main([*SMOKE, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(smoke, tmp_path):
+    """The same, to change."""
+    return shutil.copytree(smoke, tmp_path / "copy")

@@ -1,0 +1,52 @@
+"""What a command prints of a sweep's records."""
+
+from rich.console import Console
+
+from experiments.data.catalogue import DATASETS
+from experiments.page import terminal
+from tests.experiments import written
+
+
+def shown(capsys, folder, records, **options):
+    terminal.show(Console(width=80), folder, records, **options)
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert last.startswith(f"page: {folder / 'report.html'}")
+    return lines
+
+
+def test_scores_are_marked_and_fit_80_columns(tmp_path, capsys):
+    dead = {"wind": 1.0, "flights": 0.5, "irradiance_autoencoder": 1.0}
+    records = [
+        written.record(name, dataset, r2=r2, violation_rate=broken, gradient_dead_fraction=share)
+        for dataset, share in dead.items()
+        for name, r2, broken in (("clip", 0.5, 0.0), ("unconstrained", 0.75, 0.1))
+    ]
+    long = "a_module:with_a_long_name(temperature=0.1)"
+    records.append(written.record(long, "wind", r2=-1234.5))
+    folder = written.save(tmp_path / "few", records, written.manifest(list(dead)))
+    lines = shown(capsys, folder, records)
+    found = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
+    # An autoencoder is right at its bound, and has no gradient there.
+    assert found["clip"] == ["x", "0.500", "0.500", "0.500"]
+    assert found["unconstrained"] == ["*!x", "0.750", "*!", "0.750", "*!", "0.750"]
+    assert "-1234.500" in "".join(lines)
+    assert long in found
+
+
+def test_datasets_that_do_not_fit_are_counted_and_all_are_there_on_demand(tmp_path, capsys):
+    records = [written.record("straight_through_clip", name, r2=0.5) for name in DATASETS]
+    folder = written.save(tmp_path / "many", records, written.manifest(list(DATASETS)))
+    lines = shown(capsys, folder, records)
+    (more,) = [int(line.split()[0]) for line in lines if "more datasets" in line]
+    (scores,) = [line for line in lines if line.startswith(" straight_through_clip ")]
+    assert scores.count("0.500") == len(DATASETS) - more > 0
+    lines = [line.strip() for line in shown(capsys, folder, records, tables=True)]
+    assert {f"{name}, bottleneck" for name in DATASETS} <= set(lines)
+    assert sum(line.startswith("straight_through_clip ") for line in lines) == len(DATASETS) + 1
+
+
+def test_records_without_a_finished_cell_are_shown_too(tmp_path, capsys):
+    for records in ([], [written.record("clip", "wind", error="diverged")]):
+        folder = written.save(tmp_path / str(len(records)), records, written.manifest([]))
+        assert shown(capsys, folder, records)

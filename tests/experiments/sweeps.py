@@ -1,0 +1,77 @@
+"""Sweeps for tests, and a runner that trains nothing, behind the seam of `running/worker.py`."""
+
+import csv
+import math
+import zlib
+
+import numpy as np
+
+from experiments.data.datasets import Dataset
+from experiments.training.cell import Settings, example_windows
+from experiments.training.runner import Result, cells_at_once
+
+SMOKE = ["--preset", "smoke", "--seeds", "1"]
+DIVERGING = 1e38  # a learning rate
+OF_SUMS = ("sum_violation_rate", "sum_violation_rate_1e-4", "sum_violation_max")
+METRICS = {
+    "mse",
+    "mae",
+    "r2",
+    "violation_mean",
+    "violation_max",
+    "violation_rate",
+    "violation_rate_1e-4",
+    "active_fraction",
+    "gradient_dead_fraction",
+    "constraint_dead_fraction",
+    "gradient_vanishing_fraction",
+    "blocked_fraction",
+    "gradient_norm",
+    "code_reliance",
+    "jacobian_rank_fraction",
+    *OF_SUMS,
+}
+AT_THE_END = {"gradient_norm", "code_reliance", "jacobian_rank_fraction", *OF_SUMS}
+
+
+class Scripted:
+    """A `Runner` whose numbers follow from the cell alone, by a hash of it."""
+
+    compile_seconds = 0.0
+
+    def __init__(
+        self, dataset: Dataset, backbone: str, settings: Settings, strategies, split="test"
+    ):
+        self.batch = cells_at_once()
+        self._of = f"{dataset.name} {backbone} {settings} {split}"
+        self._settings, self._names = settings, {row.name for row in strategies}
+        self._examples = dataset.part(split)["targets"][example_windows(dataset, split)]
+
+    def run(self, runs, on_epochs=lambda epochs: None):
+        assert 1 <= len(runs) <= self.batch
+        for _ in range(self._chunks):
+            on_epochs(self._settings.evaluate_every * len(runs))
+        return [self._result(run) for run in runs]
+
+    @property
+    def _chunks(self):
+        return self._settings.epochs // self._settings.evaluate_every
+
+    def _result(self, run):
+        assert run.strategy in self._names
+        share = zlib.crc32(f"{self._of} {run}".encode()) / 2**32
+        metrics = dict.fromkeys(sorted(METRICS), share) | dict.fromkeys(OF_SUMS, math.nan)
+        epochs = self._settings.evaluate_every * np.arange(1, self._chunks + 1)
+        names = ("loss", "train_loss", *sorted(METRICS - AT_THE_END))
+        history = {"epoch": epochs, **dict.fromkeys(names, share / epochs)}
+        error = "diverged" if run.learning_rate >= DIVERGING else None
+        return Result(metrics, history, self._examples * share, error)
+
+
+def strategy_of(record):
+    return record["config"]["strategy"]["name"]
+
+
+def rows_of(folder):
+    with open(folder / "summary.csv", newline="") as file:
+        return list(csv.DictReader(file))
