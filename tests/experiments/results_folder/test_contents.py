@@ -73,6 +73,8 @@ def test_a_manifest_with_odd_inner_fields_breaks_no_report(folder):
 
 # Records.
 
+FINGERPRINT = {"strategy": "0", "versions": {"jax": "1"}, "settings": {"jax_enable_x64": "True"}}
+
 
 def forged(found):
     """A record's JSON with the id that its configuration would have."""
@@ -90,7 +92,7 @@ def test_records_with_odd_inner_fields_are_named_or_harmless(folder, capsys, mon
     if not drawn:
         monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
     whole = next(one for one in store.read(folder) if one.cell.strategy == "clip")
-    whole = replace(whole, fingerprint={"strategy": "0", "versions": {"jax": "1"}}).to_json()
+    whole = replace(whole, fingerprint=FINGERPRINT).to_json()
     whole["config"]["strategy"] |= {"hyperparameters": {"slope": 0.1}, "bounds": {"upper": "data"}}
     whole["timing"] = {"train_seconds": 1.0, "devices": 2}
     before, seed = len(store.read(folder)), 10
