@@ -159,7 +159,7 @@ def test_constants_of_a_program_count():
         def table(raw, lower, upper):
             return raw + values
 
-        return of_strategy(constraint_row(table, "", ""), data, SETTINGS)
+        return of_strategy(constraint_row(table, "", "", own=True), data, SETTINGS)
 
     large = np.zeros((1, 8, 1), np.float32)
     assert of(large) == of(large.copy())
