@@ -173,16 +173,23 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.unlink(missing_ok=True)
-        with open(temporary, "xb") as file:  # not where a link leads
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            _write_beside(path, temporary, content)
+        except FileNotFoundError:  # a sweep that opened the folder just now cleared it
+            _write_beside(path, temporary, content)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _write_beside(path: Path, temporary: Path, content: bytes) -> None:
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "xb") as file:  # not where a link leads
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:

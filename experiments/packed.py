@@ -25,6 +25,9 @@ HISTORY = (
     "blocked_fraction",
     "gradient_vanishing_fraction",
 )
+SHARES = {f"history_{name}" for name in HISTORY if name.endswith(("_rate", "_fraction"))}
+OF_TARGETS = {"example_targets", "example_output"}  # of one shape
+MOST = 1e150  # of a number: sums of such do not overflow
 MOST_TEXT = 1 << 27  # bytes of the records of a file
 MOST_MEMORY = 1 << 27  # bytes that unpacking takes beside
 
@@ -70,7 +73,11 @@ def _examples(found: Found) -> dict[str, np.ndarray]:
     held = {}
     first = [i for i, (r, _) in enumerate(found) if _is_final(r) and r.cell.seed == 0]
     shown = [index for index in first if "example_output" in found[index][1]]
-    for prefix, indices in _alike("example", shown, lambda index: content_hash(windows(index))):
+
+    def version(index: int) -> Hashable:
+        return content_hash(windows(index)), found[index][1]["example_output"].shape
+
+    for prefix, indices in _alike("example", shown, version):
         held[f"{prefix}_of"] = np.array(indices)
         held[f"{prefix}_output"] = np.stack([found[i][1]["example_output"] for i in indices])
         for key, array in windows(indices[0]).items():
@@ -144,15 +151,19 @@ def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     histories = {array.shape for name, array in arrays.items() if name.startswith("history_")}
     examples = {name: array for name, array in arrays.items() if name.startswith("example_")}
+    of_targets = {examples[name].shape for name in OF_TARGETS & examples.keys()}
     if len(histories) > 1 or any(len(shape) != 1 for shape in histories):
         raise ValueError("its histories are not of one length")
     if {array.ndim for array in examples.values()} - {3} or (
-        len({array.shape[:2] for array in examples.values()}) > 1
+        len({array.shape[:2] for array in examples.values()}) > 1 or len(of_targets) > 1
     ):
         raise ValueError("its examples are not (windows, T, features)")
     for name, array in arrays.items():
-        if array.dtype.kind not in "biuf" or (name in examples and not array.size):
+        if array.dtype.kind not in "iuf" or (name in examples and not array.size):
             raise ValueError(f"{name} holds no numbers")
-        if name in ("example_inputs", "example_targets") and not np.isfinite(array).all():
+        known = array[np.isfinite(array)]
+        if known.size < array.size and name in ("example_inputs", "example_targets"):
             raise ValueError(f"{name} is not finite")
+        if float(np.abs(known).max(initial=0)) > MOST or (np.isinf(array).any() and name in SHARES):
+            raise ValueError(f"{name} is beyond what a cell gives")
     return arrays

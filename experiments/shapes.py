@@ -78,7 +78,7 @@ RECORD = {
     "error": maybe(is_text),
     "fingerprint": maybe(
         {
-            "versions": maybe({"*": is_plain}),
+            **dict.fromkeys(("versions", "settings"), maybe({"*": is_plain})),
             **dict.fromkeys(("strategy", "training", "host"), is_plain),
         }
     ),

@@ -66,11 +66,13 @@ def scores(
 
     def column(dataset: str, backbone: str) -> dict[str, str]:
         found = _measured(spreads, dataset, backbone)
-        values = {name: round(of["r2"].mean, 3) for name, of in found.items()}
+        means = {name: of["r2"].mean for name, of in found.items() if "r2" in of}
+        values = {name: round(mean, 3) for name, mean in means.items() if math.isfinite(mean)}
         best = max(values.values(), default=math.nan)
+        rates = {name: of["violation_rate"] for name, of in found.items() if "violation_rate" in of}
         marks = {
             name: "*" * (value == best)
-            + "!" * (found[name]["violation_rate"].mean > 0)
+            + "!" * (name in rates and rates[name].mean > 0)
             + "x" * ((name, dataset, backbone) in stuck)
             for name, value in values.items()
         }

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from experiments.console import say
 from experiments.training.limits import Ended
 
 EXIT_SECONDS = 10  # for a process to end
-LAST_SECONDS = 60  # for what runs on workers when --minutes are over
+LAST_SECONDS = 300  # for what runs on workers when --minutes are over
 
 
 class Over(Ended):
@@ -54,22 +55,35 @@ class Watch:
             yield
             return
 
+        # By a thread of its own: a signal may come in the middle of another print.
+        texts: SimpleQueue[str | None] = SimpleQueue()
+        speaker = threading.Thread(target=_say_all, args=(console, texts))
+
         def note(*_: Any) -> None:
             self.interrupted = True
             signal.signal(signal.SIGINT, before)
             until = "the present chunk is done, or each worker's batch"
-            say(console, f"stopping once {until}; Ctrl-C again: at once.")
+            texts.put(f"stopping once {until}; Ctrl-C again: at once.")
 
+        speaker.start()
         before = signal.signal(signal.SIGINT, note)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+            texts.put(None)
+            speaker.join()
+
+
+def _say_all(console: Console, texts: SimpleQueue[str | None]) -> None:
+    for text in iter(texts.get, None):
+        say(console, text)
 
 
 def end_soon(status: int) -> None:
     """End this process, if it does not do so by itself: Python waits for threads, and JAX for
-    callbacks, and one of a strategy that hangs never comes back."""
+    callbacks, and one of a strategy that hangs never comes back. There is nothing to interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     timer = threading.Timer(EXIT_SECONDS, os._exit, [status])
     timer.daemon = True
     timer.start()

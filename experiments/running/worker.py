@@ -96,7 +96,12 @@ def _check_own(request: Request, dataset: Dataset) -> None:
 
 @cache
 def _strategy(name: str) -> Strategy:
-    return resolve(name)
+    try:
+        return resolve(name)
+    except UsageError as error:
+        if isinstance(error.__cause__, ImportError):  # the user's modules are not on this worker
+            raise
+        raise RuntimeError(str(error)) from error  # of this strategy alone
 
 
 def _run_of(cell: Cell) -> Run:

@@ -1,11 +1,13 @@
 """The cores of this machine, and what JAX is told about them before it starts."""
 
 import os
+import pkgutil
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
@@ -54,8 +56,15 @@ def gpus() -> list[str]:
 def _uses_cuda() -> bool:
     """Whether JAX has its CUDA plugin, and nobody told it to use another platform first."""
     first = (jax.config.jax_platforms or "").split(",")[0]
-    plugins = entry_points(group="jax_plugins")
-    return first in ("", "cuda", "gpu") and any("cuda" in plugin.name for plugin in plugins)
+    return first in ("", "cuda", "gpu") and any("cuda" in name for name in _plugins())
+
+
+def _plugins() -> list[str]:
+    """Names of JAX's plugins, looked for as it does."""
+    found = find_spec("jax_plugins")
+    folders = found.submodule_search_locations if found else None
+    modules = [module.name for module in pkgutil.iter_modules(folders or [])]
+    return modules + [plugin.name for plugin in entry_points(group="jax_plugins")]
 
 
 def prepare() -> None:

@@ -1,5 +1,7 @@
 """What a command prints of a sweep's records."""
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from experiments.data.catalogue import DATASETS
@@ -50,3 +52,14 @@ def test_records_without_a_finished_cell_are_shown_too(tmp_path, capsys):
     for records in ([], [written.record("clip", "wind", error="diverged")]):
         folder = written.save(tmp_path / str(len(records)), records, written.manifest([]))
         assert shown(capsys, folder, records)
+
+
+def test_a_metric_that_is_missing_or_null_has_a_dash(tmp_path, capsys):
+    clip, free = written.sweep(["wind"], ("clip", "unconstrained"), ("bottleneck",), seeds=1)
+    bare = replace(clip, metrics={"mse": 0.1})
+    null = replace(free, metrics={"mse": 0.1, "r2": None, "violation_rate": None})
+    whole = written.record("smooth_clip", "wind", r2=0.5)
+    folder = written.save(tmp_path / "few", [bare, null, whole], written.manifest(["wind"]))
+    text = "\n".join(shown(capsys, folder, [bare, null, whole], tables=True))
+    assert "nan" not in text
+    assert "* 0.500" in text

@@ -260,6 +260,26 @@ def test_too_little_memory_is_no_damage(folder, monkeypatch):
         store.read(folder)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_goes_on_when_a_sweep_clears_what_it_is_writing(folder, monkeypatch):
+    replace = os.replace
+
+    def cleared(temporary, path):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            if path.name == "report.html" and not cleared_by:
+                with store.opened(folder):
+                    cleared_by.append(temporary)
+            replace(temporary, path)
+
+    cleared_by = []
+    (folder / "report.html").unlink()
+    monkeypatch.setattr(os, "replace", cleared)
+    build.build(folder)
+    assert cleared_by
+    assert (folder / "report.html").exists()
+
+
 # What is set aside.
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from experiments import archive, files, packed, report, store
 from experiments.cells import Record, canonical
-from experiments.figures import draw
+from experiments.figures import draw, training_curves
 from experiments.files import StorageError
 from experiments.page import build
 from experiments.usage import UsageError
@@ -73,6 +73,8 @@ def test_a_manifest_with_odd_inner_fields_breaks_no_report(folder):
 
 # Records.
 
+FINGERPRINT = {"strategy": "0", "versions": {"jax": "1"}, "settings": {"jax_enable_x64": "True"}}
+
 
 def forged(found):
     """A record's JSON with the id that its configuration would have."""
@@ -90,7 +92,7 @@ def test_records_with_odd_inner_fields_are_named_or_harmless(folder, capsys, mon
     if not drawn:
         monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
     whole = next(one for one in store.read(folder) if one.cell.strategy == "clip")
-    whole = replace(whole, fingerprint={"strategy": "0", "versions": {"jax": "1"}}).to_json()
+    whole = replace(whole, fingerprint=FINGERPRINT).to_json()
     whole["config"]["strategy"] |= {"hyperparameters": {"slope": 0.1}, "bounds": {"upper": "data"}}
     whole["timing"] = {"train_seconds": 1.0, "devices": 2}
     before, seed = len(store.read(folder)), 10
@@ -124,6 +126,10 @@ def test_arrays_that_are_not_a_cells_are_left_out_of_figures_and_not_packed(fold
         {"example_output": np.ones((2, 4, 1)), "example_targets": np.ones((2, 5, 1))},
         {"example_output": np.ones((0, 4, 1)), "example_targets": np.ones((0, 4, 1))},
         {"example_output": np.ones((2, 4, 1)), "example_targets": np.full((2, 4, 1), np.nan)},
+        {"example_output": np.ones((2, 4, 3)), "example_targets": np.ones((2, 4, 1))},
+        {"example_output": np.ones((2, 4, 1)), "example_upper": np.full((2, 4, 1), 1e300)},
+        {"example_output": np.ones((2, 4, 1), bool)},
+        {"history_epoch": EPOCHS, "history_blocked_fraction": EPOCHS * np.inf},
     ]
     for arrays in odd:
         store.save(folder, record, arrays)
@@ -131,6 +137,37 @@ def test_arrays_that_are_not_a_cells_are_left_out_of_figures_and_not_packed(fold
             assert store.arrays_of(folder, [record]) == {record.id: {}}
         with pytest.raises(StorageError, match="move it away"):
             store.pack(folder)
+
+
+ODD_VALUES = {
+    "history": (np.nan, np.inf, -np.inf, -1.0, 0.0, 1e140),
+    "example_output": (np.nan, np.inf, -1e140),
+    "example_upper": (np.nan, np.inf, -np.inf),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_values_that_runs_can_end_with_are_drawn_and_packed(tmp_path):
+    for number, (start, value) in enumerate(
+        (start, value) for start, values in ODD_VALUES.items() for value in values
+    ):
+        arrays = {
+            name: np.full(array.shape, value) if name.startswith(start) else array
+            for name, array in arrays_of(0).items()
+            if name not in packed.SHARES or np.isnan(value) or value == 0
+        }
+        arrays |= {"history_epoch": EPOCHS}
+        folder = tmp_path / str(number)
+        with store.opened(folder):
+            for record in written.sweep(["wind"], ("clip",), ("bottleneck",), seeds=1):
+                store.save(folder, record, arrays)
+            store.pack(folder)
+        (found,) = store.read(folder)
+        found_arrays = store.arrays_of(folder, [found])
+        (histories,) = training_curves.histories([found], found_arrays).values()
+        assert training_curves.training_curves("wind", histories)
+        training_curves.gradient_training(histories, "wind")
+        assert draw._example("wind", "bottleneck", [found], found_arrays)
 
 
 def test_a_figure_shows_windows_of_one_version_of_the_data(folder):

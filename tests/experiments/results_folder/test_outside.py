@@ -118,6 +118,7 @@ def test_a_command_touches_the_folder_and_the_cache_alone(place, command):
     with open(reader) as told:
         text = told.read()
     printed = process.communicate()[0]
+    assert text, printed
     seen = json.loads(text)
     assert seen["status"] == (1 if command == "archive" else 0), printed
     # Matplotlib makes an empty folder for its settings, whoever imports it.

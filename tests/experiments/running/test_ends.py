@@ -56,6 +56,12 @@ def mine(raw, lower=None, upper=None):
         time.sleep(600)
     return jnp.minimum(raw, upper)
 """
+SWEEP = """
+import runpy
+from experiments.running import watch
+watch.LAST_SECONDS = 10
+runpy.run_module("experiments.sweep", run_name="__main__", alter_sys=True)
+"""
 # How it ends: flags, signals once there is a record, and the exit status.
 ENDS = {
     "by itself": ([], [], 0),
@@ -80,7 +86,7 @@ def test_no_process_outlives_a_sweep(tmp_path, monkeypatch, end, where):
     (tmp_path / "hangs.py").write_text(HANGS)
     (tmp_path / "fails.py").write_text(HANGS.replace("time.sleep(600)", "1 / 0"))
     flags, signals, status = ENDS[end]
-    command = [sys.executable, "-m", "experiments.sweep", *TINY, *WHERE[where], *flags]
+    command = [sys.executable, "-c", SWEEP, *TINY, *WHERE[where], *flags]
     process = subprocess.Popen(
         [*command, "--out", "out"],
         stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -18,8 +19,8 @@ from experiments.running import executors, scheduling, watch
 from experiments.running.fingerprints import sources_hash
 from experiments.running.plan import in_lots, lay_out
 from experiments.running.presets import make_plan
-from experiments.running.team import Lot
-from experiments.running.worker import Request
+from experiments.running.team import Lot, Request
+from experiments.running.worker import run_batch
 from experiments.training import devices
 from experiments.usage import UsageError
 
@@ -207,10 +208,24 @@ def test_a_worker_that_is_stopped_while_it_starts_is_ended(monkeypatch):
     assert is_gone(first)
 
 
+def test_one_ctrl_c_ends_workers_that_hang_while_they_start(monkeypatch):
+    monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+
+    def start():
+        with executors.pool(2) as team:
+            team()
+
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert not multiprocessing.active_children()
+
+
 def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_again(tmp_path):
-    """Of baselines, so that nothing is compiled."""
+    """Of a baseline, so that nothing is compiled."""
     layout = lay_out(make_plan("smoke", datasets=("irradiance",)))
-    cells = [cell for cell in layout.cells.values() if not cell.is_trained]
+    cells = [cell for cell in layout.cells.values() if cell.strategy == "bound"]
     stopped = []
 
     def request(lot, batch):
@@ -224,11 +239,11 @@ def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_agai
 
     with executors.pool(1) as team:
         lots = in_lots(cells, layout.strategies)
-        replies = scheduling.run(lots, request, team, timeout=10, poll=poll)
+        replies = scheduling.run(run_batch, lots, request, team, timeout=10, poll=poll)
         records = [record for reply in replies for record, _ in reply.finished]
         (worker,) = team()
         last = worker.executor.submit(os.getpid).result()
-    assert [record.status for record in records] == ["done"] * 3
+    assert [record.status for record in records] == ["done"]
     assert is_gone(stopped[0])
     assert is_gone(last)
     assert last != stopped[0]
@@ -266,11 +281,11 @@ def test_what_hangs_on_a_worker_is_ended_once_the_minutes_are_over(monkeypatch):
     session = watch.Watch(minutes=1e-9)
     cell = Cell("irradiance", "", "final", "clip", "bottleneck", 0)
     lot = Lot("irradiance", "bottleneck", ("clip",))
-    monkeypatch.setattr(scheduling.worker, "run_batch", time.sleep)
 
     def run():
         with executors.pool(1) as team:
-            list(scheduling.run({lot: [cell]}, lambda *_: 600, team, poll=session.wait_no_longer))
+            poll = session.wait_no_longer
+            list(scheduling.run(time.sleep, {lot: [cell]}, lambda *_: 600, team, poll=poll))
 
     with pytest.raises(watch.Over):
         run()

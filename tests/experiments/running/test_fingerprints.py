@@ -73,9 +73,9 @@ EDITS = {
 }
 
 
-def probe(folder, seed="0"):
-    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-c", PROBE]
+def probe(folder, seed="0", *flags, **settings):
+    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(folder), **settings}
+    command = [sys.executable, *flags, "-c", PROBE]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
@@ -113,6 +113,11 @@ def test_a_function_that_moves_changes_nothing(checkout, unedited):
         "globals().update({k: v for k, v in vars(_moved).items() if not k.startswith('__')})\n"
     )
     assert probe(checkout) == unedited
+
+
+def test_optimised_python_and_another_locale_change_nothing(unedited):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert probe(ROOT, "0", "-OO", **plain) == unedited
 
 
 def test_golden():
@@ -154,7 +159,7 @@ def test_constants_of_a_program_count():
         def table(raw, lower, upper):
             return raw + values
 
-        return of_strategy(constraint_row(table, "", ""), data, SETTINGS)
+        return of_strategy(constraint_row(table, "", "", own=True), data, SETTINGS)
 
     large = np.zeros((1, 8, 1), np.float32)
     assert of(large) == of(large.copy())

@@ -12,6 +12,7 @@ from experiments.running.plan import cells
 from experiments.running.presets import make_plan
 from experiments.running.team import Reply, Request
 from experiments.running.worker import run_batch
+from experiments.training.limits import TooLong
 from experiments.training.strategies import TRAINED
 
 
@@ -58,12 +59,36 @@ def test_another_version_of_a_users_strategy_is_refused():
     worker._check_own(replace(request, programs=programs), dataset)
 
 
-def test_an_error_is_a_reply_that_says_what(monkeypatch):
+@pytest.mark.parametrize(
+    ("statement", "refused"), [("import no_such_module", True), ("raise SystemExit(0)", False)]
+)
+def test_a_users_module_that_fails_on_a_worker(tmp_path, monkeypatch, statement, refused):
+    """One that is not there ends the sweep, one that fails costs its own cells."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fails_here.py").write_text(statement)
+    (cell, *_) = cells(make_plan("smoke"), load("irradiance"), [TRAINED["clip"]])
+    reply = run_batch(baseline_request(cells=[cell], strategies=["fails_here:mine"]))
+    assert "fails_here:mine' cannot be imported" in reply.error
+    assert reply.refused == refused
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), MemoryError("12 GB")])
+def test_whatever_a_strategy_raises_is_a_reply(monkeypatch, error):
     def fail(*_):
-        raise MemoryError("12 GB")
+        raise error
 
     monkeypatch.setattr("experiments.training.baselines.measure", fail)
-    assert run_batch(baseline_request()) == Reply(error="MemoryError: 12 GB")
+    assert run_batch(baseline_request()) == Reply(error=f"{type(error).__name__}: {error}")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TooLong])
+def test_what_ends_a_batch_from_outside_is_none_of_its_errors(monkeypatch, error):
+    def fail(*_):
+        raise error(1)
+
+    monkeypatch.setattr("experiments.training.baselines.measure", fail)
+    with pytest.raises(error):
+        run_batch(baseline_request())
 
 
 @pytest.mark.parametrize("error", [None, "diverged"])

@@ -66,6 +66,14 @@ def test_gpus_that_jax_does_not_use_do_not_count(cuda, monkeypatch):
     assert devices.gpus() == []
 
 
+def test_a_plugin_that_lies_beside_others_counts_as_one_that_says_so(cuda, monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "entry_points", lambda group: [])
+    (tmp_path / "jax_plugins" / "xla_cuda13").mkdir(parents=True)
+    (tmp_path / "jax_plugins" / "xla_cuda13" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert devices.gpus() == ["0", "1"]
+
+
 def test_where_jax_finds_no_device_it_says_so(monkeypatch):
     def fail():
         raise RuntimeError("Unable to initialize backend 'cuda'")
