@@ -78,13 +78,13 @@ def test_the_table_has_a_row_for_every_strategy_and_dataset(smoke, capsys):
     table = capsys.readouterr().out
     assert "r2, bottleneck" in table
     for name in PRESETS["smoke"].strategies:
-        assert table.count(f" {name} ") == 1, name
+        assert table.count(f"\n {name} ") == 1, name
     assert report.main([str(smoke), "--tables"]) == 0
     tables = capsys.readouterr().out
     for dataset in ("irradiance", "irradiance_autoencoder"):
         assert f"{dataset}, bottleneck" in tables
     for name in PRESETS["smoke"].strategies:
-        assert tables.count(f" {name} ") == 2 + 1, name
+        assert tables.count(f"\n {name} ") == 2 + 1, name
 
 
 def test_what_is_derived_can_be_deleted_and_redone(copy):
