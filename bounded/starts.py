@@ -127,9 +127,10 @@ def _taken_apart(constraint: Callable[..., Any]) -> tuple[Callable[..., Any], di
 
 
 def _name(function: Callable[..., Any]) -> str:
-    """The function's name where it is one of `bounded`, else nothing."""
+    """The function's name where it is a constraint of `bounded`, else nothing."""
     home = getattr(function, "__module__", None) or ""
-    return getattr(function, "__name__", "") if home.startswith("bounded.") else ""
+    is_ours = home == "bounded.constraints" or home.startswith("bounded.sets.")
+    return getattr(function, "__name__", "") if is_ours else ""
 
 
 def _checked(targets: ArrayLike, margin: float) -> jax.Array:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from experiments.analysis import statistics
 from experiments.console import complain, make_console, names, prepare_output, say, say_warnings
+from experiments.files import StorageError
 from experiments.page.build import refresh
 from experiments.page.terminal import show
 from experiments.running.executors import TeamLostError
@@ -24,7 +25,6 @@ from experiments.running.options import STALE, Options
 from experiments.running.presets import PRESETS, Plan, make_plan
 from experiments.running.session import dry_run, run
 from experiments.running.watch import end_soon
-from experiments.store import StorageError
 from experiments.training import devices, limits
 from experiments.usage import UsageError
 

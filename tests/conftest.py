@@ -6,8 +6,6 @@ start, and the next sessions: a program that is as it was is not compiled again.
 module ends, and when there are many.
 """
 
-import ctypes
-import gc
 import os
 import platform
 import shutil
@@ -16,6 +14,8 @@ from pathlib import Path
 
 import jax
 import pytest
+
+from experiments.training.devices import let_go
 
 KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
 MOST_KEPT_BYTES = 1e9  # on disk, beyond which a session begins anew
@@ -47,13 +47,6 @@ def resident() -> float:
         pages = Path("/proc/self/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
     return 0
-
-
-def let_go() -> None:
-    jax.clear_caches()
-    gc.collect()
-    with suppress(OSError, AttributeError):  # glibc keeps what is freed
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module", autouse=True)

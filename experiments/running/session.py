@@ -11,6 +11,7 @@ from rich.console import Console
 from experiments import store
 from experiments.cells import Cell, Record, canonical
 from experiments.console import say
+from experiments.files import StorageError
 from experiments.running import executors, manifest, scheduling
 from experiments.running.fingerprints import Fingerprint, fingerprints, sources_hash
 from experiments.running.freshness import (
@@ -38,7 +39,6 @@ from experiments.running.progress import Display, display
 from experiments.running.team import Lot, Reply, Request, Team
 from experiments.running.watch import Over, Watch
 from experiments.running.worker import run_batch
-from experiments.store import StorageError
 from experiments.training import devices
 from experiments.training.tuning import Choice, select
 

@@ -1,5 +1,7 @@
 """The cores of this machine, and what JAX is told about them before it starts."""
 
+import ctypes
+import gc
 import os
 import pkgutil
 import platform
@@ -98,6 +100,14 @@ def use_compilation_cache() -> None:
     # By host: what is compiled for one processor need not run on another.
     if folder := cache_folder(f"xla/{platform.node() or 'host'}"):
         jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def let_go() -> None:
+    """Give back the memory of compiling, and of what was compiled and is not kept any more."""
+    jax.clear_caches()  # of tracing
+    gc.collect()
+    with suppress(AttributeError, TypeError):  # in a C library that is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cache_folder(name: str) -> Path | None:

@@ -1,11 +1,8 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -19,6 +16,7 @@ from jax.stages import Lowered
 from bounded import metrics, starts
 from bounded.constraints import identity
 from experiments.data.datasets import Dataset, aligned
+from experiments.training import devices
 from experiments.training.cell import Data, Job, Program, Settings, State, data_of
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
@@ -220,14 +218,6 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def _let_go() -> None:
-    """Give back the memory of compiling, and of what was compiled and is not kept any more."""
-    jax.clear_caches()  # of tracing
-    gc.collect()
-    with suppress(AttributeError, TypeError):  # in a C library that is not GNU's
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 # Two backbones and two phases of one dataset. What is compiled holds memory maps, of which the
 # kernel gives a process a limited number: it is let go when others come.
 @lru_cache(maxsize=4)
@@ -268,5 +258,5 @@ def _compile(
     ]
     with ThreadPoolExecutor() as pool:
         advance, finish, initialize = pool.map(Lowered.compile, lowered)
-    _let_go()
+    devices.let_go()
     return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated))

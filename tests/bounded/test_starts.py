@@ -72,6 +72,8 @@ def test_a_constraint_of_ones_own():
     np.testing.assert_allclose(found, [1.5], rtol=1e-6)
     with pytest.raises(TypeError, match=r"knows no inverse of .*cubed.*inverse=\.\.\."):
         starts.constant(cubed, TARGETS)
+    with pytest.raises(TypeError, match="knows no inverse of .*sigmoid_interval"):
+        starts.constant(inverses.sigmoid_interval, jnp.full((2, 1), 0.5), 0.0, 1.0)
     with pytest.raises(TypeError, match="knows no inverse of .*sequence_maximum"):
         starts.constant(constraints.sequence_maximum, TARGETS)
 

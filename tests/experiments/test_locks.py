@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from experiments import store
+from experiments.files import StorageError
 from experiments.locks import InUseError, locked
-from experiments.store import StorageError
 from experiments.usage import UsageError
 
 

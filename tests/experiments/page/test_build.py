@@ -6,8 +6,8 @@ import pytest
 
 from experiments import report, store, sweep
 from experiments.figures import captions, draw
+from experiments.files import StorageError
 from experiments.page import build
-from experiments.store import StorageError
 from tests.experiments import written
 
 

@@ -11,9 +11,9 @@ from flax import nnx
 
 from bounded.autoencoder import LSTMAutoencoder
 from bounded.constraints import clip
-from experiments.data.datasets import load
+from experiments.data.datasets import ALIGNMENT, aligned, load
 from experiments.training import cell
-from experiments.training.cell import Settings, example_windows
+from experiments.training.cell import BACKBONES, Network, Settings, example_windows
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
 
@@ -143,6 +143,34 @@ def test_windows_in_chunks_have_the_values_and_derivatives_of_all_at_once(monkey
         found.append((outputs(1.5), slope))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_large_split_takes_no_more_memory_within_the_network_than_a_chunk(backbone, monkeypatch):
+    windows = 8 * cell.CHUNK
+    like = jax.ShapeDtypeStruct((windows, 6, 1), jnp.float32)
+    part = {"inputs": like, "targets": like}
+
+    def bytes_of_temporaries(chunk):
+        monkeypatch.setattr(cell, "CHUNK", chunk)
+        network = Network(backbone, SETTINGS, {"train": part})
+        parameters = jax.eval_shape(network.initial, jax.random.key(0), jnp.zeros(1))
+        compiled = jax.jit(network.raw).lower(parameters, part).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert 3 * bytes_of_temporaries(cell.CHUNK) < bytes_of_temporaries(windows)
+
+
+def test_devices_use_a_datasets_arrays_where_they_lie(runner):
+    inputs = load("spectrum").part("train")["inputs"]
+    assert inputs.ctypes.data % ALIGNMENT == 0
+    assert aligned(inputs) is inputs
+    moved = aligned(inputs.ravel()[1:])
+    assert moved.ctypes.data % ALIGNMENT == 0
+    np.testing.assert_array_equal(moved, inputs.ravel()[1:])
+    shards = runner._data["train"]["inputs"].addressable_shards
+    assert len({shard.data.unsafe_buffer_pointer() for shard in shards}) == 1
+    assert len(shards) == 2
 
 
 def test_metrics_and_history_are_complete_and_in_range(runner):
