@@ -20,7 +20,8 @@ class LSTMAutoencoder(nnx.Module):
 
     The encoder's last hidden state is the code. The decoder reads the code at every step and
     returns a sequence; the same dense layer maps each step to raw, which the constraint maps to
-    the output. With `condition_decoder` the decoder reads the inputs at every step as well.
+    the output. With `condition_decoder` the decoder reads the inputs at every step as well, or what
+    is known ahead in a forecast, whose outputs are of other steps than the inputs.
 
     Weights start as in Keras: uniform Glorot kernels, orthogonal recurrent weights, zero biases
     but for the forget gates, which start at 1.
@@ -32,6 +33,7 @@ class LSTMAutoencoder(nnx.Module):
       constraint: a function `(raw, lower, upper) -> output`, such as those of
         `bounded.constraints`.
       condition_decoder: whether the decoder also reads the inputs.
+      known_features: features of what it reads in place of the inputs, in a forecast.
       dtype: what the factors of the LSTMs' recurrent products are rounded to; `jnp.bfloat16` for
         mixed precision. Weights, sums and outputs keep theirs.
       scan: whether the LSTMs are plain scans, slower backward, but with forward mode (`jvp`,
@@ -45,6 +47,8 @@ class LSTMAutoencoder(nnx.Module):
       (3, 8, 2)
       >>> model(inputs, upper=inputs, lengths=jnp.array([5, 8, 2])).shape
       (3, 8, 2)
+      >>> model(inputs, upper=1.0, steps=4).shape
+      (3, 4, 2)
     """
 
     def __init__(
@@ -55,11 +59,13 @@ class LSTMAutoencoder(nnx.Module):
         constraint: Constraint = clip,
         condition_decoder: bool = False,
         *,
+        known_features: int | None = None,
         dtype: DTypeLike | None = None,
         scan: bool = False,
         rngs: nnx.Rngs,
     ):
-        decoder_features = hidden_features + (in_features if condition_decoder else 0)
+        known_features = in_features if known_features is None else known_features
+        decoder_features = hidden_features + (known_features if condition_decoder else 0)
         self.encoder = _LSTM(in_features, hidden_features, dtype, scan, rngs=rngs)
         self.decoder = _LSTM(decoder_features, hidden_features, dtype, scan, rngs=rngs)
         self.dense = nnx.Linear(
@@ -69,6 +75,7 @@ class LSTMAutoencoder(nnx.Module):
             rngs=rngs,
         )
         self.in_features = in_features
+        self.known_features = known_features
         self.hidden_features = hidden_features
         self.condition_decoder = condition_decoder
         self.constraint = constraint
@@ -79,8 +86,12 @@ class LSTMAutoencoder(nnx.Module):
         lower: jax.Array | None = None,
         upper: jax.Array | None = None,
         lengths: jax.Array | None = None,
+        *,
+        steps: int | None = None,
+        known: jax.Array | None = None,
     ) -> jax.Array:
-        """Reconstruct: inputs (B, T, in_features) to an output (B, T, out_features) in its bounds.
+        """Reconstruct: inputs (B, T, in_features) to an output (B, T, out_features) in its bounds;
+        or forecast, where `steps` or `known` is given, an output of that many steps.
 
         With `lengths`, windows are padded at their end. Code, outputs and gradients are those of
         the windows without their padding and with the same lengths, to the bit on CPU; those
@@ -92,14 +103,22 @@ class LSTMAutoencoder(nnx.Module):
           inputs: windows, (B, T, in_features).
           lower: lower bound, broadcastable to the output.
           upper: upper bound, broadcastable to the output.
-          lengths: (B,), whole numbers from 1 to T; None: every window has all T steps.
+          lengths: (B,), whole numbers from 1 to T; None: every window has all T steps. Of a
+            forecast, only the inputs are padded.
+          steps: of the output, H, in a forecast.
+          known: what a conditioned decoder reads in a forecast, (B, H, known_features).
         """
-        raw = self.decode(self.encode(inputs, lengths), inputs.shape[1], inputs, lengths)
+        code = self.encode(inputs, lengths)
+        if steps is None and known is None:
+            raw = self.decode(code, inputs.shape[1], inputs, lengths)
+        else:
+            ahead = inputs if known is None else known
+            raw = self.decode(code, ahead.shape[1] if steps is None else steps, known)
         return self.constraint(raw, lower, upper)
 
     def encode(self, inputs: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
         """The code of each window: (B, T, in_features) to (B, hidden_features)."""
-        self._check_inputs(inputs)
+        _check_sequence("inputs", inputs, self.in_features)
         if lengths is None:
             return self.encoder(inputs.shape[1], inputs)[:, -1]
         lengths = _checked_lengths(lengths, *inputs.shape[:2])
@@ -118,7 +137,8 @@ class LSTMAutoencoder(nnx.Module):
         Args:
           code: codes, (B, hidden_features).
           length: the number of steps to decode.
-          inputs: windows, (B, length, in_features); read only where the decoder is conditioned.
+          inputs: windows, (B, length, in_features), or in a forecast what is known ahead, (B,
+            length, known_features); read only where the decoder is conditioned.
           lengths: (B,), whole numbers from 1 to length, where windows are padded.
         """
         if code.ndim != 2 or code.shape[1] != self.hidden_features:
@@ -130,7 +150,7 @@ class LSTMAutoencoder(nnx.Module):
                     "This decoder reads the inputs (condition_decoder=True), but got none: "
                     "call decode(code, length, inputs)."
                 )
-            self._check_inputs(inputs)
+            _check_sequence("inputs", inputs, self.known_features)
             parts.append(inputs)
         if lengths is None:
             return self.dense(self.decoder(length, *parts))
@@ -144,11 +164,10 @@ class LSTMAutoencoder(nnx.Module):
         columns = hidden.transpose(1, 2, 0)
         return project(self.dense.kernel[...].T, columns, bias).transpose(2, 0, 1)
 
-    def _check_inputs(self, inputs: jax.Array) -> None:
-        if inputs.ndim != 3 or inputs.shape[1] == 0 or inputs.shape[2] != self.in_features:
-            raise ValueError(
-                f"inputs must be (B, T, {self.in_features}) with T > 0, got {inputs.shape}."
-            )
+
+def _check_sequence(name: str, array: jax.Array, features: int) -> None:
+    if array.ndim != 3 or array.shape[1] == 0 or array.shape[2] != features:
+        raise ValueError(f"{name} must be (B, T, {features}) with T > 0, got {array.shape}.")
 
 
 def _checked_lengths(lengths: jax.Array, windows: int, steps: int) -> jax.Array:

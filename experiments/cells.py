@@ -24,7 +24,7 @@ class Cell:
     data_hash: str  # of the dataset's arrays
     phase: str  # "tune" or "final"
     strategy: str
-    backbone: str  # one of training.cell.BACKBONES; UNTRAINED for a baseline
+    backbone: str  # of training.networks; UNTRAINED for a baseline
     seed: int
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, str | None] = field(default_factory=dict)  # where each side comes from

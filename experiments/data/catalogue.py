@@ -27,11 +27,14 @@ Arrays = dict[str, np.ndarray]
 class Entry:
     """A row of the table of datasets."""
 
-    load: Callable[[], Arrays]  # inputs, targets, split, upper and/or lower, maybe bounds of sums
+    load: Callable[[], Arrays]  # inputs, targets, split, upper and/or lower, and what else there is
     summary: str
     unit: str
     group: str = ""  # of related datasets, which count once; in DATASETS by default the name
     role: str = "study"  # one of ROLES
+    title: str = ""  # for readers, in place of its name
+    columns: tuple[str, ...] = ()  # what the targets' features are called
+    times: np.ndarray | None = None  # of the targets' steps, (windows, H): text or datetime64
 
 
 def deal(day: np.ndarray, block: int = 14) -> np.ndarray:

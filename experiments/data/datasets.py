@@ -1,41 +1,59 @@
 """A dataset as it is trained on, checked and scaled; by name, or from a user's `.npz`.
 
-Values are divided by one positive factor per dataset, the root mean square of the training
-targets, and never shifted: order, sign and zero survive.
+Targets and bounds are divided by one positive factor per dataset, the root mean square of the
+training targets, and never shifted: order, sign and zero survive. What the network reads is
+standardised, feature by feature: less its mean, by its standard deviation, of the training split.
 """
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from experiments.data.catalogue import DATASETS, Entry, deal_in_order
+from experiments.data.arrays import content_hash, moments, scaled
+from experiments.data.catalogue import DATASETS, Arrays, Entry
+from experiments.data.checks import (
+    BOUNDS,
+    SPLITS,
+    SUMS,
+    broken,
+    completed,
+    is_forecast,
+    refuse_infeasible,
+)
+from experiments.data.user_files import read
 from experiments.usage import UsageError, choose
 
-SPLITS = ("train", "validation", "test")
-ALIGNMENT = 64  # bytes
-ARRAYS = ("inputs", "targets", "lower", "upper", "sum_lower", "sum_upper")
+ARRAYS = ("inputs", "future", "targets", *BOUNDS, *SUMS, "where", "lengths")
+Standard = tuple[np.ndarray, np.ndarray]  # deviation and mean of each feature
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Windows of one dataset in scaled units; all arrays float32, (windows, T, features)."""
+    """Windows of one dataset: T steps that the network reads, H that it gives, of float32."""
 
     name: str
     role: str  # one of catalogue.ROLES
     group: str  # of related datasets
-    inputs: np.ndarray
-    targets: np.ndarray
+    inputs: np.ndarray  # (windows, T, F), standardised
+    targets: np.ndarray  # (windows, H, K), in scaled units; 0 where missing
     lower: np.ndarray | None  # of the targets' shape; None where the dataset has no such side
     upper: np.ndarray | None
     split: np.ndarray  # (windows,), an index into SPLITS
     scale: float  # what one scaled unit is, in `unit`
     unit: str
-    hash: str  # of the arrays above
+    hash: str  # of the arrays above, and of those below that decide numbers
     infeasible: float = 0.0  # share of targets outside their bounds
-    sum_lower: np.ndarray | None = None  # of the features' sum, (windows, T, 1)
+    sum_lower: np.ndarray | None = None  # of the features' sum, (windows, H, 1)
     sum_upper: np.ndarray | None = None
+    future: np.ndarray | None = None  # what is known ahead, (windows, H, F'), standardised
+    where: np.ndarray | None = None  # the targets that count, of their shape; None: all
+    lengths: np.ndarray | None = None  # (windows,), steps that are no padding; None: all
+    standards: Mapping[str, Standard] = field(default_factory=dict)  # of inputs and future
+    title: str = ""  # for readers
+    columns: tuple[str, ...] = ()  # names of the targets' features
+    times: np.ndarray | None = None  # of the targets' steps, (windows, H)
 
     def rows(self, split: str) -> np.ndarray | slice:
         """The windows of one split; a slice, which copies nothing, where they follow each other."""
@@ -44,184 +62,120 @@ class Dataset:
         return slice(rows[0], rows[-1] + 1) if together else rows
 
     def part(self, split: str) -> dict[str, np.ndarray | None]:
-        """inputs, targets and bounds of one split."""
+        """The arrays of one split, by their names."""
         rows = self.rows(split)
         arrays = {key: getattr(self, key) for key in ARRAYS}
         return {key: None if array is None else array[rows] for key, array in arrays.items()}
 
     def sides(self) -> tuple[str, ...]:
         """The bounds that there are, of "lower", "upper", "sum_lower" and "sum_upper"."""
-        return tuple(side for side in ARRAYS[2:] if getattr(self, side) is not None)
+        return tuple(side for side in (*BOUNDS, *SUMS) if getattr(self, side) is not None)
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether targets are of other steps than inputs."""
+        return is_forecast(self.part("train"))
 
     def target_range(self) -> dict[str, np.ndarray]:
         """Smallest ("lower") and largest ("upper") training target of each feature."""
-        targets = self.targets[self.rows("train")]
-        return {"lower": targets.min((0, 1)), "upper": targets.max((0, 1))}
+        part = self.part("train")
+        targets, counts = part["targets"], part["where"]
+        counts = True if counts is None else counts
+        return {
+            "lower": targets.min((0, 1), where=counts, initial=np.inf),
+            "upper": targets.max((0, 1), where=counts, initial=-np.inf),
+        }
 
 
 def load(name: str, allow_infeasible: bool = False) -> Dataset:
     """The dataset of that name, or of that path where it ends in `.npz`.
 
     Args:
-      name: a name of DATASETS, or a path; a dataset is named as its file, without the folder.
+      name: a name of DATASETS, or a path; a dataset is named as its file, without its ending.
       allow_infeasible: whether targets may break their bounds.
 
     Raises:
       UsageError: for an unknown name, or arrays that cannot be used: says which and where.
     """
-    if name.endswith(".npz"):
-        path = Path(name)
-        entry = Entry(lambda: _read_user_file(path), name, "given units", group=path.name)
-    else:
-        entry = choose("dataset", name, DATASETS)
-    arrays = entry.load()
-    _check(name, arrays)
-    broken = _infeasible(arrays)
+    path = Path(name)
+    if path.suffix == ".npz":
+        return prepared(path.stem, read(path), allow_infeasible, source=name)
+    return prepared(name, choose("dataset", name, DATASETS), allow_infeasible)
+
+
+def prepared(
+    name: str, entry: Entry, allow_infeasible: bool = False, source: str | None = None
+) -> Dataset:
+    """A row of the table, or what is like one, as it is trained on.
+
+    Args:
+      name: the dataset's.
+      entry: the row.
+      allow_infeasible: whether targets may break their bounds.
+      source: what an error calls it, if not by its name.
+    """
+    source = source or name
+    arrays = completed(source, entry.load())
+    outside = broken(arrays)
     if not allow_infeasible and entry.role != "wrong_bound":
-        _refuse(name, arrays, broken)
-    share = float(np.any(np.broadcast_arrays(*broken.values()), axis=0).mean())
-    return _scaled(Path(name).name, entry, arrays, share)
+        refuse_infeasible(source, entry.unit, arrays, outside)
+    any_side = np.any(np.broadcast_arrays(*outside.values()), axis=0)
+    counted = arrays.get("where", np.ones(1, bool))
+    share = any_side.sum() / np.broadcast_to(counted, any_side.shape).sum()
+    return _scaled(name, entry, arrays, float(share))
 
 
-def _check(name: str, arrays: dict[str, np.ndarray]) -> None:
-    """Refuse what cannot be trained on."""
-    inputs, targets = arrays["inputs"], arrays["targets"]
-    for key, array in arrays.items():
-        if key == "split":
-            continue
-        if array.ndim != 3 or array.dtype.kind not in "fiu" or 0 in array.shape:
-            raise UsageError(
-                f"{name}: {key} must be numbers of shape (windows, T, features), "
-                f"got {array.dtype} of shape {array.shape}."
-            )
-        expected = inputs.shape[:2] if key == "targets" else targets.shape
-        if key.startswith("sum_"):
-            expected = (*targets.shape[:2], 1)
-        if key != "inputs" and array.shape[: len(expected)] != expected:
-            raise UsageError(f"{name}: {key} must have shape {expected}, got {array.shape}.")
-        bad = ~np.isfinite(array) if key in ("inputs", "targets") else np.isnan(array)
-        if bad.any():
-            window, step, feature = np.argwhere(bad)[0]
-            raise UsageError(
-                f"{name}: {key} is {array[window, step, feature]} at window {window}, step {step}, "
-                f"feature {feature} ({bad.sum()} such entries). Drop or fill such windows."
-            )
-    split = arrays["split"]
-    if split.shape != inputs.shape[:1] or not np.isin(split, range(3)).all():
-        raise UsageError(
-            f"{name}: split must be {len(inputs)} of 0 (train), 1 (validation), 2 (test), "
-            f"got shape {split.shape} and values {np.unique(split)[:5]}."
-        )
-    empty = [part for index, part in enumerate(SPLITS) if not (split == index).any()]
-    if empty:
-        raise UsageError(
-            f"{name}: {len(inputs)} windows leave no window for {' and '.join(empty)}; "
-            "every split needs one at least."
-        )
-
-
-def _infeasible(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Which targets, or sums of them, break which of their bounds."""
-    targets = arrays["targets"]
-    total = targets.sum(axis=-1, keepdims=True, dtype=np.float64)
-    bounded = {"upper": (targets, np.greater), "lower": (targets, np.less)}
-    bounded |= {"sum_upper": (total, np.greater), "sum_lower": (total, np.less)}
-    return {
-        key: beyond(value, arrays[key]) for key, (value, beyond) in bounded.items() if key in arrays
-    }
-
-
-def _refuse(name: str, arrays: dict[str, np.ndarray], broken: dict[str, np.ndarray]) -> None:
-    for key, where in broken.items():
-        if not where.any():
-            continue
-        window, step, feature = first = tuple(np.argwhere(where)[0])
-        summed = key.startswith("sum_")
-        what, at = ("sums of targets", "") if summed else ("targets", f", feature {feature}")
-        value = arrays["targets"][first[:2] if summed else first].sum()
-        raise UsageError(
-            f"{name}: {where.sum()} {what} break their {key} bound, first at window {window}, "
-            f"step {step}{at}: {'sum' if summed else 'target'} {value}, {key} "
-            f"{arrays[key][first]}. Mend them, or keep them with --allow-infeasible."
-        )
-
-
-def _scaled(name: str, entry: Entry, arrays: dict[str, np.ndarray], infeasible: float) -> Dataset:
-    training = arrays["targets"][arrays["split"] == 0]
-    scale = float(np.sqrt(np.mean(np.square(training, dtype=np.float64))))
+def _scaled(name: str, entry: Entry, arrays: Arrays, infeasible: float) -> Dataset:
+    training = arrays["split"] == 0
+    counts = arrays.get("where")
+    targets = arrays["targets"][training]
+    targets = targets if counts is None else targets[counts[training]]
+    scale = float(np.sqrt(np.mean(np.square(targets, dtype=np.float64))))
     if not 0 < scale < np.inf:
         raise UsageError(
             f"{name}: the training targets' root mean square is {scale}; it must be positive and "
             "finite to scale by."
         )
-    with np.errstate(over="ignore"):
-        scaled = {key: _divided(arrays[key], scale) for key in ARRAYS if key in arrays}
-    for key in ("inputs", "targets"):
-        if not np.isfinite(scaled[key]).all():
+    found = {
+        key: scaled(arrays[key], np.float64(scale), np.float64(0))
+        for key in ("targets", *BOUNDS, *SUMS)
+        if key in arrays
+    }
+    standards = {key: _standard(key, arrays) for key in ("inputs", "future") if key in arrays}
+    found |= {key: scaled(arrays[key], *standard) for key, standard in standards.items()}
+    for key in ("inputs", "future", "targets"):
+        if key in found and not np.isfinite(found[key]).all():
             raise UsageError(
-                f"{name}: some {key} are beyond float32 once divided by the training targets' root "
-                f"mean square, {scale:g}. Mend or rescale them."
+                f"{name}: some {key} are beyond float32 once scaled by the training split. Mend or "
+                "rescale them."
             )
+    lengths = arrays.get("lengths")
+    if lengths is not None:
+        found["inputs"][np.arange(found["inputs"].shape[1]) >= lengths[:, None]] = 0
+    found |= {"where": counts} if counts is not None else {}
+    found |= {"lengths": lengths.astype(np.int32)} if lengths is not None else {}
     split = arrays["split"].astype(np.uint8)
     return Dataset(
         name=name,
         role=entry.role,
         group=entry.group,
-        **dict.fromkeys(ARRAYS) | scaled,
+        **dict.fromkeys(ARRAYS) | found,
         split=split,
         scale=scale,
         unit=entry.unit,
-        hash=content_hash(scaled | {"split": split}),
+        hash=content_hash(found | {"split": split}),
+        standards=standards,
         infeasible=infeasible,
+        title=entry.title,
+        columns=entry.columns,
+        times=entry.times,
     )
 
 
-def _divided(array: np.ndarray, scale: float) -> np.ndarray:
-    """As float32, divided in float64 piece by piece."""
-    out = aligned(np.empty(array.shape, np.float32))
-    return np.divide(array, scale, out=out, dtype=np.float64, casting="same_kind")
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    """The array where XLA on CPU uses it as it lies; a copy if it lies elsewhere."""
-    if array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous:
-        return array
-    buffer = np.empty(array.nbytes + ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
-    out = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    out[...] = array
-    return out
-
-
-def content_hash(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 of names, dtypes, shapes and values: the same on any machine and zlib."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{name} {little_endian.dtype.str} {array.shape}\n".encode())
-        digest.update(little_endian.reshape(-1).view(np.uint8))
-    return digest.hexdigest()
-
-
-def _read_user_file(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("it has members that are no arrays")
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file.") from None
-    except Exception as error:  # whatever zipfile, zlib and numpy make of a damaged file
-        raise UsageError(f"{path}: not a readable .npz of plain arrays ({error}).") from error
-    known = (*ARRAYS, "split")
-    missing = [key for key in known[:2] if key not in arrays]
-    if missing or not {"lower", "upper"} & arrays.keys():
-        raise UsageError(
-            f"{path}: needs inputs, targets, and upper and/or lower; got "
-            f"{', '.join(arrays) or 'nothing'}."
-        )
-    arrays = {key: arrays[key] for key in known if key in arrays}
-    if "split" not in arrays:
-        arrays["split"] = deal_in_order(len(np.atleast_1d(arrays["inputs"])))
-    return arrays
+def _standard(key: str, arrays: Arrays) -> Standard:
+    """Deviation and mean of each feature over the training split, padding left out."""
+    training, known = arrays["split"] == 0, None
+    if key == "inputs" and "lengths" in arrays:
+        known = np.arange(arrays[key].shape[1]) < arrays["lengths"][training, None]
+    mean, deviation = moments(arrays[key][training], known)
+    return deviation, mean

@@ -74,6 +74,7 @@ HOST = (
     runner.stacked,
     runner.Runner._bias,
     runner.results,
+    runner.counted_steps,
     metrics.jacobian_rank_fraction,
     store.with_nulls,
 )

@@ -85,6 +85,8 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "hash": dataset.hash,
         "scale": dataset.scale,
         "unit": dataset.unit,
+        **({"title": dataset.title} if dataset.title else {}),
+        **({"columns": dataset.columns} if dataset.columns else {}),
         "inputs": dataset.inputs.shape,
         "targets": dataset.targets.shape,
         "bounds": dataset.sides(),

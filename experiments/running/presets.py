@@ -5,7 +5,8 @@ from typing import Any
 
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
-from experiments.training.cell import BACKBONES, DTYPES, STARTS, Settings
+from experiments.training.cell import DTYPES, STARTS, Settings
+from experiments.training.networks import AUTOENCODERS, BACKBONES
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.usage import UsageError, choose
 
@@ -18,7 +19,7 @@ class Plan:
 
     strategies: tuple[str, ...]  # names of the table, or module:function
     datasets: tuple[str, ...]  # names of the table, or paths to .npz
-    backbones: tuple[str, ...] = BACKBONES[:1]
+    backbones: tuple[str, ...] = AUTOENCODERS[:1]
     seeds: int = 2
     hidden: int = 32
     dtype: str = "float32"  # of the factors of the recurrent products
@@ -32,7 +33,7 @@ class Plan:
 
 
 REFERENCE_RUN: dict[str, Any] = {
-    "backbones": BACKBONES,
+    "backbones": AUTOENCODERS,
     "seeds": 10,
     "hidden": 64,
     "epochs": 60,

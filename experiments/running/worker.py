@@ -12,17 +12,20 @@ import jax
 import numpy as np
 
 from experiments.cells import Cell, Record
+from experiments.data.checks import BOUNDS, SUMS
 from experiments.data.datasets import Dataset, load
 from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash
 from experiments.running.team import Arrays, Reply, Request
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
-from experiments.training.cell import Settings, example_windows
+from experiments.training.cell import Settings, data_of, example_windows
 from experiments.training.limits import Ended
 from experiments.training.own_strategies import resolve
 from experiments.training.runner import Run, Runner
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
+
+SHOWN = ("inputs", "targets", *BOUNDS, *SUMS)
 
 
 def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs: None) -> Reply:
@@ -111,8 +114,9 @@ def _run_of(cell: Cell) -> Run:
 
 def _baseline(cell: Cell, dataset: Dataset) -> tuple[Record, Arrays]:
     started = time.perf_counter()
-    values, output = baselines.measure(cell.strategy, dataset, cell.split)
-    arrays = _examples(dataset, cell.split, output[example_windows(dataset, cell.split)])
+    data = data_of(dataset, cell.split)
+    values, output = baselines.measure(cell.strategy, data)
+    arrays = _examples(dataset, cell.split, output[data["examples"]])
     return make_record(cell, values, time.perf_counter() - started), arrays
 
 
@@ -127,7 +131,12 @@ def make_record(
 
 
 def _examples(dataset: Dataset, split: str, output: np.ndarray) -> Arrays:
+    """Of the example windows; NaN for targets that do not count."""
     rows = example_windows(dataset, split)
-    part = {key: array for key, array in dataset.part(split).items() if array is not None}
-    examples = {f"example_{key}": array[rows] for key, array in part.items()}
-    return examples | {"example_output": output}
+    part = {key: array[rows] for key, array in dataset.part(split).items() if array is not None}
+    counts = part.get("where", np.ones(1, bool))
+    part["targets"] = np.where(counts, part["targets"], np.nan)
+    known = {key: part[key] for key in SHOWN if key in part}
+    if dataset.times is not None:
+        known["times"] = dataset.times[dataset.rows(split)][rows].astype(str)
+    return {f"example_{key}": array for key, array in known.items()} | {"example_output": output}

@@ -13,21 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax import lax
 
 from bounded import metrics
-from bounded.autoencoder import LSTMAutoencoder
-from bounded.constraints import identity
 from experiments.data.datasets import Dataset
+from experiments.training.networks import Autoencoder, Data, network
 from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
 
-BACKBONES = ("bottleneck", "conditioned")
 DTYPES = ("float32", "bfloat16")
 STARTS = ("constant", "zero")
-CHUNK = 512  # windows that a network is evaluated on at once
 EXAMPLE_QUANTILES = (0.5, 0.9)
-Data = dict[str, Any]  # of `data_of`
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,10 @@ class State(NamedTuple):
 
 def example_windows(dataset: Dataset, split: str) -> np.ndarray:
     """Indices, within the split, of a typical window and one whose target varies much."""
-    spread = dataset.targets[dataset.rows(split)].std(axis=1).mean(axis=-1)
+    part = dataset.part(split)
+    targets, counts = part["targets"], part["where"]
+    targets = targets if counts is None else np.ma.array(targets, mask=~counts)
+    spread = np.ma.filled(targets.std(axis=1).mean(axis=-1), 0)
     rank = np.round(np.array(EXAMPLE_QUANTILES) * (len(spread) - 1)).astype(int)
     return np.argsort(spread, kind="stable")[rank]
 
@@ -113,7 +111,26 @@ def training(
 ) -> Callable:
     """raw -> (output, penalty) in training."""
     bounds = select_bounds(strategy, part, data["range"])
-    return lambda raw: strategy.train(raw, *bounds, progress, state, job.hyper)
+
+    def train(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
+        output, penalty = strategy.train(raw, *bounds, progress, state, job.hyper)
+        penalty = jnp.asarray(penalty)
+        return output, mean_of_counted(penalty, part["where"]) if penalty.ndim else penalty
+
+    return train
+
+
+def mean_of_counted(values: jax.Array, where: jax.Array | None) -> jax.Array:
+    """The mean over the entries that count, 0 where none does.
+
+    Args:
+      values: (windows, H, K), or one a step, (windows, H, 1).
+      where: (windows, H, K), or None where all count; a step counts where all its features do.
+    """
+    if where is None:
+        return jnp.mean(values)
+    counts = where if values.shape == where.shape else jnp.all(where, axis=-1, keepdims=True)
+    return jnp.sum(jnp.where(counts, values, 0)) / jnp.maximum(jnp.sum(counts), 1)
 
 
 def evaluation(
@@ -137,10 +154,31 @@ def training_slope(
     """Output, penalty, the objective's derivative to raw, and the state as the batch has it."""
     train = training(strategy, data, part, job, progress, state)
     (output, penalty), pullback = jax.vjp(train, raw)
-    error_slope = 2 * (output - part["targets"]) / output.size
+    error_slope = slope_of_squared_error(output, part)
     (slope,) = pullback((error_slope, jnp.ones_like(penalty)))
-    bounds = select_bounds(strategy, part, data["range"])
-    return output, penalty, slope, strategy.update(state, raw, *bounds, job.hyper)
+    return (
+        output,
+        penalty,
+        slope,
+        proposed(strategy, raw, data=data, part=part, job=job, state=state),
+    )
+
+
+def proposed(
+    strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job, state: jax.Array
+) -> jax.Array:
+    """The strategy's state as a batch has it; where entries do not count, the mean over windows
+    of what each proposes by itself."""
+    bounds, where = select_bounds(strategy, part, data["range"]), part["where"]
+    if where is None:
+        return strategy.update(state, raw, *bounds, job.hyper)
+
+    def alone(*window: Any) -> jax.Array:
+        return strategy.update(state, *jax.tree.map(lambda one: one[None], window), job.hyper)
+
+    proposals = jnp.where(where, jax.vmap(alone)(raw, *bounds), 0)
+    counts = jnp.sum(where, axis=0)
+    return jnp.where(counts == 0, state, jnp.sum(proposals, axis=0) / jnp.maximum(counts, 1))
 
 
 def final_output(
@@ -175,56 +213,15 @@ def final_jacobian(
     return metrics.set_jacobian(lambda raw: train(raw)[0], raw)
 
 
-class Network:
-    """The model of a backbone, as functions of its parameters."""
-
-    def __init__(self, backbone: str, settings: Settings, data: Data):
-        self._features = [data["train"][key].shape[2] for key in ("inputs", "targets")]
-        self._backbone, self._settings = backbone, settings
-        self._graph = nnx.split(nnx.eval_shape(lambda: self._model(jax.random.key(0))))[0]
-
-    def _model(self, key: jax.Array) -> LSTMAutoencoder:
-        return LSTMAutoencoder(
-            *self._features,
-            self._settings.hidden,
-            identity,
-            condition_decoder=self._backbone == "conditioned",
-            dtype=self._settings.dtype,
-            rngs=nnx.Rngs(key),
-        )
-
-    def initial(self, key: jax.Array, bias: jax.Array) -> Any:
-        """Parameters; the output layer's bias is given."""
-        model = self._model(key)
-        model.dense.bias[...] = bias
-        return nnx.split(model)[1]
-
-    def encode(self, parameters: Any, part: Data) -> jax.Array:
-        return in_chunks(nnx.merge(self._graph, parameters).encode, part["inputs"])
-
-    def decode(self, parameters: Any, code: jax.Array, part: Data) -> jax.Array:
-        model, inputs = nnx.merge(self._graph, parameters), part["inputs"]
-        return in_chunks(lambda *of: model.decode(of[0], inputs.shape[1], of[1]), code, inputs)
-
-    def raw(self, parameters: Any, part: Data) -> jax.Array:
-        return self.decode(parameters, self.encode(parameters, part), part)
-
-
-def in_chunks(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """A function of windows, and its derivative, computed for CHUNK of them at a time, so that
-    memory does not grow with what happens within."""
-    windows = len(arrays[0])
-    if windows <= CHUNK:
-        return function(*arrays)
-    rows = jnp.arange(-(-windows // CHUNK) * CHUNK).reshape(-1, CHUNK)
-    rows = jnp.minimum(rows, windows - 1)  # the last chunk is filled up with the last window
-    chunk = jax.checkpoint(lambda rows: function(*(array[rows] for array in arrays)))
-    found = lax.map(chunk, rows)
-    return found.reshape(-1, *found.shape[2:])[:windows]
-
-
 def squared_error(output: jax.Array, part: Data) -> jax.Array:
-    return jnp.mean((output - part["targets"]) ** 2)
+    return mean_of_counted((output - part["targets"]) ** 2, part["where"])
+
+
+def slope_of_squared_error(output: jax.Array, part: Data) -> jax.Array:
+    slope, where = 2 * (output - part["targets"]), part["where"]
+    if where is None:
+        return slope / output.size
+    return jnp.where(where, slope, 0) / jnp.maximum(jnp.sum(where), 1)
 
 
 def keys(job: Job) -> jax.Array:
@@ -236,7 +233,7 @@ class Program:
     """What is compiled: pure functions of the data and one cell.
 
     Args:
-      backbone: one of BACKBONES.
+      backbone: one of networks.BACKBONES, or module:factory.
       settings: what the cells have in common.
       strategies: the rows that a cell may name.
       data: of `data_of`, or the shapes of it.
@@ -246,7 +243,7 @@ class Program:
         self, backbone: str, settings: Settings, strategies: tuple[Strategy, ...], data: Data
     ):
         self._settings, self._strategies = settings, strategies
-        self._network = Network(backbone, settings, data)
+        self._network = network(backbone, settings.hidden, settings.dtype, data["train"])
 
     def initialize(self, data: Data, job: Job) -> State:
         """The state before training."""
@@ -294,18 +291,26 @@ class Program:
         _, slope, _ = self._objective(data, job, raw, part, 1.0, strategy_state)
         found, output = self._measure(data, job, raw, part, strategy_state)
 
-        def decoded(code: jax.Array) -> jax.Array:
-            raw = self._network.decode(parameters, code, part)
-            return self._switch(evaluation, raw, job, data=data, part=part)
-
-        code = self._network.encode(parameters, part)
-        reliance = metrics.code_reliance(decoded, code, part["targets"], keys(job)[2])
         gradient_norm = optax.tree.norm(pullback(slope)[0])
-        found |= {"gradient_norm": gradient_norm, "code_reliance": reliance}
+        found |= {"gradient_norm": gradient_norm, "code_reliance": self._reliance(data, job, state)}
         jacobian = self._switch(
             final_jacobian, raw, job, data=data, part=part, state=state.strategy_state
         )
         return found, output[data["examples"]], jacobian
+
+    def _reliance(self, data: Data, job: Job, state: State) -> jax.Array:
+        """How much is lost with codes of other windows; NaN of a network without a code."""
+        part, parameters, network = data["final"], state.best_parameters, self._network
+        if not isinstance(network, Autoencoder):
+            return jnp.array(jnp.nan)
+
+        def decoded(code: jax.Array) -> jax.Array:
+            raw = network.decode(parameters, code, part)
+            return self._switch(evaluation, raw, job, data=data, part=part)
+
+        code = network.encode(parameters, part)
+        key, targets = keys(job)[2], part["targets"]
+        return metrics.code_reliance(decoded, code, targets, key, where=part["where"])
 
     def _switch(self, branch: Callable, raw: jax.Array, job: Job, **rest: Any) -> Any:
         """`branch` for the job's strategy."""
@@ -365,15 +370,16 @@ class Program:
     ) -> tuple[dict, jax.Array]:
         """Metrics of one split that follow from raw, and the outputs they are of."""
         signs = jax.random.rademacher(keys(job)[2], raw.shape, raw.dtype)
-        bounds = part["lower"], part["upper"]
+        bounds, where = (part["lower"], part["upper"]), part["where"]
+        sums = None if where is None else jnp.all(where, axis=-1, keepdims=True)
         output, penalty, gradients = self._switch(
             final_gradients, raw, job, data=data, part=part, state=state, signs=signs
         )
         found = {
             "loss": squared_error(output, part) + penalty,
-            **metrics.reconstruction(output, part["targets"]),
-            **metrics.violation(output, *bounds),
-            **metrics.sum_violation(output, part["sum_lower"], part["sum_upper"]),
-            **metrics.gradient_health(*gradients, part["targets"], *bounds),
+            **metrics.reconstruction(output, part["targets"], where=where),
+            **metrics.violation(output, *bounds, where=where),
+            **metrics.sum_violation(output, part["sum_lower"], part["sum_upper"], where=sums),
+            **metrics.gradient_health(*gradients, part["targets"], *bounds, where=where),
         }
         return found, output

@@ -15,7 +15,8 @@ from jax.stages import Lowered
 
 from bounded import metrics, starts
 from bounded.constraints import identity
-from experiments.data.datasets import Dataset, aligned
+from experiments.data.arrays import aligned
+from experiments.data.datasets import Dataset
 from experiments.training import devices
 from experiments.training.cell import Data, Job, Program, Settings, State, data_of
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
@@ -53,7 +54,7 @@ class Runner:
 
     Args:
       dataset: the dataset.
-      backbone: one of BACKBONES.
+      backbone: one of networks.BACKBONES, or module:factory.
       settings: what the cells have in common.
       strategies: the rows that a cell may name.
       split: where the metrics are taken at the end, "test" or "validation".
@@ -97,7 +98,7 @@ class Runner:
             rows.append(jax.device_get(row))
             on_epochs(self._settings.evaluate_every * len(runs))
         finished = jax.device_get(self._compiled.finish(self._data, jobs, state))
-        found = results(rows, *finished)[: len(runs)]
+        found = results(rows, *finished, counted_steps(self._here()["final"]))[: len(runs)]
         seconds = (time.perf_counter() - started) / len(runs)
         return [replace(result, seconds=seconds) for result in found]
 
@@ -109,12 +110,16 @@ class Runner:
     def _bias(self, strategy: Strategy, hyper: np.ndarray) -> np.ndarray:
         """Where a cell's network begins; apart from what is compiled for all cells, so that it is
         the same whatever that is."""
-        here = jax.tree.map(lambda array: array.addressable_data(0), self._data)
+        here = self._here()
         if self._settings.start == "zero":
             return np.zeros(here["train"]["targets"].shape[2], np.float32)
         return np.asarray(
             jax.jit(first_bias, static_argnums=0)(strategy, here["train"], here["range"], hyper)
         )
+
+    def _here(self) -> Data:
+        """The data as one device has it."""
+        return jax.tree.map(lambda array: array.addressable_data(0), self._data)
 
     def advance(self, jobs: Job, state: State) -> tuple[State, dict]:
         """A chunk of epochs: the new state (the old one is used up) and a row of the history."""
@@ -130,11 +135,11 @@ def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -
     constraint = strategy.begins_through(*bounds, hyper)
     given = () if strategy.coupled else bounds  # a budget has its total already
     try:
-        return starts.constant(constraint, part["targets"], *given)
+        return starts.constant(constraint, part["targets"], *given, where=part["where"])
     except TypeError:
         if not strategy.own:
             raise
-        return starts.constant(identity, part["targets"])
+        return starts.constant(identity, part["targets"], where=part["where"])
 
 
 def stacked(
@@ -162,15 +167,21 @@ def stacked(
     )
 
 
+def counted_steps(part: Data) -> np.ndarray | None:
+    """The steps of which all targets count, (windows, H); None: all."""
+    return None if part["where"] is None else np.asarray(part["where"]).all(axis=-1)
+
+
 def results(
     rows: Sequence[Mapping[str, np.ndarray]],
     final: Mapping[str, np.ndarray],
     examples: np.ndarray,
     jacobians: np.ndarray,
+    where: np.ndarray | None,
 ) -> list[Result]:
     """What came out of each cell side by side: of the chunks' rows, and of the end."""
     # Apart from the rest: singular values within two devices at once wait for each other.
-    ranks = list(map(metrics.jacobian_rank_fraction, jacobians))
+    ranks = [metrics.jacobian_rank_fraction(jacobian, where=where) for jacobian in jacobians]
     final = {**final, "jacobian_rank_fraction": np.array(ranks)}
     history = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
     return [

@@ -31,21 +31,44 @@ def _clip(raw, lower, upper, hyper):
     return constraints.clip(raw, lower, upper)
 
 
+def _by_entry(penalty: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """A penalty in place of its mean over entries, some of which may not count."""
+
+    def values(output: jax.Array, **given: Bound) -> jax.Array:
+        known = {key: of for key, of in given.items() if of is not None}
+        whole = {key: jnp.broadcast_to(of, output.shape) for key, of in known.items()}
+        each = jnp.vectorize(
+            lambda output, *rest: penalty(output, **dict(zip(whole, rest, strict=True)))
+        )
+        return each(output, *whole.values())
+
+    return values
+
+
+_hinge, _squared_hinge = _by_entry(penalties.hinge), _by_entry(penalties.squared_hinge)
+
+
 def _weighted(penalty: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    return lambda raw, lower, upper, progress, state, hyper: hyper[0] * penalty(raw, lower, upper)
+    def weighted(raw, lower, upper, progress, state, hyper):
+        return hyper[0] * penalty(raw, lower=lower, upper=upper)
+
+    return weighted
 
 
 def _sum_squared_hinge(raw, lower, upper, progress, state, hyper):
-    return hyper[0] * penalties.squared_hinge(jnp.sum(raw, axis=-1, keepdims=True), lower, upper)
+    total = jnp.sum(raw, axis=-1, keepdims=True)
+    return hyper[0] * _squared_hinge(total, lower=lower, upper=upper)
 
 
 def _log_barrier(raw, lower, upper, progress, state, hyper):
     sharpness = penalties.geometric_schedule(progress, hyper[0], hyper[1])
-    return penalties.log_barrier(raw, lower, upper, sharpness)
+    barrier = _by_entry(penalties.log_barrier)
+    return barrier(raw, lower=lower, upper=upper, sharpness=sharpness)
 
 
 def _augmented_lagrangian(raw, lower, upper, progress, state, hyper):
-    return penalties.augmented_lagrangian(raw, lower, upper, multipliers=state, penalty=hyper[0])
+    lagrangian = _by_entry(penalties.augmented_lagrangian)
+    return lagrangian(raw, lower=lower, upper=upper, multipliers=state, penalty=hyper[0])
 
 
 def _update_multipliers(state, raw, lower, upper, hyper):
@@ -60,13 +83,13 @@ def _clip_after_warmup_train(raw, lower, upper, progress, state, hyper):
     warmup, weight = hyper[0], hyper[1]
     soft = progress < warmup
     output = jnp.where(soft, raw, constraints.clip(raw, lower, upper))
-    return output, jnp.where(soft, weight, 0) * penalties.squared_hinge(raw, lower, upper)
+    return output, jnp.where(soft, weight, 0) * _squared_hinge(raw, lower=lower, upper=upper)
 
 
 def _clip_with_displacement_train(raw, lower, upper, progress, state, hyper):
     # The mean squared displacement of the projection from raw is the squared hinge of raw.
     output = constraints.clip(raw, lower, upper)
-    return output, hyper[0] * penalties.squared_hinge(raw, lower, upper)
+    return output, hyper[0] * _squared_hinge(raw, lower=lower, upper=upper)
 
 
 def _dc3_evaluate(raw, lower, upper, hyper):
@@ -82,7 +105,7 @@ def _dc3_evaluate(raw, lower, upper, hyper):
 
 def _dc3_train(raw, lower, upper, progress, state, hyper):
     output = _dc3_evaluate(raw, lower, upper, hyper)
-    return output, hyper[2] * penalties.squared_hinge(output, lower, upper)
+    return output, hyper[2] * _squared_hinge(output, lower=lower, upper=upper)
 
 
 def _annealed_evaluate(raw, lower, upper, hyper):
@@ -248,14 +271,14 @@ TRAINED = _by_name(
         guarantee="never",
     ),
     penalty_row(
-        _weighted(penalties.hinge),
+        _weighted(_hinge),
         "hinge",
         "raw, and a penalty on its violation",
         "Nocedal and Wright 2006, 17.2",
         grid={"weight": (1.0, 0.1, 10.0)},
     ),
     penalty_row(
-        _weighted(penalties.squared_hinge),
+        _weighted(_squared_hinge),
         "squared_hinge",
         "raw, and a squared penalty on its violation",
         "Nocedal and Wright 2006, 17.1",

@@ -4,6 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from experiments.data.arrays import content_hash
 from experiments.data.build import CONTENT_SHA256
 from experiments.data.catalogue import (
     BASEFLOW_FILTER,
@@ -15,7 +16,7 @@ from experiments.data.catalogue import (
     deal,
     deal_in_turns,
 )
-from experiments.data.datasets import SPLITS, content_hash, load
+from experiments.data.datasets import SPLITS, load
 from experiments.usage import UsageError
 
 
@@ -38,7 +39,7 @@ def test_content_hash_sees_values_names_and_shapes():
 def test_every_dataset_keeps_its_promises(name):
     dataset = load(name)
     windows, steps, _ = dataset.targets.shape
-    assert dataset.inputs.shape[:2] == (windows, steps)
+    assert dataset.inputs.shape[:2] == (windows, steps) or dataset.is_forecast
     assert dataset.inputs.dtype == dataset.targets.dtype == np.float32
     assert dataset.sides()
     for side, sign in (("upper", 1), ("lower", -1)):
@@ -121,7 +122,7 @@ def test_a_soiled_sensor_reads_low_on_whole_days_and_breaks_a_few_bounds():
     np.testing.assert_allclose(np.unique(ratio.round(3)), [0.8, 1.0])
     assert 0.03 < wrong.infeasible < 0.06
     np.testing.assert_array_equal(wrong.targets, right.targets)
-    np.testing.assert_array_equal(wrong.inputs, wrong.upper)
+    assert wrong.standards["inputs"][1] < right.standards["inputs"][1]  # the mean
 
 
 def test_the_baseflow_filter_is_the_formula_written_out():
@@ -176,23 +177,46 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
         ({"targets": None}, "needs inputs, targets, and upper and/or lower"),
         ({"upper": None}, "needs inputs, targets, and upper and/or lower"),
         ({"inputs": np.ones((20, 4))}, r"inputs must be numbers of shape .*got float64 of shape"),
-        ({"targets": np.ones((20, 5, 1))}, r"targets must have shape \(20, 4\)"),
-        ({"upper": np.ones((20, 4, 2))}, r"upper must have shape \(20, 4, 1\)"),
+        (
+            {"targets": np.ones((19, 4, 1))},
+            "as many windows as inputs, 20, got 19",
+        ),
+        ({"targets": np.ones((20, 5, 1))}, r"upper must have shape \(20, 5, 1\)"),
+        ({"upper": np.ones((20, 4, 2))}, r"upper must have shape \(20, 4, 1\), or one that broad"),
+        ({"uper": np.ones(1)}, "Unknown array of .*mine.npz 'uper'. Did you mean 'upper'"),
+        ({"Split": np.ones(1)}, "Did you mean 'split'"),
+        (
+            {"future": np.ones((20, 3, 1))},
+            "future must have the targets' windows and steps",
+        ),
+        ({"lengths": np.full(20, 5)}, "lengths must be 20 whole numbers from 1 to 4"),
+        ({"lengths": np.full(20, 2.0)}, "lengths must be whole numbers, got float64"),
+        ({"columns": ["a", "b"]}, r"columns must name the features of targets, \(1,\)"),
+        ({"unit": "a\nb"}, "unit must be a text of 1 to 80 characters"),
+        ({"title": 3}, "title must be a text"),
+        ({"times": np.zeros((20, 4))}, "times must be texts or datetime64 of shape"),
         ({"split": np.arange(20)}, "split must be 20 of 0"),
         ({"split": np.zeros(20, int)}, "leave no window for validation and test"),
-        ({"upper": user_arrays()["inputs"] * 0.4}, "80 targets break their upper bound"),
+        (
+            {"upper": user_arrays()["inputs"] * 0.4},
+            r"break their bounds\. upper: 80 targets \(100 %\)",
+        ),
         (
             {
                 "targets": np.ones((20, 4, 1), np.uint8),
                 "lower": np.full((20, 4, 1), 2, np.uint8),
                 "upper": None,
             },
-            "80 targets break their lower bound",
+            "lower: 80 targets",
         ),
         ({"targets": np.zeros((20, 4, 1))}, "root mean square is 0"),
-        ({"targets": np.full((20, 4, 1), np.nan)}, "targets is nan at window 0, step 0, feature 0"),
+        ({"targets": np.full((20, 4, 1), np.nan)}, "all targets of feature 0 are missing in train"),
         ({"inputs": np.array([["a"]])}, "must be numbers"),
-        ({"inputs": np.full((20, 4, 1), 1e300)}, "some inputs are beyond float32"),
+        ({"inputs": np.full((20, 4, 1), np.inf)}, "inputs is inf at window 0, step 0, feature 0"),
+        (
+            {"inputs": np.repeat([0, 1e300], [14, 6])[:, None, None] * np.ones((20, 4, 1))},
+            "some inputs are beyond float32",
+        ),
     ],
 )
 def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message):
@@ -200,28 +224,102 @@ def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message)
         load(write(tmp_path, **changes))
 
 
-def test_the_first_broken_bound_is_named(tmp_path):
-    targets = user_arrays()["inputs"] / 2
-    targets[7, 2, 0] = 9
-    with pytest.raises(UsageError, match=r"first at window 7, step 2, feature 0: target 9"):
-        load(write(tmp_path, targets=targets))
-
-
-def test_the_first_broken_sum_is_named(tmp_path):
+def test_every_broken_bound_is_told_at_once(tmp_path):
     whole = user_arrays()["inputs"]
     targets = np.concatenate([whole / 4, whole / 4], axis=-1)
-    given = {"targets": targets, "upper": np.broadcast_to(whole, targets.shape)}
+    given = {"targets": targets, "upper": np.broadcast_to(whole, targets.shape), "unit": "USD"}
     dataset = load(write(tmp_path, **given, sum_upper=whole))
     assert dataset.sides() == ("upper", "sum_upper")
-    np.testing.assert_allclose(dataset.sum_upper, dataset.inputs)
-    targets[7, 2] = 3 * whole[7, 2]
+    np.testing.assert_allclose(dataset.sum_upper * dataset.scale, whole, rtol=1e-6)
+    targets[7, 2, 1] = whole[7, 2, 0] + 2.5
     message = (
-        r"1 sums of targets break their sum_upper bound, first at window 7, step 2: sum .*, sum_"
+        r"upper: 1 targets \(0\.625 %\), by up to 2\.5 USD; first at window 7, step 2, feature 1: "
+        r".* "
+        r"sum_upper: 1 sums of targets \(1\.25 %\), by up to .* USD; first at window 7, step 2: "
     )
     with pytest.raises(UsageError, match=message):
-        load(write(tmp_path, **given | {"upper": 4 * given["upper"]}, sum_upper=whole))
+        load(write(tmp_path, **given, sum_upper=whole))
     with pytest.raises(UsageError, match=r"sum_upper must have shape \(20, 4, 1\)"):
         load(write(tmp_path, **given, sum_upper=targets))
+
+
+def test_inputs_are_standardised_feature_by_feature_and_targets_keep_one_factor(tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal([0, 3e6, 5], [1, 1e3, 0], (20, 4, 3))
+    given = {"inputs": inputs, "future": np.full((20, 4, 1), 7.0)}
+    dataset = load(write(tmp_path, **given))
+    train = dataset.part("train")
+    np.testing.assert_allclose(train["inputs"].mean((0, 1)), 0, atol=1e-6)
+    np.testing.assert_allclose(train["inputs"].std((0, 1)), [1, 1, 0], rtol=1e-5)
+    np.testing.assert_array_equal(dataset.future, 0)
+    deviation, mean = dataset.standards["inputs"]
+    np.testing.assert_allclose(dataset.inputs * deviation + mean, inputs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dataset.targets * dataset.scale, user_arrays()["targets"], rtol=1e-6)
+
+
+def test_bounds_broadcast_to_the_targets(tmp_path):
+    dataset = load(write(tmp_path, lower=0, upper=np.full((20, 1, 1), 3.0)))
+    assert dataset.lower.shape == dataset.upper.shape == dataset.targets.shape
+    np.testing.assert_allclose(dataset.upper * dataset.scale, 3, rtol=1e-6)
+
+
+def test_missing_targets_count_nowhere(tmp_path):
+    targets = user_arrays()["targets"].copy()
+    upper = user_arrays()["upper"].copy()
+    targets[3, 1] = targets[19, 0] = upper[3, 1] = np.nan
+    dataset = load(write(tmp_path, targets=targets, upper=upper))
+    np.testing.assert_array_equal(dataset.where, ~np.isnan(targets))
+    assert dataset.targets[3, 1] == dataset.targets[19, 0] == 0
+    assert np.isinf(dataset.upper[3, 1])
+    training = targets[:14][~np.isnan(targets[:14])]
+    assert dataset.scale == pytest.approx(np.sqrt(np.mean(training**2)))
+    assert dataset.target_range()["lower"] * dataset.scale == pytest.approx(training.min())
+    upper[4, 1] = np.nan
+    with pytest.raises(UsageError, match="upper is nan at window 4, step 1, feature 0"):
+        load(write(tmp_path, targets=targets, upper=upper))
+    assert load(write(tmp_path)).where is None
+
+
+def test_a_padded_window_is_scaled_as_the_window(tmp_path):
+    plain = load(write(tmp_path))
+    arrays = user_arrays()
+    for key, beyond in {"inputs": np.nan, "targets": 9.0, "upper": np.nan}.items():
+        arrays[key] = np.concatenate([arrays[key], np.full((20, 2, 1), beyond)], axis=1)
+    padded = load(write(tmp_path, **arrays, lengths=np.full(20, 4)))
+    for key in ("inputs", "targets", "upper"):
+        np.testing.assert_array_equal(getattr(padded, key)[:, :4], getattr(plain, key))
+    assert not padded.where[:, 4:].any()
+    assert padded.where[:, :4].all()
+    np.testing.assert_array_equal(padded.inputs[:, 4:], 0)
+    np.testing.assert_array_equal(padded.upper[:, 4:], plain.upper[:, 3:].repeat(2, axis=1))
+    assert padded.scale == plain.scale
+
+
+def test_a_forecast_has_steps_of_its_own(tmp_path):
+    given = {"targets": np.ones((20, 6, 1)), "upper": 2.0, "lengths": np.full(20, 3)}
+    dataset = load(write(tmp_path, **given))
+    assert dataset.is_forecast
+    assert dataset.where is None  # only the inputs are padded
+    assert not load(write(tmp_path)).is_forecast
+    assert load(write(tmp_path, future=np.ones((20, 4, 2)))).is_forecast
+
+
+def test_names_come_with_the_arrays(tmp_path):
+    days = np.arange("2018-03-05", 80, dtype="datetime64[D]").reshape(20, 4)
+    named = {"columns": ["open"], "unit": "USD", "title": "Prices", "group": "stocks"}
+    dataset = load(write(tmp_path, **named, times=days))
+    assert (dataset.name, dataset.unit, dataset.title) == ("mine", "USD", "Prices")
+    assert (dataset.columns, dataset.group) == (("open",), "stocks")
+    assert dataset.times.astype(str)[0, 1] == "2018-03-06"
+    plain = load(write(tmp_path))
+    assert (plain.group, plain.columns, plain.times) == ("mine", (), None)
+    assert plain.hash == dataset.hash  # which is of what decides numbers
+
+
+def test_a_file_called_as_a_dataset_of_the_table_is_refused(tmp_path):
+    np.savez(tmp_path / "wind.npz", **user_arrays())
+    with pytest.raises(UsageError, match="would be called wind, as a dataset of the table is"):
+        load(str(tmp_path / "wind.npz"))
 
 
 def test_the_parts_of_irradiance_make_the_whole():
@@ -229,7 +327,6 @@ def test_the_parts_of_irradiance_make_the_whole():
     assert dataset.role == "coupled"
     assert dataset.targets.shape[2] == 2
     np.testing.assert_array_equal(dataset.sum_lower, dataset.sum_upper)
-    np.testing.assert_array_equal(dataset.sum_upper, dataset.inputs)
     total = dataset.targets.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(total, dataset.sum_upper, atol=1e-6)
     assert (dataset.targets >= 0).all()

@@ -16,7 +16,8 @@ from experiments.cells import Cell
 from experiments.data.datasets import load
 from experiments.running import fingerprints
 from experiments.running.fingerprints import ROOT, of_strategy, of_training, shapes_of, versions
-from experiments.training.cell import BACKBONES, Settings
+from experiments.training.cell import Settings
+from experiments.training.networks import AUTOENCODERS
 from experiments.training.own_strategies import resolve
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import constraint_row
@@ -63,8 +64,8 @@ EDITS = {
         [("bounded/penalties.py", r"\*\* 2", "** 2 * 1.5")],
         {"squared_hinge"},
     ),
-    "the optimiser": ([(CELL, r"optax\.adam\(", "optax.sgd(")], {*BACKBONES}),
-    "the network": ([("bounded/lstm.py", r"jnp\.tanh\(", "jnp.sin(")], {*BACKBONES}),
+    "the optimiser": ([(CELL, r"optax\.adam\(", "optax.sgd(")], {*AUTOENCODERS}),
+    "the network": ([("bounded/lstm.py", r"jnp\.tanh\(", "jnp.sin(")], {*AUTOENCODERS}),
     "which windows are shown": ([(CELL, r"\(0\.5, 0\.9\)", "(0.5, 0.8)")], {"host"}),
     "the training range": (
         [("experiments/data/datasets.py", r"targets\.max\(\(0, 1\)\)", "targets.min((0, 1))")],

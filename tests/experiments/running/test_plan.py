@@ -22,7 +22,7 @@ from experiments.running.plan import (
 )
 from experiments.running.presets import make_plan
 from experiments.training.baselines import BASELINES
-from experiments.training.cell import BACKBONES
+from experiments.training.networks import AUTOENCODERS
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.tuning import Choice, grid, select
 from experiments.usage import UsageError
@@ -55,7 +55,7 @@ def test_the_presets_cover_the_study():
     assert set(supplement.strategies) < set(plan.strategies)
     assert (supplement.settings, supplement.backbones) == (plan.settings, plan.backbones)
     assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
-    assert plan.backbones == BACKBONES
+    assert plan.backbones == AUTOENCODERS
     plan = make_plan("default")
     assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
     answers = {
@@ -198,7 +198,7 @@ def test_a_users_strategy_shares_no_program_and_comes_last():
 
 
 def test_datasets_of_the_same_shapes_share_a_compilation():
-    together = lay_out(make_plan("smoke", backbones=BACKBONES))
+    together = lay_out(make_plan("smoke", backbones=AUTOENCODERS))
     assert compilations(together, together.cells.values()) == 2
     apart = lay_out(make_plan("smoke", datasets=("irradiance", "sines")))
     assert compilations(apart, apart.cells.values()) == 2
@@ -212,7 +212,7 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         folder.mkdir()
         np.savez(folder / "mine.npz", inputs=inputs, targets=inputs, upper=inputs)
     paths = [str(tmp_path / folder / "mine.npz") for folder in "ab"]
-    with pytest.raises(UsageError, match=r"would both be called mine\.npz: rename one"):
+    with pytest.raises(UsageError, match=r"would both be called mine: rename one"):
         lay_out(make_plan("smoke", datasets=paths))
 
 

@@ -11,9 +11,11 @@ from flax import nnx
 
 from bounded.autoencoder import LSTMAutoencoder
 from bounded.constraints import clip
-from experiments.data.datasets import ALIGNMENT, aligned, load
-from experiments.training import cell
-from experiments.training.cell import BACKBONES, Network, Settings, example_windows
+from experiments.data.arrays import ALIGNMENT, aligned
+from experiments.data.datasets import load
+from experiments.training import networks
+from experiments.training.cell import Settings, example_windows
+from experiments.training.networks import AUTOENCODERS, network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
 
@@ -131,34 +133,34 @@ def test_a_network_begins_at_the_constant_that_its_strategy_says_or_at_zero(runn
 
 
 def test_windows_in_chunks_have_the_values_and_derivatives_of_all_at_once(monkeypatch):
-    windows, factors = jnp.linspace(-1, 2, 21).reshape(7, 3), jnp.arange(7.0)
+    part = jnp.linspace(-1, 2, 21).reshape(7, 3), jnp.arange(7.0)
 
     def outputs(scale):
-        return cell.in_chunks(lambda x, of: jnp.sin(scale * x) * of[:, None], windows, factors)
+        return networks.in_chunks(lambda of: jnp.sin(scale * of[0]) * of[1][:, None], part)
 
     found = []
     for chunk in (7, 3):
-        monkeypatch.setattr(cell, "CHUNK", chunk)
+        monkeypatch.setattr(networks, "CHUNK", chunk)
         slope = jax.grad(lambda scale: jnp.sum(outputs(scale) ** 2))(1.5)
         found.append((outputs(1.5), slope))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", AUTOENCODERS)
 def test_a_large_split_takes_no_more_memory_within_the_network_than_a_chunk(backbone, monkeypatch):
-    windows = 8 * cell.CHUNK
+    windows = 8 * networks.CHUNK
     like = jax.ShapeDtypeStruct((windows, 6, 1), jnp.float32)
-    part = {"inputs": like, "targets": like}
+    part = {"inputs": like, "targets": like, "future": None, "lengths": None}
 
     def bytes_of_temporaries(chunk):
-        monkeypatch.setattr(cell, "CHUNK", chunk)
-        network = Network(backbone, SETTINGS, {"train": part})
-        parameters = jax.eval_shape(network.initial, jax.random.key(0), jnp.zeros(1))
-        compiled = jax.jit(network.raw).lower(parameters, part).compile()
+        monkeypatch.setattr(networks, "CHUNK", chunk)
+        found = network(backbone, SETTINGS.hidden, SETTINGS.dtype, part)
+        parameters = jax.eval_shape(found.initial, jax.random.key(0), jnp.zeros(1))
+        compiled = jax.jit(found.raw).lower(parameters, part).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    assert 3 * bytes_of_temporaries(cell.CHUNK) < bytes_of_temporaries(windows)
+    assert 3 * bytes_of_temporaries(networks.CHUNK) < bytes_of_temporaries(windows)
 
 
 def test_devices_use_a_datasets_arrays_where_they_lie(runner):
@@ -280,7 +282,7 @@ def test_candidates_are_compared_under_the_present_multipliers():
     settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16, start="zero")
     rows = [TRAINED["augmented_lagrangian"]]
     runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
-    result = runner.run([Run("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 3)])[0]
+    result = runner.run([Run("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 2)])[0]
     assert (np.diff(result.history["loss"][-3:]) > 1e-4).all()
     assert (np.diff(result.history["mse"]) < -1e-3).all()
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][-1], rtol=1e-5)

@@ -9,6 +9,7 @@ from bounded import penalties
 from bounded.constraints import smooth_clip
 from experiments.data.datasets import ARRAYS, load
 from experiments.training.baselines import BASELINES
+from experiments.training.cell import data_of
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import first_bias
 from experiments.training.strategies import COUPLED, TRAINED
@@ -41,7 +42,8 @@ def run(strategy, sides, raw, lower=-1.0, upper=1.0, progress=0.5, state=None, *
     vector = strategy.hyper(strategy.hyperparameters | hyper)
     state = jnp.zeros(raw.shape[1:]) if state is None else state
     trained, penalty = strategy.train(raw, *bounds, progress, state, vector)
-    return trained, penalty, strategy.evaluate(raw, *bounds, vector)
+    assert penalty.shape in ((), raw.shape, (*raw.shape[:-1], 1))  # by entry, or by sum
+    return trained, jnp.mean(penalty), strategy.evaluate(raw, *bounds, vector)
 
 
 def slope(name, progress=0.5, state=None, **hyper):
@@ -175,6 +177,7 @@ def test_coupled_rows_are_given_the_sums_bounds_and_keep_their_guarantee(name, s
     assert sources == {side: "dataset" if side in sides else None for side in BOTH}
     hyper = row.hyper(row.hyperparameters)
     trained, penalty = row.train(raw, *bounds, 0.5, jnp.zeros((4, 3)), hyper)
+    penalty = jnp.mean(penalty)
     output = row.evaluate(raw, *bounds, hyper)
     np.testing.assert_array_equal(trained, output)
     spent = output.sum(axis=-1, keepdims=True)
@@ -326,7 +329,7 @@ def test_one_switch_serves_every_row():
 def test_baselines_have_the_targets_shape_and_learn_from_training_alone(dataset):
     dataset = load(dataset)
     part = dataset.part("test")
-    outputs = {name: make(dataset, "test") for name, (make, _) in BASELINES.items()}
+    outputs = {name: make(data_of(dataset, "test")) for name, (make, _) in BASELINES.items()}
     assert all(output.shape == part["targets"].shape for output in outputs.values())
     np.testing.assert_array_equal(outputs["bound"], part["upper"])
     assert (outputs["climatology_clipped"] <= part["upper"]).all()

@@ -1,0 +1,115 @@
+"""A dataset of the user's own: an `.npz` of arrays, and what they are called."""
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data.catalogue import DATASETS, Arrays, Entry, deal_in_order
+from experiments.usage import UsageError, choose
+
+NUMBERS = (
+    "inputs",
+    "targets",
+    "lower",
+    "upper",
+    "sum_lower",
+    "sum_upper",
+    "future",
+    "lengths",
+    "split",
+)
+TEXTS = ("unit", "group", "title")
+NAMES = (*NUMBERS, *TEXTS, "columns", "times")
+LONGEST_TEXT = 80
+
+
+def read(path: Path) -> Entry:
+    """The file as a row of the table of datasets.
+
+    Raises:
+      UsageError: if it cannot be read, or holds something that is not known.
+    """
+    if path.stem in DATASETS:
+        raise UsageError(
+            f"{path} would be called {path.stem}, as a dataset of the table is: rename it."
+        )
+    return entry_of(str(path), path.stem, _arrays(path))
+
+
+def entry_of(source: str, name: str, arrays: Arrays) -> Entry:
+    """Arrays by their names in an `.npz`, as a row of the table of datasets.
+
+    Args:
+      source: what an error calls them.
+      name: the dataset's.
+      arrays: the arrays.
+
+    Raises:
+      UsageError: if one is not known, or one that is needed is not there.
+    """
+    for key in arrays:
+        choose(f"array of {source}", key, dict.fromkeys(NAMES))
+    if not {"inputs", "targets"} <= arrays.keys() or not {"lower", "upper"} & arrays.keys():
+        raise UsageError(
+            f"{source}: needs inputs, targets, and upper and/or lower; got "
+            f"{', '.join(arrays) or 'nothing'}."
+        )
+    numbers = {key: np.asarray(arrays[key]) for key in NUMBERS if key in arrays}
+    if "split" not in numbers:
+        numbers["split"] = deal_in_order(len(np.atleast_1d(numbers["inputs"])))
+    texts = {key: _text(source, key, arrays[key]) for key in TEXTS if key in arrays}
+    columns, times = (arrays.get(key) for key in ("columns", "times"))
+    return Entry(
+        lambda: numbers,
+        summary=texts.get("title", name),
+        unit=texts.get("unit", "given units"),
+        group=texts.get("group", name),
+        title=texts.get("title", ""),
+        columns=() if columns is None else _columns(source, columns, numbers["targets"]),
+        times=None if times is None else _times(source, times, numbers["targets"]),
+    )
+
+
+def _arrays(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it has members that are no arrays")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file.") from None
+    except Exception as error:  # whatever zipfile, zlib and numpy make of a damaged file
+        raise UsageError(f"{path}: not a readable .npz of plain arrays ({error}).") from error
+    return arrays
+
+
+def _text(source: str, key: str, value: np.ndarray) -> str:
+    found = np.asarray(value)
+    text = str(found) if found.ndim == 0 and found.dtype.kind == "U" else ""
+    if not text.isprintable() or not 0 < len(text) <= LONGEST_TEXT:
+        raise UsageError(
+            f"{source}: {key} must be a text of 1 to {LONGEST_TEXT} characters, got "
+            f"{found.dtype} of shape {found.shape}."
+        )
+    return text
+
+
+def _columns(source: str, columns: np.ndarray, targets: np.ndarray) -> tuple[str, ...]:
+    found = np.asarray(columns)
+    features = targets.shape[2:]
+    if found.shape != features:
+        raise UsageError(
+            f"{source}: columns must name the features of targets, {features}, got shape "
+            f"{found.shape}."
+        )
+    return tuple(_text(source, "each of columns", name) for name in found)
+
+
+def _times(source: str, times: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    found = np.asarray(times)
+    if found.shape != targets.shape[:2] or found.dtype.kind not in "UM":
+        raise UsageError(
+            f"{source}: times must be texts or datetime64 of shape {targets.shape[:2]}, the "
+            f"targets' windows and steps, got {found.dtype} of shape {found.shape}."
+        )
+    return found

@@ -1,0 +1,192 @@
+"""Every backbone, on plain data, padded data and forecasts; and networks of the user's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from experiments.data.catalogue import Entry, deal_in_order
+from experiments.data.datasets import prepared
+from experiments.training import networks
+from experiments.training.cell import Settings
+from experiments.training.networks import AUTOENCODERS, BACKBONES, Factory, network
+from experiments.training.runner import Run, Runner
+from experiments.training.strategies import TRAINED
+from experiments.usage import UsageError
+
+SETTINGS = Settings(hidden=3, epochs=1, batches_per_epoch=4, batch=4)
+WINDOWS, STEPS, PADDING = 20, 4, 2
+RNG = np.random.default_rng(0)
+INPUTS = RNG.uniform(0.5, 1.5, (WINDOWS, STEPS, 2))
+UPPER = INPUTS[..., :1]
+TARGETS = UPPER * RNG.uniform(0.3, 1, UPPER.shape)
+AHEAD = RNG.uniform(size=(WINDOWS, 3, 2))
+
+
+def dataset(**arrays):
+    given = {"inputs": INPUTS, "targets": TARGETS, "upper": UPPER, "lower": 0 * UPPER, **arrays}
+    split = deal_in_order(WINDOWS)
+    return prepared("made up", Entry(lambda: {**given, "split": split}, "", "1"))
+
+
+def padded(array):
+    """The same windows with something beyond their end."""
+    return np.pad(array, ((0, 0), (0, PADDING), (0, 0)), constant_values=np.nan)
+
+
+DATA = {
+    "plain": dataset(),
+    "padded": dataset(
+        inputs=padded(INPUTS),
+        targets=np.nan_to_num(padded(TARGETS), nan=99),
+        upper=padded(UPPER),
+        lower=padded(0 * UPPER),
+        lengths=np.full(WINDOWS, STEPS),
+    ),
+    "forecast": dataset(targets=AHEAD[..., :1], upper=np.ones(1), lower=np.zeros(1), future=AHEAD),
+    "forecast by bounds": dataset(
+        targets=AHEAD[..., :1], upper=AHEAD[..., :1] + 1, lower=np.full(1, -np.inf)
+    ),
+}
+
+
+def initial(backbone, of, seed=0):
+    part = DATA[of].part("train")
+    found = network(backbone, SETTINGS.hidden, "float32", part)
+    return found, found.initial(jax.random.key(seed), jnp.full(1, 0.25)), part
+
+
+@pytest.mark.parametrize("of", DATA)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_raw_has_the_targets_shape_and_every_parameter_a_gradient(backbone, of):
+    found, parameters, part = initial(backbone, of)
+
+    @jax.jit
+    def error(parameters):
+        raw = found.raw(parameters, part)
+        assert raw.shape == part["targets"].shape
+        return jnp.mean((raw - part["targets"]) ** 2, where=part["where"])
+
+    slopes = jax.grad(error)(parameters)
+    if isinstance(found, Factory):
+        assert not slopes.pop("bias").any()  # which stays where it is
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+    dead = [leaf for leaf in jax.tree.leaves(slopes) if not leaf.any()]
+    reads_no_input = backbone == "gru" and of == "forecast by bounds"
+    assert len(dead) <= 3 * reads_no_input  # its decoder's kernels of inputs that are 0
+
+
+@pytest.mark.parametrize("backbone", ["bottleneck", "conditioned", "gru", "tcn"])
+def test_what_lies_in_the_padding_changes_no_output(backbone):
+    found, parameters, part = initial(backbone, "padded")
+    plain, _, without = initial(backbone, "plain")
+    expected = plain.raw(parameters, without)
+    np.testing.assert_allclose(
+        found.raw(parameters, part)[:, :STEPS], expected, rtol=1e-5, atol=1e-6
+    )
+    other = {**part, "inputs": part["inputs"].copy()}
+    other["inputs"][:, STEPS:] = 5
+    changed = found.raw(parameters, other)[:, :STEPS]
+    np.testing.assert_array_equal(changed, found.raw(parameters, part)[:, :STEPS])
+
+
+@pytest.mark.parametrize("backbone", ["conditioned", "gru", "tcn", "mlp"])
+def test_what_is_known_ahead_is_read(backbone):
+    found, parameters, part = initial(backbone, "forecast")
+    other = {**part, "future": part["future"] + 1}
+    assert (found.raw(parameters, part) != found.raw(parameters, other)).any()
+
+
+def test_a_conditioned_forecast_without_future_reads_its_finite_bounds():
+    part = DATA["forecast by bounds"].part("train")
+    ahead = networks.known_ahead(part)
+    np.testing.assert_array_equal(ahead[..., 0], 0)
+    np.testing.assert_array_equal(ahead[..., 1:], part["upper"])
+
+
+def test_padded_data_train_to_the_numbers_of_the_data_without_padding():
+    names = ("clip", "squared_hinge", "augmented_lagrangian", "clip_to_sequence_maximum")
+    found = {}
+    for of in ("plain", "padded"):
+        runner = Runner(DATA[of], "bottleneck", SETTINGS, [TRAINED[name] for name in names])
+        for name in names:
+            (result,) = runner.run([Run(name, {}, 3e-2, 0)])
+            found[name, of] = result.metrics
+            assert result.error is None
+    for name in names:
+        for metric, value in found[name, "plain"].items():
+            np.testing.assert_allclose(found[name, "padded"][metric], value, rtol=2e-4, atol=1e-6)
+
+
+def test_networks_without_a_code_have_no_reliance_on_it():
+    runner = Runner(DATA["forecast"], "mlp", SETTINGS, [TRAINED["clip"], TRAINED["hinge"]])
+    (result,) = runner.run([Run("clip", {}, 1e-2, 0)])
+    assert np.isnan(result.metrics["code_reliance"])
+    assert np.isfinite(result.metrics["mse"])
+    assert result.examples.shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("backbone", set(BACKBONES) - set(AUTOENCODERS))
+def test_a_start_is_where_raw_lies_about(backbone):
+    found, parameters, part = initial(backbone, "plain")
+    moved = {**parameters, "bias": parameters["bias"] + 2}
+    np.testing.assert_allclose(
+        found.raw(moved, part), found.raw(parameters, part) + 2, rtol=1e-5, atol=1e-5
+    )
+
+
+class Mine(nnx.Module):
+    def __init__(self, in_features, out_features, steps, rngs):
+        self.dense = nnx.Linear(in_features, out_features, rngs=rngs)
+
+    def __call__(self, inputs, bounds):
+        return self.dense(inputs) + bounds[1]
+
+
+class Dropped(Mine):
+    def __init__(self, in_features, out_features, steps, rngs):
+        super().__init__(in_features, out_features, steps, rngs)
+        self.dropout = nnx.Dropout(0.1, rngs=rngs)
+
+
+class Flat(Mine):
+    def __call__(self, inputs, bounds):
+        return super().__call__(inputs, bounds)[..., 0]
+
+
+def test_a_network_of_ones_own_reads_inputs_and_bounds():
+    part = DATA["plain"].part("train")
+    found = Factory("mine:Mine", Mine, 3, part)
+    parameters = found.initial(jax.random.key(0), jnp.zeros(1))
+    other = {**part, "upper": part["upper"] + 1}
+    np.testing.assert_allclose(
+        found.raw(parameters, other), found.raw(parameters, part) + 1, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("factory", "of", "message"),
+    [
+        (Mine, "forecast", "name horizon"),
+        (Dropped, "plain", r"variables that are not nnx.Param \(Rng"),
+        (Flat, "plain", r"must give raw of float32 \(14, 4, 1\), got float32 of \(14, 4\)"),
+        (lambda in_features, out_features, steps, rngs: 3, "plain", "must give an nnx.Module, got"),
+    ],
+)
+def test_a_network_that_does_not_fit_says_why(factory, of, message):
+    part = DATA[of].part("train")
+
+    def raw():
+        found = Factory("mine:it", factory, 3, part)
+        return found.raw(found.initial(jax.random.key(0), jnp.zeros(1)), part)
+
+    with pytest.raises(UsageError, match=message):
+        raw()
+
+
+def test_weights_of_one_seed_are_the_same_and_of_another_not():
+    for backbone in BACKBONES:
+        one, same, other = (initial(backbone, "plain", seed)[1] for seed in (0, 0, 1))
+        assert jax.tree.all(jax.tree.map(np.array_equal, one, same))
+        assert not jax.tree.all(jax.tree.map(np.array_equal, one, other))
