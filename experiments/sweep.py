@@ -112,8 +112,10 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--strategies",
         type=names,
-        help="names from --list, module:function, or module:function(temperature=0.1); "
-        "comma-separated. Skill and ranking need climatology_clipped among them",
+        help="names from --list or module:function; either may be given hyperparameters, "
+        "smooth_clip(temperature=0.1), or lists to tune over, the default first: "
+        "smooth_clip(temperature=[0.1,0.3]); comma-separated. Skill and ranking need "
+        "climatology_clipped among them",
     )
     add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
     add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")

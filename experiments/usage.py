@@ -21,6 +21,8 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
 
 
 def in_order(names: Collection[str], options: Collection[str]) -> list[str]:
-    """The names that are options, in the options' order, then the others by name."""
-    known = [name for name in options if name in names]
+    """The names that are options, with hyperparameters or without, in the options' order; then the
+    others by name."""
+    bases = {name: name.partition("(")[0] for name in sorted(names)}
+    known = [name for option in options for name, base in bases.items() if option == base]
     return known + sorted(set(names) - set(known))

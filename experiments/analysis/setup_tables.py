@@ -11,7 +11,7 @@ from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Tabl
 from experiments.cells import Place, canonical
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
-from experiments.training.strategies import COUPLED, TRAINED, holds
+from experiments.training.strategies import holds, table_row
 from experiments.training.tuning import LEARNING_RATES
 
 PLACE = STRATEGY, Column("dataset"), Column("backbone")
@@ -121,7 +121,7 @@ def strategies(study: Study) -> Table:
     """What was compared, with each grid."""
 
     def row(name: str) -> tuple[Entry, ...]:
-        if found := (TRAINED | COUPLED).get(name):
+        if found := table_row(name):
             grid = "; ".join(f"{key} {_numbers(of)}" for key, of in found.grid.items())
             return name, found.summary, holds(name), grid, found.source
         _, summary = BASELINES.get(name, (None, "a function of the user's own"))

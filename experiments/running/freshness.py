@@ -14,9 +14,8 @@ from experiments.data.datasets import load
 from experiments.running.fingerprints import Fingerprint, Part, fingerprints, surroundings
 from experiments.running.options import Options
 from experiments.running.plan import Layout
-from experiments.training.baselines import BASELINES
 from experiments.training.own_strategies import resolve
-from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategy_names import is_own
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
 
@@ -176,8 +175,7 @@ def _changed(before: Mapping[str, Any], now: Fingerprint, strategy: str) -> str 
 
 def own_strategies(layout: Layout) -> dict[str, Strategy]:
     """The user's, by name."""
-    table = TRAINED.keys() | COUPLED.keys() | BASELINES.keys()
-    return {name: resolve(name) for name in layout.strategies if name not in table}
+    return {name: resolve(name) for name in layout.strategies if is_own(name)}
 
 
 def current_fingerprints(

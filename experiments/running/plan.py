@@ -13,7 +13,8 @@ from experiments.data.datasets import Dataset, load
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
-from experiments.training.own_strategies import check_fit, is_own, resolve
+from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.strategy_names import base_of, is_own
 from experiments.training.strategy_rows import Strategy, bound_sources
 from experiments.training.tuning import FIRST_TUNING_SEED, Choice, Choices, grid
 from experiments.usage import UsageError
@@ -107,7 +108,7 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
                     f"{strategy.name} shares an upper bound of the features' sum, but {name} has "
                     "none (sum_upper)."
                 )
-            if strategy.own:
+            if strategy.own or strategy.name != base_of(strategy.name):
                 check_fit(strategy, dataset, sizes)
         datasets[dataset.name] = dataset
         given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())

@@ -1,12 +1,14 @@
 """What a sweep covers: presets, and flags that change them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import BACKBONES, DTYPES, STARTS, Settings
-from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategies import COUPLED, TRAINED, with_values
+from experiments.training.strategy_names import is_own, one_spelling, parse
 from experiments.usage import UsageError, choose
 
 ALWAYS = ("unconstrained", "clip")
@@ -119,6 +121,8 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         if isinstance(given[name], str):
             raise UsageError(f"{name} must be a list of names, got {given[name]!r}.")
         given[name] = tuple(map(str, given[name]))
+    if "strategies" in given:
+        given["strategies"] = tuple(map(one_spelling, given["strategies"]))
     plan = replace(choose("preset", preset, PRESETS), **given)
     for name, least in {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1}.items():
         if getattr(plan, name) < least:
@@ -134,9 +138,9 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     for name, table in tables.items():
         kind = {"strategies": "strategy"}.get(name, name.removesuffix("s"))
         for value in getattr(plan, name):
-            if not (kind == "dataset" and value.endswith(".npz")) and not (
-                kind == "strategy" and ":" in value
-            ):
+            if kind == "strategy":
+                _check_strategy(value, table)
+            elif not (kind == "dataset" and value.endswith(".npz")):
                 choose(kind, value, table)
         if not getattr(plan, name):
             raise UsageError(f"--{name} is empty; valid names: {', '.join(table)}.")
@@ -146,3 +150,15 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         datasets=tuple(dict.fromkeys(plan.datasets)),
         backbones=tuple(dict.fromkeys(plan.backbones)),
     )
+
+
+def _check_strategy(name: str, table: Mapping[str, Any]) -> None:
+    """That a name is of the table, with hyperparameters that the row has; or of the user's own."""
+    if is_own(name):
+        return
+    base, values = parse(name)
+    row = choose("strategy", base, table)
+    if values and base in BASELINES:
+        raise UsageError(f"{base} is untrained, and has no hyperparameters: leave them out.")
+    if values:
+        with_values(row, name, values)

@@ -6,7 +6,7 @@ So the same function serves this process, a process pool and a cluster.
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -94,7 +94,6 @@ def _check_own(request: Request, dataset: Dataset) -> None:
             )
 
 
-@cache
 def _strategy(name: str) -> Strategy:
     try:
         return resolve(name)

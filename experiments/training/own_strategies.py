@@ -1,61 +1,69 @@
 """Strategies by name: a row of the table, or one around a function of the user's own."""
 
-import ast
 import importlib
-import math
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.data.datasets import Dataset
 from experiments.training import limits
-from experiments.training.strategies import COUPLED, TRAINED
-from experiments.training.strategy_rows import BOTH, Bound, Strategy, constraint_row, select_bounds
+from experiments.training.strategies import COUPLED, TRAINED, with_values
+from experiments.training.strategy_names import Grid, is_own, parse
+from experiments.training.strategy_rows import (
+    HYPER_LENGTH,
+    Bound,
+    Strategy,
+    constraint_row,
+    select_bounds,
+)
 from experiments.usage import UsageError, choose
 
-
-def is_own(name: str) -> bool:
-    """Whether a strategy's name is `module:function`, not one of the table."""
-    return ":" in name
+_made: dict[str, tuple[object, Strategy]] = {}  # what a row was last made of, and the row
 
 
 def resolve(name: str) -> Strategy:
-    """The trained strategy of that name, or a row around `module:function`.
+    """The trained strategy of that name: a row of the table, or one around `module:function`.
 
-    A user's function may be given hyperparameters, `module:function(temperature=0.1)`.
+    Either may be given hyperparameters, `smooth_clip(temperature=0.5)`, or lists of them to tune
+    over, the default first. The same name gives the same row, while it stands for the same.
 
     Raises:
       UsageError: if there is no such name, module or function, or its hyperparameters are no
         numbers by name.
     """
-    if not is_own(name):
-        return choose("strategy", name, TRAINED | COUPLED)
-    path, values = _parse_call(name)
-    module, function = path.split(":", 1)
+    base, values = parse(name)
+    if is_own(base):
+        found = _import(name, base)
+    else:
+        found = choose("strategy", base, TRAINED | COUPLED)
+        if not values:
+            return found
+    if name not in _made or _made[name][0] is not found:
+        own = is_own(base)
+        row = _row(name, base, found, values) if own else with_values(found, name, values)
+        _made[name] = found, row
+    return _made[name][1]
 
-    def says(error: str) -> str:
-        return (
-            f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
-            "module lies in this folder or is installed."
-        )
 
-    with users_code(name, says):
-        constraint = getattr(_import(module), function)
-        if not callable(constraint):
-            raise TypeError(f"{path} is no function")
-    return replace(
-        constraint_row(partial(constraint, **values), "your own", module, name=name),
-        guarantee="not stated",
-        grid={key: (value,) for key, value in values.items()},
-        own=True,
+def _row(name: str, base: str, constraint: Callable[..., jax.Array], values: Grid) -> Strategy:
+    """A row around a function of the user's own."""
+    fixed = {key: of[0] for key, of in values.items() if len(of) == 1}
+    tuned = {key: of for key, of in values.items() if len(of) > 1}
+    if len(tuned) > HYPER_LENGTH:
+        raise UsageError(f"Strategy {name!r}: at most {HYPER_LENGTH} hyperparameters may be lists.")
+    row = constraint_row(
+        partial(constraint, **fixed), "your own", base.split(":")[0], name=name, grid=tuned
     )
+    grid = tuned | {key: (value,) for key, value in fixed.items()}
+    return replace(row, guarantee="not stated", grid=grid, own=True)
 
 
 @contextmanager
@@ -92,34 +100,25 @@ def users_code(name: str, says: Callable[[str], str]) -> Iterator[None]:
         )
 
 
-def _import(module: str) -> ModuleType:
-    """A module, looked for in this folder too."""
-    sys.path.insert(0, os.getcwd())
-    try:
-        return importlib.import_module(module)
-    finally:
-        sys.path.pop(0)
+def _import(name: str, path: str) -> Any:
+    """What `module:function` names; the module is looked for in this folder too."""
+    module, _, function = path.partition(":")
 
+    def says(error: str) -> str:
+        return (
+            f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
+            "module lies in this folder or is installed."
+        )
 
-def _parse_call(name: str) -> tuple[str, dict[str, float]]:
-    """`module:function(key=number, …)` as path and hyperparameters."""
-    path, parenthesis, rest = name.partition("(")
-    try:
-        call = ast.parse(f"f({rest}" if parenthesis else "f()", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("hyperparameters go by name")
-        values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        if len(values) < len(call.keywords):
-            raise ValueError("each hyperparameter goes by its name, once")
-    except (SyntaxError, ValueError) as error:
-        raise UsageError(
-            f"Strategy {name!r} cannot be read ({error}). Give module:function, or "
-            "module:function(temperature=0.1) with numbers by name."
-        ) from error
-    for key, value in values.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise UsageError(f"Strategy {name!r}: {key} must be a finite number, got {value!r}.")
-    return path, values
+    with users_code(name, says):
+        sys.path.insert(0, os.getcwd())
+        try:
+            found = getattr(importlib.import_module(module), function)
+        finally:
+            sys.path.pop(0)
+        if not callable(found):
+            raise TypeError(f"{path} is no function")
+    return found
 
 
 def check_fit(strategy: Strategy, dataset: Dataset, windows: Collection[int]) -> None:
@@ -134,30 +133,58 @@ def check_fit(strategy: Strategy, dataset: Dataset, windows: Collection[int]) ->
       UsageError: with what the strategy said, or the shape and dtype that it gave.
     """
 
-    def run(raw: jax.Array, part: Mapping[str, Bound]) -> tuple[jax.Array, ...]:
-        bounds = select_bounds(strategy, part, dataset.target_range())
-        hyper = strategy.hyper(strategy.hyperparameters)
-
-        def train(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
-            output, penalty = strategy.train(raw, *bounds, 0.0, raw[0], hyper)
-            check(output)
-            return output, penalty
-
-        (output, penalty), pullback = jax.vjp(train, raw)
-        check(evaluated := strategy.evaluate(raw, *bounds, hyper))
-        return output, evaluated, pullback((output, penalty))[0]
-
-    def check(output: object) -> None:
-        found = getattr(output, "shape", None), getattr(output, "dtype", type(output).__name__)
-        if found != (shape, jnp.float32):
-            raise TypeError(f"it must give float32 of shape {shape}, got {found[1]} of {found[0]}")
-
     def says(error: str) -> str:
         return f"{strategy.name} does not fit {dataset.name}: {error}"
 
-    for count in windows:
-        shape = (count, *dataset.targets.shape[1:])
-        like = jax.ShapeDtypeStruct(shape, jnp.float32)
-        part = {side: like if side in dataset.sides() else None for side in BOTH}
+    ranges, vector = dataset.target_range(), jax.ShapeDtypeStruct((HYPER_LENGTH,), jnp.float32)
+    for index, count in enumerate(windows):
+        like = jax.ShapeDtypeStruct((count, *dataset.targets.shape[1:]), jnp.float32)
+        part = {"lower": like, "upper": like} | dict.fromkeys(
+            ("sum_lower", "sum_upper"), like.update(shape=(*like.shape[:2], 1))
+        )
+        part = {side: of if side in dataset.sides() else None for side, of in part.items()}
+        values = jax.ShapeDtypeStruct((), jnp.float32), like.update(shape=like.shape[1:])
+        run = partial(_run, strategy, ranges)
         with users_code(strategy.name, says):
-            jax.eval_shape(run, like, part)
+            for hyper in [] if index else _points(strategy):  # whose values may be refused
+                jax.eval_shape(partial(run, hyper), like, part, *values)
+            if strategy.own:
+                jax.eval_shape(run, vector, like, part, *values)
+
+
+def _points(strategy: Strategy) -> Iterator[np.ndarray]:
+    """Every value of each hyperparameter, the others at their defaults."""
+    defaults = strategy.hyperparameters
+    yield strategy.hyper(defaults)
+    for name, values in strategy.grid.items():
+        for value in values[1:]:
+            yield strategy.hyper({**defaults, name: value})
+
+
+def _run(
+    strategy: Strategy,
+    ranges: Mapping[str, jax.Array],
+    hyper: jax.Array,
+    raw: jax.Array,
+    part: Mapping[str, Bound],
+    progress: jax.Array,
+    state: jax.Array,
+) -> list[jax.Array]:
+    """All that is asked of a strategy."""
+    bounds = select_bounds(strategy, part, ranges)
+
+    def train(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
+        output, penalty = strategy.train(raw, *bounds, progress, state, hyper)
+        _check("it must give", output, raw.shape)
+        return output, penalty
+
+    (output, penalty), pullback = jax.vjp(train, raw)
+    evaluated = strategy.evaluate(raw, *bounds, hyper)
+    _check("it must give", evaluated, raw.shape)
+    return [output, evaluated, *pullback((output, penalty))]
+
+
+def _check(what: str, found: object, shape: tuple[int, ...]) -> None:
+    given = getattr(found, "shape", None), getattr(found, "dtype", type(found).__name__)
+    if given != (shape, jnp.float32):
+        raise TypeError(f"{what} float32 of shape {shape}, got {given[1]} of {given[0]}")

@@ -264,3 +264,41 @@ def test_tuned_datasets_are_finished_one_after_the_other():
     assert not first.cells.keys() & second.cells.keys()
     assert {cell.dataset for cell in second.later} == {"sines"}
     assert len(first.later) + len(second.later) == len(layout.later)
+
+
+VARIANTS = ("smooth_clip( temperature=.5 )", "smooth_clip(temperature=[0.3,1])", "smooth_clip")
+
+
+def test_a_row_with_hyperparameters_is_a_row_of_the_table():
+    plan = make_plan("smoke", datasets=("irradiance",), strategies=VARIANTS, tuning_seeds=1)
+    names = ("smooth_clip(temperature=0.5)", "smooth_clip(temperature=[0.3,1])", "smooth_clip")
+    assert plan.strategies == ("unconstrained", "clip", *names)
+    layout = lay_out(plan)
+    assert list(in_lots(layout.cells.values(), layout.strategies)) == [
+        ("irradiance", "bottleneck", plan.strategies)
+    ]
+    tried = {name: set() for name in plan.strategies}
+    for cell in layout.cells.values():
+        tried[cell.strategy].add(cell.hyperparameters.get("temperature"))
+    none = {None}
+    assert list(tried.values()) == [none, none, {0.5}, {0.3, 1.0}, {0.1, 0.03, 0.3}]
+    untuned = {cell.strategy: cell.hyperparameters for cell in layout.later}
+    assert [untuned[name]["temperature"] for name in names] == [0.5, 0.3, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smooth_clip(temprature=1)", "Did you mean 'temperature'"),
+        ("bound(scale=1)", "bound is untrained, and has no hyperparameters"),
+        ("smoth_clip(temperature=1)", "Did you mean 'smooth_clip'"),
+    ],
+)
+def test_hyperparameters_that_a_row_lacks_are_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        make_plan("smoke", strategies=(name,))
+
+
+def test_values_that_a_row_refuses_are_refused_where_it_is_planned():
+    with pytest.raises(UsageError, match="must be positive"):
+        lay_out(make_plan("smoke", strategies=("smooth_clip(temperature=-1)",)))

@@ -360,3 +360,15 @@ def test_a_foreign_manifest_is_set_aside(copy, text, capsys):
         assert store.read_manifest(copy)["plan"]["hidden"] == 8
         assert f"manifest.json is not whole: set aside as {place}" in capsys.readouterr().out
         assert (copy / place).read_text() == text
+
+
+def test_a_row_with_hyperparameters_runs_once_however_it_is_spelled(tmp_path, capsys):
+    options = ["--preset", "smoke", "--seeds", "1", "--datasets", "irradiance"]
+    options += ["--out", str(tmp_path)]
+    assert sweep.main([*options, "--strategies", "smooth_clip(temperature=.5)"]) == 0
+    found = {record.cell.strategy: record.cell.hyperparameters for record in store.read(tmp_path)}
+    assert found["smooth_clip(temperature=0.5)"] == {"temperature": 0.5}
+    assert sweep.main([*options, "--strategies", "smooth_clip( temperature = 0.50 )"]) == 0
+    assert "3 cells, 3 of them done; 0 to run" in capsys.readouterr().out
+    table = (tmp_path / "tables" / "strategies.csv").read_text()
+    assert "smooth_clip(temperature=0.5),smooth minimum and maximum,always,temperature 0.5" in table
