@@ -112,9 +112,9 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--strategies",
         type=names,
-        help="names from --list or module:function; either may be given hyperparameters, "
-        "smooth_clip(temperature=0.1), or lists to tune over, the default first: "
-        "smooth_clip(temperature=[0.1,0.3]); comma-separated. Skill and ranking need "
+        help="names from --list, module:function, or module:row (a Strategy); any may be given "
+        "hyperparameters, smooth_clip(temperature=0.1), or lists of them to tune over, the default "
+        "first, smooth_clip(temperature=[0.1,0.3]); comma-separated. Skill and ranking need "
         "climatology_clipped among them",
     )
     add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")

@@ -1,10 +1,11 @@
 """Strategies by name: a row of the table, or one around a function of the user's own."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from experiments.training.strategy_rows import (
     HYPER_LENGTH,
     Bound,
     Strategy,
+    check_row,
     constraint_row,
     select_bounds,
 )
@@ -30,10 +32,13 @@ _made: dict[str, tuple[object, Strategy]] = {}  # what a row was last made of, a
 
 
 def resolve(name: str) -> Strategy:
-    """The trained strategy of that name: a row of the table, or one around `module:function`.
+    """The trained strategy of that name: a row of the table, `module:row` where that is a
+    `Strategy` (see `strategy_rows`), or one around `module:function`.
 
-    Either may be given hyperparameters, `smooth_clip(temperature=0.5)`, or lists of them to tune
-    over, the default first. The same name gives the same row, while it stands for the same.
+    A function is called as a constraint is; one with a parameter `progress` is given that too, see
+    `constraint_row`. Any may be given hyperparameters, `smooth_clip(temperature=0.5)`, or lists of
+    them to tune over, the default first; a function is given these as traced values. The same name
+    gives the same row, while it stands for the same.
 
     Raises:
       UsageError: if there is no such name, module or function, or its hyperparameters are no
@@ -53,17 +58,51 @@ def resolve(name: str) -> Strategy:
     return _made[name][1]
 
 
-def _row(name: str, base: str, constraint: Callable[..., jax.Array], values: Grid) -> Strategy:
-    """A row around a function of the user's own."""
+def _row(name: str, base: str, found: Any, values: Grid) -> Strategy:
+    """A row of the user's own, or one around a function of theirs."""
+    if not isinstance(found, Strategy):
+        return _row_around(name, base, found, values)
+    try:
+        check_row(found)
+    except ValueError as error:
+        raise UsageError(f"Strategy {name!r} cannot be trained: {error}.") from error
+    row = with_values(found, name, values)
+
+    def train(raw, *rest):
+        pair = found.train(raw, *rest)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"its train must give (output, penalty), got {_kind(pair)}")
+        return pair[0], jnp.asarray(pair[1], raw.dtype)  # which may be a number of Python's
+
+    return replace(row, train=train, guarantee="not stated", own=True)
+
+
+def _row_around(
+    name: str, base: str, constraint: Callable[..., jax.Array], values: Grid
+) -> Strategy:
     fixed = {key: of[0] for key, of in values.items() if len(of) == 1}
     tuned = {key: of for key, of in values.items() if len(of) > 1}
     if len(tuned) > HYPER_LENGTH:
         raise UsageError(f"Strategy {name!r}: at most {HYPER_LENGTH} hyperparameters may be lists.")
+    scheduled = _takes_progress(constraint)
+    if scheduled and "progress" in values:
+        raise UsageError(f"Strategy {name!r}: progress is what training gives it; leave it out.")
     row = constraint_row(
-        partial(constraint, **fixed), "your own", base.split(":")[0], name=name, grid=tuned
+        partial(constraint, **fixed),
+        "your own",
+        base.split(":")[0],
+        name=name,
+        scheduled=scheduled,
+        grid=tuned,
     )
     grid = tuned | {key: (value,) for key, value in fixed.items()}
     return replace(row, guarantee="not stated", grid=grid, own=True)
+
+
+def _takes_progress(function: Callable) -> bool:
+    with suppress(TypeError, ValueError):  # of one that shows no parameters
+        return "progress" in inspect.signature(function).parameters
+    return False
 
 
 @contextmanager
@@ -116,8 +155,8 @@ def _import(name: str, path: str) -> Any:
             found = getattr(importlib.import_module(module), function)
         finally:
             sys.path.pop(0)
-        if not callable(found):
-            raise TypeError(f"{path} is no function")
+        if not callable(found) and not isinstance(found, Strategy):
+            raise TypeError(f"{path} is no function and no Strategy")
     return found
 
 
@@ -175,16 +214,29 @@ def _run(
 
     def train(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
         output, penalty = strategy.train(raw, *bounds, progress, state, hyper)
-        _check("it must give", output, raw.shape)
+        _check("in training it must give", output, raw.shape)
+        if penalty.shape not in ((), raw.shape):
+            raise TypeError(
+                f"its penalty must be one number, or one an entry, of shape {raw.shape}, got "
+                f"{_kind(penalty)}"
+            )
         return output, penalty
 
     (output, penalty), pullback = jax.vjp(train, raw)
     evaluated = strategy.evaluate(raw, *bounds, hyper)
-    _check("it must give", evaluated, raw.shape)
-    return [output, evaluated, *pullback((output, penalty))]
+    _check("evaluated it must give", evaluated, raw.shape)
+    updated = strategy.update(state, raw, *bounds, hyper)
+    _check("its update must give", updated, state.shape)
+    first = strategy.begins_through(*bounds, hyper)
+    if not callable(first):
+        raise TypeError(f"its begins_through must give a constraint, got {_kind(first)}")
+    return [output, evaluated, updated, *pullback((output, penalty))]
 
 
 def _check(what: str, found: object, shape: tuple[int, ...]) -> None:
-    given = getattr(found, "shape", None), getattr(found, "dtype", type(found).__name__)
-    if given != (shape, jnp.float32):
-        raise TypeError(f"{what} float32 of shape {shape}, got {given[1]} of {given[0]}")
+    if (getattr(found, "shape", None), getattr(found, "dtype", None)) != (shape, jnp.float32):
+        raise TypeError(f"{what} float32 of shape {shape}, got {_kind(found)}")
+
+
+def _kind(found: object) -> str:
+    return f"{getattr(found, 'dtype', type(found).__name__)} of {getattr(found, 'shape', None)}"
