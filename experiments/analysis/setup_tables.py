@@ -61,7 +61,8 @@ def settings(study: Study) -> Table:
     found = FIXED | {key: ", ".join(sorted(values)) for key, values in shared.items()}
     found |= {key: str(plan[key]) for key in ("seeds", "tuning_seeds") if key in plan}
     rows = [(key.replace("_", " "), value) for key, value in found.items()]
-    rows.append(("learning rates tried", _numbers(LEARNING_RATES)))
+    tried = {of.cell.training.get("learning_rate") for of in study.records} - {None}
+    rows.append(("learning rates tried", _numbers(sorted(tried, key=_defaults_first))))
     rows += [(name, str(value)) for name, value in manifest.get("versions", {}).items()]
     for name in ("processor", "devices", "where", "revision", "sources"):
         if value := manifest.get(name):
@@ -72,6 +73,11 @@ def settings(study: Study) -> Table:
     return Table(
         "settings", "settings-each", "Model, training, versions and machine", columns, rows
     )
+
+
+def _defaults_first(rate: float) -> tuple[int, float]:
+    known = rate in LEARNING_RATES
+    return LEARNING_RATES.index(rate) if known else len(LEARNING_RATES), rate
 
 
 def _numbers(values: Iterable[float]) -> str:

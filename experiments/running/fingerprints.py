@@ -291,8 +291,8 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
             not row.own,
         ),
         "training": Part(
-            f"{cell.backbone} {asdict(settings)} {sizes}",
-            partial(of_training, cell.backbone, settings, data),
+            f"{cell.network} {asdict(settings)} {sizes}",
+            partial(of_training, cell.network, settings, data),
         ),
     }
 

@@ -1,17 +1,22 @@
 """What a sweep covers: presets, and flags that change them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
+from experiments.cells import sized
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import BACKBONES, DTYPES, STARTS, Settings
 from experiments.training.strategies import COUPLED, TRAINED, with_values
 from experiments.training.strategy_names import is_own, one_spelling, parse
+from experiments.training.tuning import LEARNING_RATES
 from experiments.usage import UsageError, choose
 
 ALWAYS = ("unconstrained", "clip")
+LEAST = {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1, "updates": 1, "batch": 1}
 
 
 @dataclass(frozen=True)
@@ -22,21 +27,32 @@ class Plan:
     datasets: tuple[str, ...]  # names of the table, or paths to .npz
     backbones: tuple[str, ...] = BACKBONES[:1]
     seeds: int = 2
-    hidden: int = 32
+    hidden: tuple[int, ...] = (32,)  # of several, the backbones' names end in each
     dtype: str = "float32"  # of the factors of the recurrent products
     epochs: int = 50
+    updates: int = Settings.batches_per_epoch  # an epoch
+    batch: int = Settings.batch  # windows
+    learning_rates: tuple[float, ...] = LEARNING_RATES  # the default first, the others are tuned
     start: str = "constant"  # one of STARTS
     tuning_seeds: int = 0  # with which hyperparameters are chosen; 0: the defaults are taken
 
-    @property
-    def settings(self) -> Settings:
-        return Settings(hidden=self.hidden, dtype=self.dtype, epochs=self.epochs, start=self.start)
+    def settings(self, backbone: str) -> Settings:
+        """Those of a backbone of the plan."""
+        several = len(self.hidden) > 1
+        return Settings(
+            hidden=int(backbone.rpartition("_")[2]) if several else self.hidden[0],
+            dtype=self.dtype,
+            epochs=self.epochs,
+            batches_per_epoch=self.updates,
+            batch=self.batch,
+            start=self.start,
+        )
 
 
 REFERENCE_RUN: dict[str, Any] = {
     "backbones": BACKBONES,
     "seeds": 10,
-    "hidden": 64,
+    "hidden": (64,),
     "epochs": 60,
     "tuning_seeds": 1,
 }
@@ -46,7 +62,7 @@ PRESETS = {
     "smoke": Plan(
         strategies=(*ALWAYS, "relu_offset", "squared_hinge", *BASELINES),
         datasets=("irradiance", "irradiance_autoencoder"),
-        hidden=8,
+        hidden=(8,),
         epochs=2,
     ),
     "default": Plan(
@@ -116,18 +132,8 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     Raises:
       UsageError: for an unknown name or a value that is not positive; lists what is valid.
     """
-    given = {name: value for name, value in changes.items() if value is not None}
-    for name in given.keys() & {"strategies", "datasets", "backbones"}:
-        if isinstance(given[name], str):
-            raise UsageError(f"{name} must be a list of names, got {given[name]!r}.")
-        given[name] = tuple(map(str, given[name]))
-    if "strategies" in given:
-        given["strategies"] = tuple(map(one_spelling, given["strategies"]))
+    given = {name: _read(name, value) for name, value in changes.items() if value is not None}
     plan = replace(choose("preset", preset, PRESETS), **given)
-    for name, least in {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1}.items():
-        if getattr(plan, name) < least:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} must be at least {least}, got {getattr(plan, name)}.")
     choose("dtype", plan.dtype, dict.fromkeys(DTYPES))
     choose("start", plan.start, dict.fromkeys(STARTS))
     tables: dict[str, dict[str, Any]] = {
@@ -148,8 +154,54 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         plan,
         strategies=tuple(dict.fromkeys((*ALWAYS, *plan.strategies))),
         datasets=tuple(dict.fromkeys(plan.datasets)),
-        backbones=tuple(dict.fromkeys(plan.backbones)),
+        backbones=tuple(
+            sized(backbone, size) if len(plan.hidden) > 1 else backbone
+            for backbone in dict.fromkeys(plan.backbones)
+            for size in plan.hidden
+        ),
     )
+
+
+def _read(name: str, value: Any) -> Any:
+    """A field of a plan, of what is given for it."""
+    if name in ("strategies", "datasets", "backbones"):
+        return tuple(map(one_spelling if name == "strategies" else str, _names(name, value)))
+    if name in ("hidden", "learning_rates"):
+        return _several(name, value, _rate if name == "learning_rates" else partial(_count, name))
+    return _count(name, value) if name in LEAST else value
+
+
+def _names(name: str, given: Any) -> list[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UsageError(f"{name} must be a list of names, got {given!r}.")
+    return list(given)
+
+
+def _several(name: str, given: Any, read: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """One number or a list of them, each once."""
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    found = tuple(dict.fromkeys(map(read, given if several else [given])))
+    if not found:
+        raise UsageError(f"{_flag(name)} is empty: give a number.")
+    return found
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{_flag(name)} must be a whole number, got {value!r}.")
+    if value < LEAST[name]:
+        raise UsageError(f"{_flag(name)} must be at least {LEAST[name]}, got {value}.")
+    return int(value)
+
+
+def _rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
+        raise UsageError(f"--learning-rates must be positive and finite, got {value!r}.")
+    return float(value)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_strategy(name: str, table: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     settings = Settings(**first.settings)
     strategies = tuple(map(_strategy, request.strategies))
     _check_own(request, dataset)
-    runner = Runner(dataset, first.backbone, settings, strategies, first.split)
+    runner = Runner(dataset, first.network, settings, strategies, first.split)
     finished = []
     for start in range(0, len(cells), runner.batch):
         batch = cells[start : start + runner.batch]

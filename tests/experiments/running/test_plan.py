@@ -25,7 +25,7 @@ from experiments.training.baselines import BASELINES
 from experiments.training.cell import BACKBONES
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.tuning import Choice, grid, select
-from experiments.usage import UsageError
+from experiments.usage import UsageError, in_order
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,8 @@ def test_the_presets_cover_the_study():
     supplement = make_plan("supplement")
     assert supplement.datasets == ("household",)
     assert set(supplement.strategies) < set(plan.strategies)
-    assert (supplement.settings, supplement.backbones) == (plan.settings, plan.backbones)
+    assert supplement.backbones == plan.backbones
+    assert {supplement.settings(of) for of in plan.backbones} == {plan.settings("bottleneck")}
     assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
     assert plan.backbones == BACKBONES
     plan = make_plan("default")
@@ -302,3 +303,33 @@ def test_hyperparameters_that_a_row_lacks_are_refused(name, message):
 def test_values_that_a_row_refuses_are_refused_where_it_is_planned():
     with pytest.raises(UsageError, match="must be positive"):
         lay_out(make_plan("smoke", strategies=("smooth_clip(temperature=-1)",)))
+
+
+def test_what_training_is_given_is_in_the_cells():
+    plan = make_plan(
+        "smoke", datasets=("irradiance",), updates=3, batch=7, learning_rates=[0.5, 0.1, 0.5]
+    )
+    trained = [cell for cell in lay_out(plan).cells.values() if cell.is_trained]
+    given = {"batches_per_epoch": 3, "batch": 7, "learning_rate": 0.5}
+    for cell in trained:
+        assert given.items() <= cell.training.items()
+    tuned = lay_out(replace(plan, tuning_seeds=1))
+    rates = {cell.training["learning_rate"] for cell in tuned.cells.values()}
+    assert rates == {0.5, 0.1}
+    values = {cell.hyperparameters.get("weight", 1) for cell in tuned.cells.values()}
+    assert values == {1, 10, 100}, "of hyperparameters all are tried still"
+
+
+def test_each_size_of_network_is_a_backbone_of_its_own():
+    one = make_plan("smoke", hidden=[4, 4])
+    assert (one.hidden, one.backbones) == ((4,), ("bottleneck",))
+    plan = make_plan("smoke", datasets=("irradiance",), backbones=BACKBONES, hidden=(4, 12))
+    names = ("bottleneck_4", "bottleneck_12", "conditioned_4", "conditioned_12")
+    assert plan.backbones == names
+    found = {
+        (cell.backbone, cell.network, cell.model["hidden"])
+        for cell in lay_out(plan).cells.values()
+        if cell.is_trained
+    }
+    assert found == {(name, name.split("_")[0], int(name.split("_")[1])) for name in names}
+    assert in_order(names, BACKBONES) == list(names), "by size, not by letters"
