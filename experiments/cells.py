@@ -24,7 +24,7 @@ class Cell:
     data_hash: str  # of the dataset's arrays
     phase: str  # "tune" or "final"
     strategy: str
-    backbone: str  # of training.networks; UNTRAINED for a baseline
+    backbone: str  # see `network`; UNTRAINED for a baseline
     seed: int
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, str | None] = field(default_factory=dict)  # where each side comes from
@@ -81,6 +81,12 @@ class Cell:
     @property
     def is_trained(self) -> bool:
         return self.backbone != UNTRAINED
+
+    @property
+    def network(self) -> str:
+        """One of training.networks: its backbone without the size, which that ends in where
+        a plan has several sizes."""
+        return self.backbone.removesuffix(sized("", self.model.get("hidden", "")))
 
     @property
     def split(self) -> str:
@@ -159,6 +165,11 @@ class Record:
     @property
     def is_done(self) -> bool:
         return self.status == "done"
+
+
+def sized(backbone: str, hidden: int) -> str:
+    """A backbone's name among others of other sizes."""
+    return f"{backbone}_{hidden}"
 
 
 def canonical(value: Any) -> str:

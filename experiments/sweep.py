@@ -5,10 +5,12 @@ over), 1 some cells failed, 2 bad usage, 130 interrupted.
 """
 
 import argparse
+import inspect
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,14 @@ def run_sweep(
     strategies: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     backbones: Sequence[str] | None = None,
-    hidden: int | None = None,
+    hidden: int | Sequence[int] | None = None,
     dtype: str | None = None,
     seeds: int | None = None,
     tuning_seeds: int | None = None,
     epochs: int | None = None,
+    updates: int | None = None,
+    batch: int | None = None,
+    learning_rates: Sequence[float] | None = None,
     start: str | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -56,8 +61,8 @@ def run_sweep(
       out: the sweep's folder, by default results/PRESET; cells that it already holds are not run
         again.
       console: where progress goes, by default nowhere.
-      strategies, datasets, backbones, hidden, dtype, seeds, tuning_seeds, epochs, start: what
-        differs from the preset.
+      strategies, datasets, backbones, hidden, dtype, seeds, tuning_seeds, epochs, updates, batch,
+        learning_rates, start: what differs from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
         `allow_infeasible`, `stale`, see Options. With `workers`, call this under
         `if __name__ == "__main__":`.
@@ -73,6 +78,7 @@ def run_sweep(
       TeamLostError: if the Dask scheduler has gone.
       KeyboardInterrupt: after Ctrl-C; what is finished is kept.
     """
+    _check_known(options)
     plan = make_plan(
         preset,
         strategies=strategies,
@@ -83,6 +89,9 @@ def run_sweep(
         seeds=seeds,
         tuning_seeds=tuning_seeds,
         epochs=epochs,
+        updates=updates,
+        batch=batch,
+        learning_rates=learning_rates,
         start=start,
     )
     chosen = Options(Path(out or f"results/{preset}"), **options)
@@ -95,6 +104,25 @@ def run_sweep(
             f"{outcome.failed} cells of {chosen.out} failed, {outcome.left} are left.", stacklevel=2
         )
     return statistics.summary(outcome.records)
+
+
+def _check_known(options: Mapping[str, Any]) -> None:
+    *named, _ = inspect.signature(run_sweep).parameters
+    known = dict.fromkeys([*named, *Options.__dataclass_fields__])
+    for name in options.keys() - known.keys():
+        (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
+        raise TypeError(
+            f"run_sweep takes no {name!r}. Did you mean {nearest!r}? It takes {', '.join(known)}."
+        )
+
+
+def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    """Of a comma-separated list."""
+
+    def numbers(text: str) -> tuple[float, ...]:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+
+    return numbers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,12 +140,19 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--strategies",
         type=names,
-        help="names from --list, module:function, or module:function(temperature=0.1); "
-        "comma-separated. Skill and ranking need climatology_clipped among them",
+        help="names from --list, module:function, or module:row (a Strategy); any may be given "
+        "hyperparameters, smooth_clip(temperature=0.1), or lists of them to tune over, the default "
+        "first, smooth_clip(temperature=[0.1,0.3]); comma-separated. Skill and ranking need "
+        "climatology_clipped among them",
     )
     add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
     add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")
-    add("--hidden", type=int, help="hidden units")
+    add(
+        "--hidden",
+        type=_numbers(int),
+        help="hidden units; of several, comma-separated, each is a backbone of its own, such as "
+        "bottleneck_32",
+    )
     add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
     add("--seeds", type=int, help="seeds of every strategy")
     add(
@@ -126,7 +161,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="choose hyperparameters on validation first, with so many seeds; 0: take the defaults",
     )
-    add("--epochs", type=int, help="epochs, of 16 batches each")
+    add("--epochs", type=int, help="epochs, of --updates each")
+    add("--updates", type=int, metavar="N", help="batches an epoch; default: 16")
+    add("--batch", type=int, metavar="N", help="windows a batch; default: 32")
+    add(
+        "--learning-rates",
+        type=_numbers(float),
+        metavar="A,B",
+        help="the default, and others that --tuning-seeds tries; default: 0.003,0.001,0.01",
+    )
     add(
         "--start",
         help="where networks begin: constant, the mean of the raw that gives the training targets "

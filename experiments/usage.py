@@ -1,5 +1,6 @@
 """Look a name up, and say what the names are when it is not there."""
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
@@ -21,6 +22,13 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
 
 
 def in_order(names: Collection[str], options: Collection[str]) -> list[str]:
-    """The names that are options, in the options' order, then the others by name."""
-    known = [name for name in options if name in names]
-    return known + sorted(set(names) - set(known))
+    """The names that are options, with hyperparameters or without, in the options' order; then the
+    others by name."""
+    bases = {name: name.partition("(")[0] for name in sorted(names)}
+    known = [name for option in options for name, base in bases.items() if option == base]
+    return known + sorted(set(names) - set(known), key=_by_numbers)
+
+
+def _by_numbers(name: str) -> list[str]:
+    """For names that differ in a number, such as a size."""
+    return [part.zfill(20) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

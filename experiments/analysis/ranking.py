@@ -11,7 +11,7 @@ from experiments.analysis.statistics import REFERENCE, Comparison, Estimate, Sco
 from experiments.cells import UNTRAINED, Record
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
-from experiments.training.strategies import COUPLED, EVERY_STRATEGY
+from experiments.training.strategies import EVERY_STRATEGY, is_coupled
 from experiments.usage import in_order
 
 SHARES = ("violation_rate", "blocked_fraction")
@@ -75,7 +75,7 @@ def rank(
 ) -> tuple[Ranking | None, list[str]]:
     """The ranking on a backbone, if any, and what is not in it. Not in it, and not said, are the
     strategies for a sum, which few datasets bound."""
-    here = [record for record in records if record.cell.strategy not in COUPLED]
+    here = [record for record in records if not is_coupled(record.cell.strategy)]
     cells = [r.cell for r in here if r.cell.phase == "final"]
     there = {c.seat for c in cells if c.backbone in (backbone, UNTRAINED)}
     counts = Counter((strategy, dataset) for (strategy, dataset, _), *_ in there)  # seeds

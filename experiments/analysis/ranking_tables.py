@@ -20,7 +20,7 @@ from experiments.analysis.tables import (
     text_of,
 )
 from experiments.training.baselines import BASELINES
-from experiments.training.strategies import COUPLED, holds
+from experiments.training.strategies import holds, is_coupled
 
 BOOTSTRAP = (
     "In brackets: 95 % interval by a bootstrap of the seeds, the same ones for every strategy and "
@@ -40,7 +40,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def _ranked(study: Study) -> list[str]:
     """Those that the ranking is of, if there is one."""
-    return [name for name in study.strategies if name not in COUPLED and study.rankings]
+    return [name for name in study.strategies if not is_coupled(name) and study.rankings]
 
 
 def headline(study: Study) -> Table:

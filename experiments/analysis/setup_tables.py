@@ -11,7 +11,7 @@ from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Tabl
 from experiments.cells import Place, canonical
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
-from experiments.training.strategies import COUPLED, TRAINED, holds
+from experiments.training.strategies import holds, table_row
 from experiments.training.tuning import LEARNING_RATES
 
 PLACE = STRATEGY, Column("dataset"), Column("backbone")
@@ -61,7 +61,8 @@ def settings(study: Study) -> Table:
     found = FIXED | {key: ", ".join(sorted(values)) for key, values in shared.items()}
     found |= {key: str(plan[key]) for key in ("seeds", "tuning_seeds") if key in plan}
     rows = [(key.replace("_", " "), value) for key, value in found.items()]
-    rows.append(("learning rates tried", _numbers(LEARNING_RATES)))
+    tried = {of.cell.training.get("learning_rate") for of in study.records} - {None}
+    rows.append(("learning rates tried", _numbers(sorted(tried, key=_defaults_first))))
     rows += [(name, str(value)) for name, value in manifest.get("versions", {}).items()]
     for name in ("processor", "devices", "where", "revision", "sources"):
         if value := manifest.get(name):
@@ -72,6 +73,11 @@ def settings(study: Study) -> Table:
     return Table(
         "settings", "settings-each", "Model, training, versions and machine", columns, rows
     )
+
+
+def _defaults_first(rate: float) -> tuple[int, float]:
+    known = rate in LEARNING_RATES
+    return LEARNING_RATES.index(rate) if known else len(LEARNING_RATES), rate
 
 
 def _numbers(values: Iterable[float]) -> str:
@@ -121,7 +127,7 @@ def strategies(study: Study) -> Table:
     """What was compared, with each grid."""
 
     def row(name: str) -> tuple[Entry, ...]:
-        if found := (TRAINED | COUPLED).get(name):
+        if found := table_row(name):
             grid = "; ".join(f"{key} {_numbers(of)}" for key, of in found.grid.items())
             return name, found.summary, holds(name), grid, found.source
         _, summary = BASELINES.get(name, (None, "a function of the user's own"))

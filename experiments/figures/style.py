@@ -24,6 +24,7 @@ from experiments.console import printable
 from experiments.figures.captions import Words
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import COUPLED
+from experiments.training.strategy_names import base_of
 from experiments.usage import in_order
 
 STYLE = {
@@ -96,9 +97,10 @@ class Sketch(Words):
 
 
 def look(name: str) -> dict[str, str]:
-    """Colour and marker of a strategy: its family's colour, the marker of its place there."""
-    own = {"color": OWN, "marker": MARKERS[sum(map(ord, name)) % len(MARKERS)]}
-    return LOOKS.get(name, own)
+    """Colour and marker of a strategy: its family's colour, the marker of its place there; with
+    hyperparameters of its own, one that goes by its name."""
+    family = LOOKS.get(base_of(name), {"color": OWN})
+    return LOOKS.get(name) or family | {"marker": MARKERS[sum(map(ord, name)) % len(MARKERS)]}
 
 
 def short(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
-from experiments.training.strategies import COUPLED
+from experiments.training.strategies import is_coupled
 from experiments.training.tuning import select
 
 ROUNDING = 1e-6  # of a share of many outputs, which is a mean in float32
@@ -43,7 +43,7 @@ def warnings(study: Study) -> list[Caution]:
         Caution("Not ranked", "; ".join(study.left_out)),
         Caution(
             "Not ranked, for they bound a sum of features",
-            ", ".join(name for name in study.strategies if name in COUPLED),
+            ", ".join(name for name in study.strategies if is_coupled(name)),
         ),
     ]
     found = [one for one in found if one.of]

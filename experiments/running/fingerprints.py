@@ -11,7 +11,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -32,7 +32,8 @@ from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
 from experiments.training.cell import Data, Job, Program, Settings, data_of
 from experiments.training.own_strategies import users_code
-from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategies import table_row
+from experiments.training.strategy_names import base_of
 from experiments.training.strategy_rows import Strategy
 
 ROOT = Path(__file__).parents[2]
@@ -227,7 +228,7 @@ class Part:
 
 
 def fingerprints(
-    cells: Iterable[Cell],
+    cells: Collection[Cell],
     datasets: Mapping[str, Dataset],
     own: Mapping[str, Strategy],
     track: Callable[[Sequence[Part]], Iterable[Part]] = lambda todo: todo,
@@ -243,7 +244,9 @@ def fingerprints(
     Raises:
       UsageError: if a strategy of the user's cannot be traced.
     """
-    rows = {**TRAINED, **COUPLED, **own}
+    names = {cell.strategy for cell in cells}
+    known_rows = {name: own.get(name) or table_row(name) for name in names}
+    rows = {name: row for name, row in known_rows.items() if row}
     shapes = cache(lambda name, split: shapes_of(datasets[name], split))
     of_cell = {
         cell.id: _parts(cell, rows, shapes(cell.dataset, cell.split))
@@ -284,13 +287,13 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
     shapes = sizes if row.own else window
     return {
         "strategy": Part(
-            f"{cell.strategy} {settings.batch} {shapes}",
+            f"{cell.strategy if row.own else base_of(cell.strategy)} {settings.batch} {shapes}",
             partial(_of_own if row.own else of_strategy, row, data, settings),
             not row.own,
         ),
         "training": Part(
-            f"{cell.backbone} {asdict(settings)} {sizes}",
-            partial(of_training, cell.backbone, settings, data),
+            f"{cell.network} {asdict(settings)} {sizes}",
+            partial(of_training, cell.network, settings, data),
         ),
     }
 

@@ -14,9 +14,8 @@ from experiments.data.datasets import load
 from experiments.running.fingerprints import Fingerprint, Part, fingerprints, surroundings
 from experiments.running.options import Options
 from experiments.running.plan import Layout
-from experiments.training.baselines import BASELINES
 from experiments.training.own_strategies import resolve
-from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategy_names import is_own
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
 
@@ -86,27 +85,40 @@ def tracked(console: Console) -> Track:
 
 def check_compatible(layout: Layout, records: Sequence[Record]) -> None:
     """Refuse to extend a folder by cells of another model or training: in its tables they could
-    not be told apart.
+    not be told apart. Sizes of networks can, where the backbones' names end in them.
 
     Raises:
       UsageError: with the first setting that differs.
     """
 
-    planned = next((cell.settings for cell in layout.cells.values() if cell.is_trained), {})
+    trained = [cell for cell in layout.cells.values() if cell.is_trained]
     tuned = {cell.place: cell.tuned for cell in layout.cells.values()}
     for place, cell in of_other_choices(layout, records).items():
         raise UsageError(
             f"The folder holds final cells of {' '.join(place)} with {cell.tuned}, this plan chose "
-            f"{tuned[place]}. Give another --out, or the --tuning-seeds that it was made with."
+            f"{tuned[place]}. Give another --out, or the --tuning-seeds that it was made with, "
+            "and the --learning-rates."
         )
-    for cell in (record.cell for record in records):
-        present = cell.settings if cell.is_trained else planned
+    for cell in (record.cell for record in records if record.cell.is_trained and trained):
+        like = next((one for one in trained if one.backbone == cell.backbone), trained[0])
+        if _is_sized(like) != _is_sized(cell):
+            raise UsageError(
+                f"The folder holds cells of {cell.backbone}, this plan has {like.backbone}: of one "
+                "size of network, or of several. Give another --out, or every size to --hidden."
+            )
+        planned, present = like.settings, cell.settings
+        apart = {"hidden"} if _is_sized(like) and _is_sized(cell) else set()
         for name in sorted(planned.keys() | present.keys()):
-            if planned.get(name) != present.get(name):
+            if planned.get(name) != present.get(name) and name not in apart:
                 raise UsageError(
                     f"The folder holds cells with {name} {present.get(name)}, this plan has "
                     f"{name} {planned.get(name)}. Give another --out."
                 )
+
+
+def _is_sized(cell: Cell) -> bool:
+    """Whether its backbone's name has the network's size."""
+    return cell.network != cell.backbone
 
 
 def of_other_choices(layout: Layout, records: Iterable[Record]) -> dict[Place, Cell]:
@@ -176,8 +188,7 @@ def _changed(before: Mapping[str, Any], now: Fingerprint, strategy: str) -> str 
 
 def own_strategies(layout: Layout) -> dict[str, Strategy]:
     """The user's, by name."""
-    table = TRAINED.keys() | COUPLED.keys() | BASELINES.keys()
-    return {name: resolve(name) for name in layout.strategies if name not in table}
+    return {name: resolve(name) for name in layout.strategies if is_own(name)}
 
 
 def current_fingerprints(

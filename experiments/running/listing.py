@@ -18,7 +18,7 @@ def list_choices() -> list[Table]:
     presets = _table("preset", "strategies", "datasets", "seeds", "hidden", "epochs", "backbones")
     for name, plan in PRESETS.items():
         counts = [str(len(values)) for values in (plan.strategies, plan.datasets)]
-        numbers = [str(value) for value in (plan.seeds, plan.hidden, plan.epochs)]
+        numbers = [str(plan.seeds), _listed(plan.hidden), str(plan.epochs)]
         presets.add_row(name, *counts, *numbers, ", ".join(plan.backbones))
     strategies = _table("strategy", "what it is")
     for row in (TRAINED | COUPLED).values():

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.cells import UNTRAINED, Cell, Record
+from experiments.cells import UNTRAINED, Cell, Json, Record
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import Dataset, load
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
-from experiments.training.own_strategies import check_fit, is_own, resolve
+from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.strategy_names import base_of, is_own
 from experiments.training.strategy_rows import Strategy, bound_sources
 from experiments.training.tuning import FIRST_TUNING_SEED, Choice, Choices, grid
 from experiments.usage import UsageError
@@ -38,14 +39,17 @@ def cells(
       phase: "tune" for the whole grid of each, or "final".
       chosen: what the final phase runs, where it is not the defaults.
     """
-    settings = asdict(plan.settings)
-    model = {name: settings.pop(name) for name in ("hidden", "dtype")}
     tuning = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning_seeds)
 
     def choices(strategy: Strategy, backbone: str) -> list[Choice]:
-        points = grid(strategy)
+        points = grid(strategy, plan.learning_rates)
         place = strategy.name, dataset.name, backbone
         return points if phase == "tune" else [(chosen or {}).get(place, points[0])]
+
+    def settings(backbone: str) -> tuple[Json, Json]:
+        """Of its model, and of its training."""
+        found = asdict(plan.settings(backbone))
+        return {name: found.pop(name) for name in ("hidden", "dtype")}, found
 
     trained = [
         Cell(
@@ -58,9 +62,10 @@ def cells(
             hyperparameters=choice.hyperparameters,
             bounds=bound_sources(strategy, dataset.sides()),
             model=model,
-            training={**settings, "learning_rate": choice.learning_rate},
+            training={**training, "learning_rate": choice.learning_rate},
         )
         for backbone in plan.backbones
+        for model, training in [settings(backbone)]
         for strategy in strategies
         for choice in choices(strategy, backbone)
         for seed in (tuning if phase == "tune" else range(plan.seeds))
@@ -100,14 +105,14 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
             raise UsageError(
                 f"{name} and {given[dataset.name]} would both be called {dataset.name}: rename one."
             )
-        sizes = {plan.settings.batch, *np.bincount(dataset.split).tolist()}
+        sizes = {plan.batch, *np.bincount(dataset.split).tolist()}
         for strategy in rows:
             if strategy.coupled and dataset.sum_upper is None:
                 raise UsageError(
                     f"{strategy.name} shares an upper bound of the features' sum, but {name} has "
                     "none (sum_upper)."
                 )
-            if strategy.own:
+            if strategy.own or strategy.name != base_of(strategy.name):
                 check_fit(strategy, dataset, sizes)
         datasets[dataset.name] = dataset
         given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
@@ -185,7 +190,7 @@ def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
 
 def short_epochs(layout: Layout, plan: Plan) -> list[str]:
     """What an epoch is, for datasets of which it covers little."""
-    updates, batch = plan.settings.batches_per_epoch, plan.settings.batch
+    updates, batch = plan.updates, plan.batch
     found = []
     for name, dataset in layout.datasets.items():
         share = updates * batch / np.count_nonzero(dataset.split == 0)

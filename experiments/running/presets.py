@@ -1,16 +1,23 @@
 """What a sweep covers: presets, and flags that change them."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
+from experiments.cells import sized
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import DTYPES, STARTS, Settings
 from experiments.training.networks import AUTOENCODERS, BACKBONES
-from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategies import COUPLED, TRAINED, with_values
+from experiments.training.strategy_names import is_own, one_spelling, parse
+from experiments.training.tuning import LEARNING_RATES
 from experiments.usage import UsageError, choose
 
 ALWAYS = ("unconstrained", "clip")
+LEAST = {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1, "updates": 1, "batch": 1}
 
 
 @dataclass(frozen=True)
@@ -21,21 +28,32 @@ class Plan:
     datasets: tuple[str, ...]  # names of the table, or paths to .npz
     backbones: tuple[str, ...] = AUTOENCODERS[:1]
     seeds: int = 2
-    hidden: int = 32
+    hidden: tuple[int, ...] = (32,)  # of several, the backbones' names end in each
     dtype: str = "float32"  # of the factors of the recurrent products
     epochs: int = 50
+    updates: int = Settings.batches_per_epoch  # an epoch
+    batch: int = Settings.batch  # windows
+    learning_rates: tuple[float, ...] = LEARNING_RATES  # the default first, the others are tuned
     start: str = "constant"  # one of STARTS
     tuning_seeds: int = 0  # with which hyperparameters are chosen; 0: the defaults are taken
 
-    @property
-    def settings(self) -> Settings:
-        return Settings(hidden=self.hidden, dtype=self.dtype, epochs=self.epochs, start=self.start)
+    def settings(self, backbone: str) -> Settings:
+        """Those of a backbone of the plan."""
+        several = len(self.hidden) > 1
+        return Settings(
+            hidden=int(backbone.rpartition("_")[2]) if several else self.hidden[0],
+            dtype=self.dtype,
+            epochs=self.epochs,
+            batches_per_epoch=self.updates,
+            batch=self.batch,
+            start=self.start,
+        )
 
 
 REFERENCE_RUN: dict[str, Any] = {
     "backbones": AUTOENCODERS,
     "seeds": 10,
-    "hidden": 64,
+    "hidden": (64,),
     "epochs": 60,
     "tuning_seeds": 1,
 }
@@ -45,7 +63,7 @@ PRESETS = {
     "smoke": Plan(
         strategies=(*ALWAYS, "relu_offset", "squared_hinge", *BASELINES),
         datasets=("irradiance", "irradiance_autoencoder"),
-        hidden=8,
+        hidden=(8,),
         epochs=2,
     ),
     "default": Plan(
@@ -115,16 +133,8 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     Raises:
       UsageError: for an unknown name or a value that is not positive; lists what is valid.
     """
-    given = {name: value for name, value in changes.items() if value is not None}
-    for name in given.keys() & {"strategies", "datasets", "backbones"}:
-        if isinstance(given[name], str):
-            raise UsageError(f"{name} must be a list of names, got {given[name]!r}.")
-        given[name] = tuple(map(str, given[name]))
+    given = {name: _read(name, value) for name, value in changes.items() if value is not None}
     plan = replace(choose("preset", preset, PRESETS), **given)
-    for name, least in {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1}.items():
-        if getattr(plan, name) < least:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} must be at least {least}, got {getattr(plan, name)}.")
     choose("dtype", plan.dtype, dict.fromkeys(DTYPES))
     choose("start", plan.start, dict.fromkeys(STARTS))
     tables: dict[str, dict[str, Any]] = {
@@ -135,9 +145,9 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     for name, table in tables.items():
         kind = {"strategies": "strategy"}.get(name, name.removesuffix("s"))
         for value in getattr(plan, name):
-            if not (kind == "dataset" and value.endswith(".npz")) and not (
-                kind == "strategy" and ":" in value
-            ):
+            if kind == "strategy":
+                _check_strategy(value, table)
+            elif not (kind == "dataset" and value.endswith(".npz")):
                 choose(kind, value, table)
         if not getattr(plan, name):
             raise UsageError(f"--{name} is empty; valid names: {', '.join(table)}.")
@@ -145,5 +155,63 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         plan,
         strategies=tuple(dict.fromkeys((*ALWAYS, *plan.strategies))),
         datasets=tuple(dict.fromkeys(plan.datasets)),
-        backbones=tuple(dict.fromkeys(plan.backbones)),
+        backbones=tuple(
+            sized(backbone, size) if len(plan.hidden) > 1 else backbone
+            for backbone in dict.fromkeys(plan.backbones)
+            for size in plan.hidden
+        ),
     )
+
+
+def _read(name: str, value: Any) -> Any:
+    """A field of a plan, of what is given for it."""
+    if name in ("strategies", "datasets", "backbones"):
+        return tuple(map(one_spelling if name == "strategies" else str, _names(name, value)))
+    if name in ("hidden", "learning_rates"):
+        return _several(name, value, _rate if name == "learning_rates" else partial(_count, name))
+    return _count(name, value) if name in LEAST else value
+
+
+def _names(name: str, given: Any) -> list[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UsageError(f"{name} must be a list of names, got {given!r}.")
+    return list(given)
+
+
+def _several(name: str, given: Any, read: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """One number or a list of them, each once."""
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    found = tuple(dict.fromkeys(map(read, given if several else [given])))
+    if not found:
+        raise UsageError(f"{_flag(name)} is empty: give a number.")
+    return found
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{_flag(name)} must be a whole number, got {value!r}.")
+    if value < LEAST[name]:
+        raise UsageError(f"{_flag(name)} must be at least {LEAST[name]}, got {value}.")
+    return int(value)
+
+
+def _rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
+        raise UsageError(f"--learning-rates must be positive and finite, got {value!r}.")
+    return float(value)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_strategy(name: str, table: Mapping[str, Any]) -> None:
+    """That a name is of the table, with hyperparameters that the row has; or of the user's own."""
+    if is_own(name):
+        return
+    base, values = parse(name)
+    row = choose("strategy", base, table)
+    if values and base in BASELINES:
+        raise UsageError(f"{base} is untrained, and has no hyperparameters: leave them out.")
+    if values:
+        with_values(row, name, values)

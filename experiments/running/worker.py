@@ -6,7 +6,7 @@ So the same function serves this process, a process pool and a cluster.
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -61,7 +61,7 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     settings = Settings(**first.settings)
     strategies = tuple(map(_strategy, request.strategies))
     _check_own(request, dataset)
-    runner = Runner(dataset, first.backbone, settings, strategies, first.split)
+    runner = Runner(dataset, first.network, settings, strategies, first.split)
     finished = []
     for start in range(0, len(cells), runner.batch):
         batch = cells[start : start + runner.batch]
@@ -97,7 +97,6 @@ def _check_own(request: Request, dataset: Dataset) -> None:
             )
 
 
-@cache
 def _strategy(name: str) -> Strategy:
     try:
         return resolve(name)

@@ -5,6 +5,8 @@ To add one: a row in `TRAINED`, through `constraint_row` if it is a constraint, 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 from bounded import constraints, metrics, penalties
 from bounded.sets import budgets
 from experiments.training.baselines import BASELINES
+from experiments.training.strategy_names import Grid, base_of, parse
 from experiments.training.strategy_rows import (
     BOTH,
     Bound,
@@ -22,6 +25,7 @@ from experiments.training.strategy_rows import (
     free,
     penalty_row,
 )
+from experiments.usage import UsageError, choose
 
 DC3_STEPS = 10
 STACKOVERFLOW = "StackOverflow 47848606"
@@ -346,16 +350,46 @@ COUPLED = _by_name(
 EVERY_STRATEGY = (*TRAINED, *COUPLED, *BASELINES)
 
 
+def with_values(row: Strategy, name: str, values: Grid) -> Strategy:
+    """A row with other hyperparameters, under another name.
+
+    Raises:
+      UsageError: if it has none of that name; says which it has.
+    """
+    for key in values:
+        if not row.grid:
+            raise UsageError(f"{row.name} has no hyperparameters, got {key}: leave it out.")
+        choose(f"hyperparameter of {row.name}", key, row.grid)
+    given = {key: tuple(map(float, of)) for key, of in values.items()}
+    return replace(row, name=name, grid={**row.grid, **given})
+
+
+def table_row(name: str) -> Strategy | None:
+    """The row of the table that a name is of, with the hyperparameters that the name gives; None
+    where it is of none, or cannot be read."""
+    row = (TRAINED | COUPLED).get(base_of(name))
+    if row is None or row.name == name:
+        return row
+    with suppress(UsageError):
+        return with_values(row, name, parse(name)[1])
+    return None
+
+
+def is_coupled(strategy: str) -> bool:
+    """Whether a row of the table is for a bound of the features' sum."""
+    return base_of(strategy) in COUPLED
+
+
 def guarantee(strategy: str) -> str:
     """What a strategy promises about the dataset's bounds; of a baseline, that it is one."""
     if strategy in BASELINES:
         return "untrained"
-    rows = TRAINED | COUPLED
-    return rows[strategy].guarantee if strategy in rows else "not stated"
+    row = table_row(strategy)
+    return row.guarantee if row else "not stated"
 
 
 def holds(strategy: str) -> str:
     """The same for a reader, who must know when it is of one side alone."""
-    said, row = guarantee(strategy), (TRAINED | COUPLED).get(strategy)
+    said, row = guarantee(strategy), table_row(strategy)
     partly = row is not None and said != "never" and (row.one_side or len(row.sides) == 1)
     return said + " (one side)" * partly

@@ -6,12 +6,34 @@ A strategy is two pure functions,
     evaluate(raw, lower, upper, hyper) -> output
 
 with progress in [0, 1], `state` of shape (T, F) and `hyper` a vector, so that one `lax.switch`
-serves every row.
+serves every row. The penalty is added to the loss: a scalar, or one value an entry, of raw's shape.
+
+A row of your own stands in a module of yours, and is named as `--strategies mine:annealed`:
+
+    from functools import partial
+    from bounded.constraints import smooth_clip
+    from experiments.training.strategy_rows import Strategy
+
+    def at(progress, hyper):  # the temperature falls from 1 to a floor
+        return partial(smooth_clip, temperature=hyper[0] ** progress)
+    annealed = Strategy(
+        "annealed",
+        train=lambda raw, lower, upper, progress, state, hyper: (
+            at(progress, hyper)(raw, lower, upper), 0.0),
+        evaluate=lambda raw, lower, upper, hyper: at(1.0, hyper)(raw, lower, upper),
+        begins_through=lambda lower, upper, hyper: at(0.0, hyper),
+        grid={"floor": (0.03, 0.01, 0.1)},  # hyper[0]; at most three, the default first
+    )
+
+`begins_through` gives the constraint at whose inverse of the targets the network begins: left out
+where raw is the output, or is wherever it is inside. Through one whose inverse `bounded` does not
+know, it begins at the mean target. With a `state`, `update` gives the next one of each batch.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,8 +64,8 @@ class Strategy:
     name: str
     train: Callable[..., tuple[jax.Array, jax.Array]]
     evaluate: Callable[..., jax.Array]
-    summary: str
-    source: str
+    summary: str = ""
+    source: str = ""
     guarantee: str = "always"  # that the bounds hold, on the sides it is given: of GUARANTEES
     sides: tuple[str, ...] = BOTH  # the dataset's sides that it is given
     one_side: bool = False  # of two such sides, only the upper one is given
@@ -79,21 +101,27 @@ def constraint_row(
     source: str,
     *,
     name: str | None = None,
+    scheduled: bool = False,
     **row,
 ) -> Strategy:
-    """A strategy that trains and evaluates through one constraint."""
+    """A strategy that trains and evaluates through one constraint.
+
+    If that is scheduled it also takes `progress`: in training as it goes from 0 to 1, where it is
+    evaluated 1, and where its network begins 0.
+    """
     names = tuple(row.get("grid", ()))
 
-    def with_values(hyper: jax.Array) -> Callable[..., jax.Array]:
-        return partial(constraint, **{key: hyper[index] for index, key in enumerate(names)})
+    def at(progress: Any, hyper: jax.Array) -> Callable[..., jax.Array]:
+        given = {"progress": progress} if scheduled else {}
+        return partial(constraint, **given, **{key: hyper[n] for n, key in enumerate(names)})
 
     def evaluate(raw: jax.Array, lower: Bound, upper: Bound, hyper: jax.Array) -> jax.Array:
-        return with_values(hyper)(raw, lower, upper)
+        return at(1.0, hyper)(raw, lower, upper)
 
     def train(raw, lower, upper, progress, state, hyper):
-        return evaluate(raw, lower, upper, hyper), jnp.zeros((), raw.dtype)
+        return at(progress, hyper)(raw, lower, upper), jnp.zeros((), raw.dtype)
 
-    row = {"begins_through": lambda lower, upper, hyper: with_values(hyper), **row}
+    row = {"begins_through": lambda lower, upper, hyper: at(0.0, hyper), **row}
     return Strategy(name or constraint.__name__, train, evaluate, summary, source, **row)
 
 
@@ -131,6 +159,30 @@ def budget_row(budget: Callable[..., jax.Array], summary: str, source: str) -> S
 
 def _raw(raw, lower, upper, hyper):
     return raw
+
+
+def check_row(row: Strategy) -> None:
+    """That a row which is not of the table can be trained.
+
+    Raises:
+      ValueError: with the field that is not as it should be.
+    """
+    for field_ in ("sides", "needs"):
+        given = getattr(row, field_)
+        if not isinstance(given, tuple) or not set(given) <= set(BOTH):
+            raise ValueError(f"its {field_} must be a tuple of {' and '.join(BOTH)}, got {given!r}")
+    for field_ in ("train", "evaluate", "update", "begins_through"):
+        if not callable(getattr(row, field_)):
+            raise ValueError(f"its {field_} must be a function, got {getattr(row, field_)!r}")
+    if len(row.grid) > HYPER_LENGTH:
+        raise ValueError(f"it may have {HYPER_LENGTH} hyperparameters, got {', '.join(row.grid)}")
+    for name, values in row.grid.items():
+        numbers = isinstance(values, tuple) and values
+        if not numbers or any(type(one) not in (int, float) for one in values):
+            raise ValueError(
+                f"its grid must have a tuple of numbers for {name}, the default first, "
+                f"got {values!r}"
+            )
 
 
 def bound_sources(strategy: Strategy, dataset_sides: Collection[str]) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.cells import Place, Record, canonical
@@ -28,13 +28,13 @@ class Choice:
 Choices = Mapping[Place, Choice]
 
 
-def grid(strategy: Strategy) -> list[Choice]:
+def grid(strategy: Strategy, rates: Sequence[float] = LEARNING_RATES) -> list[Choice]:
     """Everything that is tried of a strategy: its defaults, then each other learning rate and each
     other value of a hyperparameter, one at a time."""
     defaults = strategy.hyperparameters
-    points = [Choice(defaults, rate) for rate in LEARNING_RATES]
+    points = [Choice(defaults, rate) for rate in rates]
     return points + [
-        Choice({**defaults, name: value}, LEARNING_RATES[0])
+        Choice({**defaults, name: value}, rates[0])
         for name, values in strategy.grid.items()
         for value in values[1:]
     ]

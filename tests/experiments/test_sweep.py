@@ -12,11 +12,15 @@ from tests.experiments.sweeps import DIVERGING, SMOKE, rows_of
 pytestmark = pytest.mark.usefixtures("scripted")
 
 
-def test_failed_cells_are_a_warning_from_python(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (DIVERGING,))
+def test_failed_cells_are_a_warning_from_python(tmp_path):
     with pytest.warns(UserWarning, match=r"2 cells of .* failed, 0 are left"):
         rows = sweep.run_sweep(
-            "smoke", seeds=1, datasets=["irradiance"], strategies=["bound"], out=tmp_path
+            "smoke",
+            seeds=1,
+            datasets=["irradiance"],
+            strategies=["bound"],
+            learning_rates=[DIVERGING],
+            out=tmp_path,
         )
     assert {row["strategy"] for row in rows} == {"bound"}
 
@@ -38,7 +42,12 @@ def test_from_python_the_summary_comes_back_as_rows(tmp_path):
         {key: "" if value is None else str(value) for key, value in row.items()} for row in rows
     ]
     assert {row["strategy"] for row in rows} == {"unconstrained", "clip", "half_tanh"}
-    with pytest.raises(TypeError, match="unknown_option"):
+
+
+def test_an_argument_that_there_is_not_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(TypeError, match=r"no 'learning_rate'\. Did you mean 'learning_rates'\?"):
+        sweep.run_sweep("smoke", out=tmp_path, learning_rate=1)
+    with pytest.raises(TypeError, match="unknown_option.* It takes .*strategies.*retry_failed"):
         sweep.run_sweep("smoke", out=tmp_path, unknown_option=1)
 
 
@@ -54,6 +63,13 @@ def test_from_python_the_summary_comes_back_as_rows(tmp_path):
         ({"dask": ""}, "--dask is empty"),
         ({"strategies": "clip"}, "strategies must be a list of names, got 'clip'"),
         ({"datasets": [Path("absent.npz")]}, "absent.npz: no such file"),
+        ({"seeds": "3"}, "--seeds must be a whole number, got '3'"),
+        ({"updates": 2.5}, "--updates must be a whole number, got 2.5"),
+        ({"batch": True}, "--batch must be a whole number, got True"),
+        ({"hidden": [8, 0]}, "--hidden must be at least 1, got 0"),
+        ({"hidden": []}, "--hidden is empty"),
+        ({"learning_rates": ["a"]}, "--learning-rates must be positive and finite, got 'a'"),
+        ({"learning_rates": [0.1, float("inf")]}, "must be positive and finite, got inf"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
@@ -73,6 +89,10 @@ def test_options_that_cannot_be_used_are_refused(tmp_path, options, message):
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--epochs", "-1"], "--epochs must be at least 1, got -1"),
         (["--hidden", "0"], "--hidden must be at least 1, got 0"),
+        (["--updates", "0"], "--updates must be at least 1, got 0"),
+        (["--batch", "0"], "--batch must be at least 1, got 0"),
+        (["--learning-rates", "0.1,-1"], "--learning-rates must be positive and finite, got -1.0"),
+        (["--learning-rates", ","], "--learning-rates is empty"),
         (["--dtype", "float16"], "Unknown dtype 'float16'. Did you mean 'bfloat16'?"),
         (["--datasets", ","], "--datasets is empty"),
         (["--out", "/proc/nothing"], "--out /proc/nothing cannot be written to"),

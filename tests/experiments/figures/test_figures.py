@@ -165,6 +165,9 @@ def test_every_strategy_has_one_family_and_a_look_of_its_own():
     assert sorted(style.LOOKS) == sorted(EVERY_STRATEGY)
     assert len({(*look(name).values(),) for name in EVERY_STRATEGY}) == len(EVERY_STRATEGY)
     assert look(OWN) == look(OWN)
+    assert look("smooth_clip(temperature=2)")["color"] == look("smooth_clip")["color"]
+    two = [look(f"smooth_clip(temperature={value})") for value in (2, 3)]
+    assert two[0] != two[1], "two of one row are told apart"
     assert look(OWN)["color"] not in FAMILIES
 
 

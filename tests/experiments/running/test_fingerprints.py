@@ -219,6 +219,23 @@ def test_nothing_is_traced_again_while_the_sources_stand(cache, monkeypatch):
     assert len(traced.pop()) == 5
 
 
+def test_a_row_has_one_program_whatever_its_hyperparameters(cache):
+    traced, track = cache
+    cells = [cell("smooth_clip"), cell("smooth_clip(temperature=0.5)")]
+    found = of(cells, track)
+    assert sorted(traced.pop()) == ["bottleneck", "smooth_clip"]
+    assert found[cells[0].id] == found[cells[1].id]
+    assert of([cell("smooth_clip(no=1)"), cell("smooth_clip(")], track) == {}
+
+
+def test_a_size_in_a_backbones_name_changes_no_program(cache):
+    _, track = cache
+    one, sized = cell(), cell(backbone="bottleneck_4")
+    found = of([one, sized], track)
+    assert found[one.id] == found[sized.id]
+    assert one.id != sized.id
+
+
 def test_a_cache_that_is_damaged_or_cannot_be_written_is_done_without(cache, monkeypatch, tmp_path):
     traced, track = cache
     first = of([cell()], track)

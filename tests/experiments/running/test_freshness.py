@@ -96,3 +96,17 @@ def test_another_model_does_not_go_with_a_plan(layout, fresh):
     wider = changed(fresh[0], model={**fresh[0].cell.model, "hidden": 9})
     with pytest.raises(UsageError, match="cells with hidden 9, this plan has hidden 8"):
         check_compatible(layout, [fresh[0], wider])
+
+
+def test_sizes_do_not_go_with_one_size(layout, fresh):
+    sizes = lay_out(make_plan("smoke", datasets=("irradiance",), seeds=1, hidden=(8, 16)))
+    records = [Record(cell) for cell in sizes.cells.values()]
+    check_compatible(sizes, records)
+    more = lay_out(make_plan("smoke", datasets=("irradiance",), seeds=1, hidden=(8, 32)))
+    check_compatible(more, records)
+    for plan, there in ((layout, records), (sizes, fresh)):
+        with pytest.raises(UsageError, match="or every size to --hidden"):
+            check_compatible(plan, there)
+    wider = changed(records[0], model={**records[0].cell.model, "dtype": "bfloat16"})
+    with pytest.raises(UsageError, match="dtype bfloat16"):
+        check_compatible(more, [wider])

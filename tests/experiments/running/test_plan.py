@@ -22,10 +22,10 @@ from experiments.running.plan import (
 )
 from experiments.running.presets import make_plan
 from experiments.training.baselines import BASELINES
-from experiments.training.networks import AUTOENCODERS
+from experiments.training.networks import AUTOENCODERS, BACKBONES
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.tuning import Choice, grid, select
-from experiments.usage import UsageError
+from experiments.usage import UsageError, in_order
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,8 @@ def test_the_presets_cover_the_study():
     supplement = make_plan("supplement")
     assert supplement.datasets == ("household",)
     assert set(supplement.strategies) < set(plan.strategies)
-    assert (supplement.settings, supplement.backbones) == (plan.settings, plan.backbones)
+    assert supplement.backbones == plan.backbones
+    assert {supplement.settings(of) for of in plan.backbones} == {plan.settings("bottleneck")}
     assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
     assert plan.backbones == AUTOENCODERS
     plan = make_plan("default")
@@ -264,3 +265,71 @@ def test_tuned_datasets_are_finished_one_after_the_other():
     assert not first.cells.keys() & second.cells.keys()
     assert {cell.dataset for cell in second.later} == {"sines"}
     assert len(first.later) + len(second.later) == len(layout.later)
+
+
+VARIANTS = ("smooth_clip( temperature=.5 )", "smooth_clip(temperature=[0.3,1])", "smooth_clip")
+
+
+def test_a_row_with_hyperparameters_is_a_row_of_the_table():
+    plan = make_plan("smoke", datasets=("irradiance",), strategies=VARIANTS, tuning_seeds=1)
+    names = ("smooth_clip(temperature=0.5)", "smooth_clip(temperature=[0.3,1])", "smooth_clip")
+    assert plan.strategies == ("unconstrained", "clip", *names)
+    layout = lay_out(plan)
+    assert list(in_lots(layout.cells.values(), layout.strategies)) == [
+        ("irradiance", "bottleneck", plan.strategies)
+    ]
+    tried = {name: set() for name in plan.strategies}
+    for cell in layout.cells.values():
+        tried[cell.strategy].add(cell.hyperparameters.get("temperature"))
+    none = {None}
+    assert list(tried.values()) == [none, none, {0.5}, {0.3, 1.0}, {0.1, 0.03, 0.3}]
+    untuned = {cell.strategy: cell.hyperparameters for cell in layout.later}
+    assert [untuned[name]["temperature"] for name in names] == [0.5, 0.3, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smooth_clip(temprature=1)", "Did you mean 'temperature'"),
+        ("bound(scale=1)", "bound is untrained, and has no hyperparameters"),
+        ("smoth_clip(temperature=1)", "Did you mean 'smooth_clip'"),
+    ],
+)
+def test_hyperparameters_that_a_row_lacks_are_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        make_plan("smoke", strategies=(name,))
+
+
+def test_values_that_a_row_refuses_are_refused_where_it_is_planned():
+    with pytest.raises(UsageError, match="must be positive"):
+        lay_out(make_plan("smoke", strategies=("smooth_clip(temperature=-1)",)))
+
+
+def test_what_training_is_given_is_in_the_cells():
+    plan = make_plan(
+        "smoke", datasets=("irradiance",), updates=3, batch=7, learning_rates=[0.5, 0.1, 0.5]
+    )
+    trained = [cell for cell in lay_out(plan).cells.values() if cell.is_trained]
+    given = {"batches_per_epoch": 3, "batch": 7, "learning_rate": 0.5}
+    for cell in trained:
+        assert given.items() <= cell.training.items()
+    tuned = lay_out(replace(plan, tuning_seeds=1))
+    rates = {cell.training["learning_rate"] for cell in tuned.cells.values()}
+    assert rates == {0.5, 0.1}
+    values = {cell.hyperparameters.get("weight", 1) for cell in tuned.cells.values()}
+    assert values == {1, 10, 100}, "of hyperparameters all are tried still"
+
+
+def test_each_size_of_network_is_a_backbone_of_its_own():
+    one = make_plan("smoke", hidden=[4, 4])
+    assert (one.hidden, one.backbones) == ((4,), ("bottleneck",))
+    plan = make_plan("smoke", datasets=("irradiance",), backbones=BACKBONES, hidden=(4, 12))
+    names = ("bottleneck_4", "bottleneck_12", "conditioned_4", "conditioned_12")
+    assert plan.backbones == names
+    found = {
+        (cell.backbone, cell.network, cell.model["hidden"])
+        for cell in lay_out(plan).cells.values()
+        if cell.is_trained
+    }
+    assert found == {(name, name.split("_")[0], int(name.split("_")[1])) for name in names}
+    assert in_order(names, BACKBONES) == list(names), "by size, not by letters"

@@ -77,9 +77,9 @@ def test_tuning_then_final_in_as_many_sessions_as_it_takes(tmp_path, capsys, mon
     assert len(list((out / "cells").glob("*.json.stale"))) == 4
 
 
-def test_tuning_cells_that_failed_are_counted_with_the_others(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (0.003, DIVERGING))
+def test_tuning_cells_that_failed_are_counted_with_the_others(tmp_path, capsys):
     options = [*TUNED, "--tuning-seeds", "1", "--out", str(tmp_path)]
+    options += ["--learning-rates", f"0.003,{DIVERGING}"]
     for _ in range(2):
         assert sweep.main(options) == 1
         assert "3 failed cells" in capsys.readouterr().out
@@ -239,6 +239,9 @@ def test_a_plan_is_extended_and_the_manifest_covers_both(copy, capsys):
     [
         (["--hidden", "9"], "cells with hidden 8, this plan has hidden 9"),
         (["--epochs", "4"], "cells with epochs 2, this plan has epochs 4"),
+        (["--batch", "9"], "cells with batch 32, this plan has batch 9"),
+        (["--updates", "9"], "cells with batches_per_epoch 16, this plan has batches_per_epoch 9"),
+        (["--learning-rates", "0.5"], "and the --learning-rates"),
         (["--dtype", "bfloat16"], "cells with dtype float32, this plan has dtype bfloat16"),
     ],
 )
@@ -271,9 +274,9 @@ def test_failed_cells_run_again_when_asked_to(copy, capsys):
     assert "0 failed cells" in capsys.readouterr().out
 
 
-def test_fail_fast_stops_at_the_first_failure(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.training.tuning.LEARNING_RATES", (DIVERGING,))
+def test_fail_fast_stops_at_the_first_failure(tmp_path, capsys):
     options = ["--preset", "smoke", "--datasets", "irradiance", "--seeds", "3", "--fail-fast"]
+    options += ["--learning-rates", str(DIVERGING)]
     assert sweep.main([*options, "--out", str(tmp_path)]) == 1
     records = store.load(tmp_path)
     assert 0 < len(records) <= jax.local_device_count()
@@ -357,6 +360,39 @@ def test_a_foreign_manifest_is_set_aside(copy, text, capsys):
     for place in ("manifest.json.damaged", "manifest.json.damaged-2"):
         (copy / "manifest.json").write_text(text)
         assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
-        assert store.read_manifest(copy)["plan"]["hidden"] == 8
+        assert store.read_manifest(copy)["plan"]["hidden"] == [8]
         assert f"manifest.json is not whole: set aside as {place}" in capsys.readouterr().out
         assert (copy / place).read_text() == text
+
+
+def test_a_row_with_hyperparameters_runs_once_however_it_is_spelled(tmp_path, capsys):
+    options = ["--preset", "smoke", "--seeds", "1", "--datasets", "irradiance"]
+    options += ["--out", str(tmp_path)]
+    assert sweep.main([*options, "--strategies", "smooth_clip(temperature=.5)"]) == 0
+    found = {record.cell.strategy: record.cell.hyperparameters for record in store.read(tmp_path)}
+    assert found["smooth_clip(temperature=0.5)"] == {"temperature": 0.5}
+    assert sweep.main([*options, "--strategies", "smooth_clip( temperature = 0.50 )"]) == 0
+    assert "3 cells, 3 of them done; 0 to run" in capsys.readouterr().out
+    table = (tmp_path / "tables" / "strategies.csv").read_text()
+    assert "smooth_clip(temperature=0.5),smooth minimum and maximum,always,temperature 0.5" in table
+
+
+def test_networks_of_several_sizes_stand_side_by_side_and_more_are_added(tmp_path, capsys):
+    options = [*SMOKE, "--datasets", "irradiance", "--out", str(tmp_path)]
+    assert sweep.main([*options, "--hidden", "4,8"]) == 0
+    assert sweep.main([*options, "--hidden", "4,8,16"]) == 0
+    assert "15 cells, 11 of them done; 4 to run" in capsys.readouterr().out
+    shown = (tmp_path / "tables" / "settings.csv").read_text()
+    assert 'hidden,"16, 4, 8"' in shown
+    assert {row["backbone"] for row in rows_of(tmp_path)} == {
+        "none",
+        *(f"bottleneck_{size}" for size in (4, 8, 16)),
+    }
+    assert sweep.main([*options, "--hidden", "8"]) == 2
+    assert "or every size to --hidden" in capsys.readouterr().err
+
+
+def test_the_learning_rates_that_were_tried_are_in_the_tables(tmp_path):
+    options = [*TUNED, "--tuning-seeds", "1", "--learning-rates", "0.5,0.003"]
+    assert sweep.main([*options, "--out", str(tmp_path)]) == 0
+    assert 'learning rates tried,"0.003, 0.5"' in (tmp_path / "tables/settings.csv").read_text()

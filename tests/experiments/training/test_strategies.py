@@ -12,7 +12,7 @@ from experiments.training.baselines import BASELINES
 from experiments.training.cell import data_of
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import first_bias
-from experiments.training.strategies import COUPLED, TRAINED
+from experiments.training.strategies import COUPLED, TRAINED, guarantee, holds, is_coupled
 from experiments.training.strategy_rows import (
     BOTH,
     GUARANTEES,
@@ -436,3 +436,66 @@ def test_a_users_function_is_known_to_be_theirs(tmp_path, monkeypatch):
 def test_an_unknown_strategy_lists_the_names_and_the_nearest():
     with pytest.raises(UsageError, match=r"Did you mean 'smooth_clip'\?"):
         resolve("smoth_clip")
+
+
+def test_a_row_takes_another_default_and_its_other_hyperparameters_keep_their_grids():
+    row = resolve("clip_after_warmup(warmup=0.2)")
+    assert row.grid == {"warmup": (0.2,), "weight": TRAINED["clip_after_warmup"].grid["weight"]}
+    assert (row.name, row.own) == ("clip_after_warmup(warmup=0.2)", False)
+    assert row.train is TRAINED["clip_after_warmup"].train
+    assert resolve("smooth_clip(temperature=[0.5,1])").grid == {"temperature": (0.5, 1.0)}
+    assert resolve("clip_after_warmup(warmup=0.2)") is row, "what is compiled of it is found again"
+    assert resolve("clip") is TRAINED["clip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smooth_clip(temprature=1)", r"hyperparameter of smooth_clip 'temprature'.*'temperature'"),
+        ("clip(temperature=1)", "clip has no hyperparameters, got temperature"),
+        ("smoth_clip(temperature=1)", "Did you mean 'smooth_clip'"),
+    ],
+)
+def test_a_row_without_such_a_hyperparameter_says_what_there_is(name, message):
+    with pytest.raises(UsageError, match=message):
+        resolve(name)
+
+
+def test_values_that_a_row_refuses_are_refused_before_any_training():
+    for name in ("smooth_clip(temperature=-1)", "smooth_clip(temperature=[1,-1])"):
+        with pytest.raises(UsageError, match=r"smooth_clip\(.* does not fit .* must be positive"):
+            check_fit(resolve(name), load("irradiance"), [32])
+
+
+def test_a_row_with_hyperparameters_promises_what_the_row_does():
+    assert holds("relu_offset") == holds("softplus_offset(temperature=0.5)") == "always (one side)"
+    assert guarantee("hinge(weight=2)") == "never"
+    assert guarantee("smooth_clip(no=2)") == guarantee("smooth_clip(") == "not stated"
+    assert is_coupled("sum_squared_hinge(weight=2)")
+    assert not is_coupled("hinge(weight=2)")
+
+
+def test_a_list_of_a_users_function_is_a_grid_that_is_traced(tmp_path, monkeypatch):
+    source = "def half(raw, lower=None, upper=None, *, by, more=0):\n    return raw * by + more\n"
+    (tmp_path / "by_half.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    row = resolve("by_half:half(by=[0.5,2],more=3)")
+    assert row.grid == {"by": (0.5, 2), "more": (3,)}
+    check_fit(row, load("irradiance"), [9, 32])
+    given = jnp.ones((1, 2, 1)), None, None
+    for by in (0.5, 2.0):
+        output, _ = row.train(*given, 0.0, None, row.hyper({"by": by, "more": 3}))
+        np.testing.assert_array_equal(output, by + 3)
+    with pytest.raises(UsageError, match="at most 3 hyperparameters may be lists"):
+        resolve(f"by_half:half({','.join(f'{key}=[1,2]' for key in 'abcd')})")
+
+
+def test_a_listed_value_that_decides_pythons_control_flow_is_refused(tmp_path, monkeypatch):
+    source = (
+        "def half(raw, lower=None, upper=None, *, by):\n    return raw if by > 1 else raw / 2\n"
+    )
+    (tmp_path / "if_half.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    check_fit(resolve("if_half:half(by=2)"), load("irradiance"), [32])
+    with pytest.raises(UsageError, match="does not fit irradiance: .*boolean"):
+        check_fit(resolve("if_half:half(by=[2,3])"), load("irradiance"), [32])

@@ -1,0 +1,228 @@
+"""Strategies of the user's own with a schedule, a state or a penalty, in a module of theirs."""
+
+import sys
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounded import constraints
+from experiments.data.datasets import load
+from experiments.running.fingerprints import of_strategy, shapes_of
+from experiments.training import strategy_rows
+from experiments.training.cell import Settings
+from experiments.training.own_strategies import check_fit, resolve
+from experiments.training.runner import Run, Runner, first_bias
+from experiments.training.strategies import TRAINED
+from experiments.training.strategy_rows import BOTH
+from experiments.usage import UsageError
+
+RAW, UPPER = jnp.array([[[-1.0], [0.5]]]), jnp.array([[[1.0], [0.2]]])
+SETTINGS = Settings(hidden=4, epochs=2, batch=8, batches_per_epoch=2)
+HEAD = """
+from functools import partial
+import jax, jax.numpy as jnp
+from bounded import constraints, penalties
+from experiments.training.strategy_rows import Strategy, constraint_row, penalty_row
+def hinge(raw, lower, upper, progress, state, hyper):
+    return hyper[0] * penalties.hinge(raw, lower, upper)
+def free(raw, lower, upper, progress, state, hyper):
+    return raw, 0
+def clip(raw, lower, upper, hyper):
+    return constraints.clip(raw, lower, upper)
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """A module of the user's, and its strategies by name."""
+    monkeypatch.chdir(tmp_path)
+
+    def put(source, name="row"):
+        (tmp_path / "rows.py").write_text(HEAD + source)
+        monkeypatch.delitem(sys.modules, "rows", raising=False)
+        return f"rows:{name}"
+
+    return put
+
+
+def docstrings_row():
+    """What the docstring of `strategy_rows` shows."""
+    lines = strategy_rows.__doc__.split("mine:annealed`:\n\n")[1].split("\n\n`begins_through`")[0]
+    return "\n".join(line.removeprefix("    ") for line in lines.splitlines())
+
+
+def test_the_row_that_the_docstring_shows_is_trained(write):
+    name = write(docstrings_row(), "annealed")
+    row, irradiance = resolve(name), load("irradiance")
+    assert (row.name, row.own, row.grid) == (name, True, {"floor": (0.03, 0.01, 0.1)})
+    check_fit(row, irradiance, [8])
+    hyper = jnp.array([0.1, 0, 0])
+    for progress, temperature in ((0.0, 1.0), (0.5, 0.1**0.5), (1.0, 0.1)):
+        output, penalty = row.train(RAW, None, UPPER, progress, None, hyper)
+        expected = constraints.smooth_clip(RAW, upper=UPPER, temperature=temperature)
+        np.testing.assert_allclose(output, expected, rtol=1e-6)
+        assert penalty == 0
+    np.testing.assert_array_equal(output, row.evaluate(RAW, None, UPPER, hyper))
+    part = {**dict.fromkeys(("lower", "sum_lower", "sum_upper")), "targets": RAW, "upper": UPPER}
+    ranges = dict.fromkeys(BOTH, jnp.zeros(1))
+    first = TRAINED["annealed_smooth_clip"]
+    np.testing.assert_allclose(
+        first_bias(row, part, ranges, hyper),
+        first_bias(first, part, ranges, jnp.array([1.0, 0.1, 0])),
+    )
+    (result,) = Runner(irradiance, "bottleneck", SETTINGS, [row]).run([Run(name, {}, 1e-3, 0)])
+    assert result.error is None
+
+
+def test_a_penalty_that_goes_by_a_state_fits(write):
+    source = """
+def train(raw, lower, upper, progress, state, hyper):
+    return raw, jnp.mean(state[None] * jnp.maximum(raw - upper, 0))
+def update(state, raw, lower, upper, hyper):
+    return state + jnp.mean(raw, axis=0)
+row = Strategy("any", train, clip, update=update)
+"""
+    row = resolve(write(source))
+    check_fit(row, load("irradiance"), [8, 3])
+    np.testing.assert_array_equal(row.update(jnp.ones((1, 1)), jnp.ones((3, 1, 1)), 0, 0, 0), [[2]])
+
+
+def test_hyperparameters_override_a_rows_own_and_keep_their_places(write):
+    name = write('row = penalty_row(hinge, "", "", "", grid={"weight": (1.0, 2.0), "b": (3.0,)})')
+    row = resolve(f"{name}(b=[4,5])")
+    assert row.grid == {"weight": (1.0, 2.0), "b": (4.0, 5.0)}
+    assert list(row.hyper(row.hyperparameters)) == [1, 4, 0]
+    with pytest.raises(UsageError, match=r"hyperparameter of .* 'wait'.* Did you mean 'weight'"):
+        resolve(f"{name}(wait=1)")
+    with pytest.raises(UsageError, match="has no hyperparameters, got weight"):
+        resolve(write("row = constraint_row(constraints.clip, '', '')") + "(weight=1)")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('Strategy("", free, clip, sides="upper")', "its sides must be a tuple .* got 'upper'"),
+        ('Strategy("", free, clip, needs=("above",))', r"its needs must be a tuple .*\('above',\)"),
+        ('Strategy("", free, None)', "its evaluate must be a function, got None"),
+        ('Strategy("", free, clip, grid={"a": 0.1})', "tuple of numbers for a, .* got 0.1"),
+        ('Strategy("", free, clip, grid={"a": ()})', "tuple of numbers for a"),
+        (
+            'Strategy("", free, clip, grid=dict.fromkeys("abcd", (1.0,)))',
+            "may have 3 hyperparameters, got a, b, c, d",
+        ),
+    ],
+)
+def test_a_row_that_is_none_is_refused_by_name(write, row, message):
+    with pytest.raises(UsageError, match=f"Strategy 'rows:row' cannot be trained: .*{message}"):
+        resolve(write(f"row = {row}"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "Strategy('', lambda *of: of[0], clip)",
+            r"train must give \(output, penalty\), got float",
+        ),
+        (
+            "Strategy('', lambda raw, *of: (raw[0], 0), clip)",
+            "in training it must give .*32, 24, 1",
+        ),
+        ("Strategy('', lambda raw, *of: (raw, raw[0]), clip)", r"its penalty must be .* \(24, 1\)"),
+        ("Strategy('', free, lambda raw, *of: raw[0])", "evaluated it must give"),
+        ("Strategy('', free, clip, update=lambda s, *of: s[0])", r"its update must give .* \(1,\)"),
+        (
+            "Strategy('', free, clip, begins_through=lambda *of: 0)",
+            "begins_through must give a",
+        ),
+        ("Strategy('', free, clip, begins_through=lambda of: of)", "takes 1 positional"),
+        (
+            "Strategy('', lambda raw, l, u, p, *of: (raw if p < 1 else -raw, 0), clip)",
+            "boolean",
+        ),
+        ("constraint_row(constraints.half_tanh, '', '')", "does not fit household_hourly"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_says_what_came(write, row, message):
+    dataset = load("household_hourly" if "half" in row else "irradiance")
+    with pytest.raises(UsageError, match=message):
+        check_fit(resolve(write(f"row = {row}")), dataset, [32])
+
+
+def test_a_penalty_may_be_one_value_an_entry(write):
+    source = "row = Strategy('', lambda raw, l, u, *of: (raw, jnp.maximum(raw - u, 0)), clip)"
+    check_fit(resolve(write(source)), load("irradiance"), [32])
+
+
+def test_sides_and_sums_are_those_that_a_row_declares(write):
+    source = """
+def constraint(raw, lower, upper):
+    assert lower is None and upper.shape == (*raw.shape[:2], 1), (lower, upper)
+    return raw
+row = constraint_row(constraint, "", "", coupled=True, sides=())
+upper = constraint_row(constraints.half_tanh, "", "", sides=("upper",), needs=("upper",))
+"""
+    check_fit(resolve(write(source)), load("household_hourly"), [8])
+    check_fit(resolve(write(source, "upper")), load("household_hourly"), [8])
+
+
+def test_a_function_with_progress_is_given_it(write):
+    source = """
+def cooled(raw, lower=None, upper=None, *, progress, hottest=1.0):
+    return constraints.smooth_clip(raw, lower, upper, temperature=hottest * 0.1 ** progress)
+"""
+    row = resolve(write(source, "cooled") + "(hottest=[1,2])")
+    check_fit(row, load("irradiance"), [8])
+    smooth = partial(constraints.smooth_clip, RAW, upper=UPPER)
+    for progress, temperature in ((0.0, 2.0), (1.0, 0.2)):
+        output, _ = row.train(RAW, None, UPPER, progress, None, jnp.array([2.0]))
+        np.testing.assert_allclose(output, smooth(temperature=temperature), rtol=1e-6)
+    np.testing.assert_array_equal(row.evaluate(RAW, None, UPPER, jnp.array([2.0])), output)
+    begins = row.begins_through(None, UPPER, jnp.array([2.0]))
+    np.testing.assert_allclose(begins(RAW, None, UPPER), smooth(temperature=2.0), rtol=1e-6)
+    with pytest.raises(UsageError, match="progress is what training gives it"):
+        resolve("rows:cooled(progress=0.5)")
+
+
+PARTS = """
+from bounded.constraints import clip, smooth_clip
+row = Strategy(
+    "any",
+    lambda raw, lower, upper, progress, state, hyper: (raw * (1 + progress), 1.0 * hyper[0]),
+    lambda raw, lower, upper, hyper: clip(raw, lower, upper),
+    update=lambda state, raw, lower, upper, hyper: state + 0.5,
+    begins_through=lambda lower, upper, hyper: partial(smooth_clip, temperature=0.25),
+    grid={"weight": (1.0,)},
+)
+"""
+EDITS = {
+    "progress": ("1 + progress", "1 + progress ** 2"),
+    "the penalty": ("1.0 * hyper", "2.0 * hyper"),
+    "update": ("state + 0.5", "state + 0.75"),
+    "begins_through": ("temperature=0.25", "temperature=0.125"),
+    "evaluate": ("clip(raw, lower, upper)", "clip(raw, lower, 2 * upper)"),
+}
+
+
+def test_every_part_of_a_row_is_in_its_fingerprint(write):
+    data = shapes_of(load("wind"), "test")
+
+    def found(source):
+        return of_strategy(resolve(write(source)), data, SETTINGS)
+
+    first = found(PARTS)
+    assert found(f"# A comment.\n{PARTS}") == first
+    for part, (before, after) in EDITS.items():
+        edited = PARTS.replace(before, after)
+        assert edited != PARTS
+        assert found(edited) != first, part
+    assert found(PARTS.replace("(1.0,)", "(1.5,)")) == first, "a default is of the cell"
+
+
+def test_jit_hides_no_parameter(write):
+    source = "@jax.jit\ndef map(raw, lower=None, upper=None, progress=0.0): return raw * progress"
+    row = resolve(write(source, "map"))
+    np.testing.assert_array_equal(row.evaluate(RAW, None, UPPER, jnp.zeros(3)), RAW)
+    np.testing.assert_array_equal(row.train(RAW, None, UPPER, 0.5, None, jnp.zeros(3))[0], RAW / 2)
