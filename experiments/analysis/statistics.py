@@ -30,6 +30,7 @@ COLUMNS = (
 )
 REFERENCE = "climatology_clipped"  # whose error is a skill of 0
 FLOOR = -1.0
+MOST = 1e150  # of what is averaged: squares of such do not overflow
 LEVEL = 0.95
 SIGNIFICANT = 0.05
 FEWEST_SEEDS = 6  # with which two strategies are told apart by an interval
@@ -102,15 +103,39 @@ class Comparison:
 
 
 def summary(records: Iterable[Record]) -> list[Row]:
-    """One row a finished cell and metric, in the order of COLUMNS; failed cells are absent."""
+    """One row a finished cell and metric, in the order of COLUMNS; failed cells are absent.
+
+    `skill` is one of the metrics, not floored, where REFERENCE has an error on the same data.
+    """
     rows = []
-    for record in records:
+    done = [record for record in records if record.is_done]
+    errors = {
+        _data(record): record.metrics.get("mse")
+        for record in done
+        if record.cell.strategy == REFERENCE
+    }
+    for record in done:
         cell = record.cell
         shared = *cell.place, cell.phase, cell.seed, cell.split, canonical(cell.tuned)
-        for metric in sorted(record.metrics) if record.is_done else ():
-            values = *shared, metric, record.metrics[metric]
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
+        metrics = {**record.metrics, **_skill(record, errors.get(_data(record)))}
+        for metric in sorted(metrics):
+            rows.append(dict(zip(COLUMNS, (*shared, metric, metrics[metric]), strict=True)))
     return sorted(rows, key=lambda row: [str(row[key]).zfill(6) for key in COLUMNS[:-1]])
+
+
+def _data(record: Record) -> tuple[str, str, str]:
+    """What a record's error was measured on."""
+    return record.cell.dataset, record.cell.data_hash, record.cell.phase
+
+
+def _skill(record: Record, reference: float | None) -> dict[str, float | None]:
+    """As a metric: null where the error is, or the skill beyond MOST; none where no error is to be
+    measured by."""
+    if not reference or "mse" not in record.metrics:
+        return {}
+    error = record.metrics["mse"]
+    ratio = math.inf if error is None else error / reference
+    return {"skill": 1 - ratio if abs(ratio) <= MOST else None}
 
 
 def spread(values: Sequence[float | None]) -> Spread:
