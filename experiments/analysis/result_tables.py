@@ -9,7 +9,7 @@ import numpy as np
 from experiments.analysis import statistics
 from experiments.analysis.ranking import SEED
 from experiments.analysis.statistics import Estimate, Spread
-from experiments.analysis.study import Study
+from experiments.analysis.study import Study, shown
 from experiments.analysis.tables import (
     GUARANTEE,
     VIOLATION,
@@ -54,7 +54,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def metrics(study: Study, dataset: str, backbone: str) -> Table:
     """Every strategy's metrics on test."""
-    marked = [f"{name} ({of})" for name, of in constant_bounds(study.records, dataset).items()]
+    marked = [f"{name} ({of})" for name, of in constant_bounds(shown(study), dataset).items()]
     note = f"Bounded by constants, the training range: {', '.join(marked)}."
     found = study.measured(dataset, backbone)
     return by_strategy(
@@ -144,11 +144,11 @@ def _table(
     """A row for each strategy with numbers on a dataset, a column for each backbone."""
     there = {one for of in study.backbones for one in study.measured(dataset, of)}
     found = [one for one in study.strategies if one in there]
-    shown = by_backbone(study.backbones, columns)
+    of_each = by_backbone(study.backbones, columns)
     if section != "sums":  # a guarantee is of each entry
-        shown = {GUARANTEE: {one: holds(one) for one in found}, **shown}
+        of_each = {GUARANTEE: {one: holds(one) for one in found}, **of_each}
     notes, caption = (*notes, SEEDS_ALONE), f"{dataset}: {said}"
-    return by_strategy(f"{name}-{slug(dataset)}", section, caption, found, shown, notes=notes)
+    return by_strategy(f"{name}-{slug(dataset)}", section, caption, found, of_each, notes=notes)
 
 
 def _bounds_sum(study: Study, dataset: str) -> bool:
