@@ -4,10 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-import numpy as np
-
 from experiments.analysis import statistics
-from experiments.analysis.ranking import SEED
 from experiments.analysis.statistics import Estimate, Spread
 from experiments.analysis.study import Study, shown
 from experiments.analysis.tables import (
@@ -181,22 +178,5 @@ def _ratios(study: Study, dataset: str, backbone: str) -> Entries:
         error = study.by_seed(dataset, backbone, name, "mse")
         if name in BASELINES:
             error = {seed: value for seed in free for value in error.values()}  # the same for all
-        found[name] = _ratio(error, free)
+        found[name] = statistics.ratio(error, free)
     return found
-
-
-def _ratio(error: Mapping[int, float], free: Mapping[int, float]) -> Estimate | None:
-    """Of two means over the seeds that both have; to itself, and of one seed, without interval."""
-    seeds = sorted(error.keys() & free.keys())
-    pairs = np.array([[of[seed] for seed in seeds] for of in (error, free)])[..., None]
-    if not pairs[1].any():
-        return None
-
-    def ratio(values: np.ndarray) -> np.ndarray:
-        mean = statistics.mean(values)
-        return mean[..., 0] / mean[..., 1]
-
-    if error == free or len(seeds) < 2:
-        return Estimate(float(ratio(pairs)))
-    ends = statistics.bootstrap(pairs, ratio, np.random.default_rng(SEED))
-    return Estimate(float(ratio(pairs)), *map(float, ends))

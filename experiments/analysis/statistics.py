@@ -33,6 +33,7 @@ FLOOR = -1.0
 MOST = 1e150  # of what is averaged: squares of such do not overflow
 LEVEL = 0.95
 SIGNIFICANT = 0.05
+SEED = 0  # of every bootstrap
 FEWEST_SEEDS = 6  # with which two strategies are told apart by an interval
 PLANNED = {
     "straight_through_clip": "the same function with no dead gradient: what does deadness cost?",
@@ -243,6 +244,24 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The interval of a statistic that is `resampled`."""
     return interval(resampled(values, statistic, generator, resamples), values.shape[-2])
+
+
+def ratio(one: Mapping[int, float], other: Mapping[int, float]) -> Estimate | None:
+    """Of two means over the seeds that both have, the first by the second; to itself, and of one
+    seed, without interval. None where there is no such ratio."""
+    seeds = sorted(one.keys() & other.keys())
+    pairs = np.array([[of[seed] for seed in seeds] for of in (one, other)])[..., None]
+    if not pairs[1].any():
+        return None
+
+    def of_means(values: np.ndarray) -> np.ndarray:
+        found = mean(values)
+        return found[..., 0] / found[..., 1]
+
+    if one == other or len(seeds) < 2:
+        return Estimate(float(of_means(pairs)))
+    ends = bootstrap(pairs, of_means, np.random.default_rng(SEED))
+    return Estimate(float(of_means(pairs)), *map(float, ends))
 
 
 def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
