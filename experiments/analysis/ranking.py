@@ -16,7 +16,6 @@ from experiments.usage import in_order
 
 SHARES = ("violation_rate", "blocked_fraction")
 ANCHORS = ("unconstrained", "clip")  # with no full set of seeds of these, a dataset is not ranked
-SEED = 0  # of every bootstrap
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def _estimates(
 ) -> tuple[np.ndarray, dict[str, Estimate]]:
     """A statistic's bootstrap draws, and its value by strategy with its interval, which untrained
     baselines and single seeds have none of."""
-    draws = statistics.resampled(scores.values, statistic, np.random.default_rng(SEED))
+    draws = statistics.resampled(scores.values, statistic, np.random.default_rng(statistics.SEED))
     seeds = scores.values.shape[1]
     ends = statistics.interval(draws, seeds)
     found = zip(scores.strategies, statistic(scores.values), *ends, strict=True)

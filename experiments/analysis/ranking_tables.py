@@ -80,8 +80,15 @@ def headline(study: Study) -> Table:
             "Rank: by mean skill within each group (1 is best), averaged. Violation and blocked: "
             "share of outputs, mean over groups.",
             *(_groups(of, ranking) for of, ranking in rankings.items()),
+            *_among_all(study),
         ),
     )
+
+
+def _among_all(study: Study) -> Iterator[str]:
+    """What is said where some strategies are not shown."""
+    if study.choice.strategies is not None:
+        yield "Ranks, baselines above and p-values are among all strategies of the sweep."
 
 
 def _baselines_above(ranking: Ranking) -> dict[str, int]:
@@ -153,6 +160,8 @@ def comparisons(study: Study) -> Table:
     """The comparisons planned in advance."""
     rows: list[tuple[Entry, ...]] = []
     for name, question in PLANNED.items():
+        if not study.choice.shows(name):
+            continue
         for of, ranking in study.rankings.items():
             if found := ranking.comparisons.get(name):
                 p_value = "underpowered" if found.underpowered else found.p_value
@@ -177,6 +186,7 @@ def comparisons(study: Study) -> Table:
             "p: Wilcoxon's signed-rank test over groups, adjusted by Holm for the comparisons on "
             "one backbone. Underpowered: with so few groups no outcome could reach 0.05.",
             BOOTSTRAP,
+            *_among_all(study),
         ),
     )
 

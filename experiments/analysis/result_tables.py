@@ -4,12 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-import numpy as np
-
 from experiments.analysis import statistics
-from experiments.analysis.ranking import SEED
 from experiments.analysis.statistics import Estimate, Spread
-from experiments.analysis.study import Study
+from experiments.analysis.study import Study, shown
 from experiments.analysis.tables import (
     GUARANTEE,
     VIOLATION,
@@ -54,7 +51,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def metrics(study: Study, dataset: str, backbone: str) -> Table:
     """Every strategy's metrics on test."""
-    marked = [f"{name} ({of})" for name, of in constant_bounds(study.records, dataset).items()]
+    marked = [f"{name} ({of})" for name, of in constant_bounds(shown(study), dataset).items()]
     note = f"Bounded by constants, the training range: {', '.join(marked)}."
     found = study.measured(dataset, backbone)
     return by_strategy(
@@ -144,11 +141,11 @@ def _table(
     """A row for each strategy with numbers on a dataset, a column for each backbone."""
     there = {one for of in study.backbones for one in study.measured(dataset, of)}
     found = [one for one in study.strategies if one in there]
-    shown = by_backbone(study.backbones, columns)
+    of_each = by_backbone(study.backbones, columns)
     if section != "sums":  # a guarantee is of each entry
-        shown = {GUARANTEE: {one: holds(one) for one in found}, **shown}
+        of_each = {GUARANTEE: {one: holds(one) for one in found}, **of_each}
     notes, caption = (*notes, SEEDS_ALONE), f"{dataset}: {said}"
-    return by_strategy(f"{name}-{slug(dataset)}", section, caption, found, shown, notes=notes)
+    return by_strategy(f"{name}-{slug(dataset)}", section, caption, found, of_each, notes=notes)
 
 
 def _bounds_sum(study: Study, dataset: str) -> bool:
@@ -181,22 +178,5 @@ def _ratios(study: Study, dataset: str, backbone: str) -> Entries:
         error = study.by_seed(dataset, backbone, name, "mse")
         if name in BASELINES:
             error = {seed: value for seed in free for value in error.values()}  # the same for all
-        found[name] = _ratio(error, free)
+        found[name] = statistics.ratio(error, free)
     return found
-
-
-def _ratio(error: Mapping[int, float], free: Mapping[int, float]) -> Estimate | None:
-    """Of two means over the seeds that both have; to itself, and of one seed, without interval."""
-    seeds = sorted(error.keys() & free.keys())
-    pairs = np.array([[of[seed] for seed in seeds] for of in (error, free)])[..., None]
-    if not pairs[1].any():
-        return None
-
-    def ratio(values: np.ndarray) -> np.ndarray:
-        mean = statistics.mean(values)
-        return mean[..., 0] / mean[..., 1]
-
-    if error == free or len(seeds) < 2:
-        return Estimate(float(ratio(pairs)))
-    ends = statistics.bootstrap(pairs, ratio, np.random.default_rng(SEED))
-    return Estimate(float(ratio(pairs)), *map(float, ends))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from experiments.analysis.statistics import FLOOR
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study, finals, shown
 from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Table
 from experiments.cells import Place, canonical
 from experiments.data.catalogue import DATASETS
@@ -38,7 +38,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def failed(study: Study) -> Table:
     """Cells that failed, with the reason."""
-    cells = [(record.cell, str(record.error)) for record in study.records if not record.is_done]
+    cells = [(record.cell, str(record.error)) for record in shown(study) if not record.is_done]
     rows = [(*cell.place, cell.phase, cell.seed, reason) for cell, reason in cells]
     return Table(
         "failed",

@@ -30,8 +30,10 @@ COLUMNS = (
 )
 REFERENCE = "climatology_clipped"  # whose error is a skill of 0
 FLOOR = -1.0
+MOST = 1e150  # of what is averaged: squares of such do not overflow
 LEVEL = 0.95
 SIGNIFICANT = 0.05
+SEED = 0  # of every bootstrap
 FEWEST_SEEDS = 6  # with which two strategies are told apart by an interval
 PLANNED = {
     "straight_through_clip": "the same function with no dead gradient: what does deadness cost?",
@@ -102,15 +104,39 @@ class Comparison:
 
 
 def summary(records: Iterable[Record]) -> list[Row]:
-    """One row a finished cell and metric, in the order of COLUMNS; failed cells are absent."""
+    """One row a finished cell and metric, in the order of COLUMNS; failed cells are absent.
+
+    `skill` is one of the metrics, not floored, where REFERENCE has an error on the same data.
+    """
     rows = []
-    for record in records:
+    done = [record for record in records if record.is_done]
+    errors = {
+        _data(record): record.metrics.get("mse")
+        for record in done
+        if record.cell.strategy == REFERENCE
+    }
+    for record in done:
         cell = record.cell
         shared = *cell.place, cell.phase, cell.seed, cell.split, canonical(cell.tuned)
-        for metric in sorted(record.metrics) if record.is_done else ():
-            values = *shared, metric, record.metrics[metric]
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
+        metrics = {**record.metrics, **_skill(record, errors.get(_data(record)))}
+        for metric in sorted(metrics):
+            rows.append(dict(zip(COLUMNS, (*shared, metric, metrics[metric]), strict=True)))
     return sorted(rows, key=lambda row: [str(row[key]).zfill(6) for key in COLUMNS[:-1]])
+
+
+def _data(record: Record) -> tuple[str, str, str]:
+    """What a record's error was measured on."""
+    return record.cell.dataset, record.cell.data_hash, record.cell.phase
+
+
+def _skill(record: Record, reference: float | None) -> dict[str, float | None]:
+    """As a metric: null where the error is, or the skill beyond MOST; none where no error is to be
+    measured by."""
+    if not reference or "mse" not in record.metrics:
+        return {}
+    error = record.metrics["mse"]
+    ratio = math.inf if error is None else error / reference
+    return {"skill": 1 - ratio if abs(ratio) <= MOST else None}
 
 
 def spread(values: Sequence[float | None]) -> Spread:
@@ -218,6 +244,24 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The interval of a statistic that is `resampled`."""
     return interval(resampled(values, statistic, generator, resamples), values.shape[-2])
+
+
+def ratio(one: Mapping[int, float], other: Mapping[int, float]) -> Estimate | None:
+    """Of two means over the seeds that both have, the first by the second; to itself, and of one
+    seed, without interval. None where there is no such ratio."""
+    seeds = sorted(one.keys() & other.keys())
+    pairs = np.array([[of[seed] for seed in seeds] for of in (one, other)])[..., None]
+    if not pairs[1].any():
+        return None
+
+    def of_means(values: np.ndarray) -> np.ndarray:
+        found = mean(values)
+        return found[..., 0] / found[..., 1]
+
+    if one == other or len(seeds) < 2:
+        return Estimate(float(of_means(pairs)))
+    ends = bootstrap(pairs, of_means, np.random.default_rng(SEED))
+    return Estimate(float(of_means(pairs)), *map(float, ends))
 
 
 def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

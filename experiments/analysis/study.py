@@ -6,7 +6,7 @@ or whose features' sum is known are shown apart; roles are never pooled.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
@@ -21,7 +21,28 @@ from experiments.data.catalogue import DATASETS, ROLES
 from experiments.training.baselines import BASELINES
 from experiments.training.networks import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
-from experiments.usage import in_order
+from experiments.usage import UsageError, choose, in_order
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The part of a sweep that is shown; None: all there is."""
+
+    strategies: Collection[str] | None = None
+    datasets: Collection[str] | None = None
+    backbones: Collection[str] | None = None
+
+    def shows(self, strategy: str) -> bool:
+        return self.strategies is None or strategy in self.strategies
+
+    def covers(self, dataset: str, backbone: str) -> bool:
+        """Baselines are of every backbone."""
+        return (self.datasets is None or dataset in self.datasets) and (
+            self.backbones is None or backbone in (*self.backbones, UNTRAINED)
+        )
+
+
+ALL = Choice()
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,8 @@ class Study:
     rankings: Mapping[str, Ranking]  # by backbone; none where nothing can be ranked
     left_out: tuple[str, ...]  # of the rankings, each with its reason
     missing: Mapping[str, int]  # planned final cells without a record, by dataset
+    groups: Mapping[str, str]  # of the datasets that are to be ranked
+    choice: Choice  # strategies that are not shown are ranked all the same
 
     @cached_property
     def backbones(self) -> list[str]:
@@ -56,13 +79,14 @@ class Study:
     def _runs(self) -> defaultdict[Place, list[Record]]:
         """Final records by place."""
         found = defaultdict(list)
-        for record in finals(self):
-            found[record.cell.place].append(record)
+        for record in self.records:
+            if record.cell.phase == "final":
+                found[record.cell.place].append(record)
         return found
 
     def datasets(self, role: str) -> list[str]:
         """Those of a role that a final cell is of."""
-        names = {dataset for _, dataset, _ in self._runs}
+        names = {record.cell.dataset for record in finals(self)}
         return in_order({name for name in names if self.roles[name] == role}, DATASETS)
 
     @cached_property
@@ -72,7 +96,7 @@ class Study:
 
     def backbones_of(self, dataset: str) -> list[str]:
         """Those that a cell of the dataset is finished on."""
-        places = {(name, backbone) for name, backbone, _ in self.spreads}
+        places = {of[:2] for of in self.spreads if self.choice.shows(of[2])}
         return [backbone for backbone in self.backbones if (dataset, backbone) in places]
 
     def measured(self, dataset: str, backbone: str) -> dict[str, Mapping[str, Spread]]:
@@ -97,20 +121,35 @@ class Study:
 
 
 def finals(study: Study) -> list[Record]:
-    """Records of the final phase, failed ones too."""
-    return [record for record in study.records if record.cell.phase == "final"]
+    """Records of the final phase that are shown, failed ones too."""
+    return [r for r in shown(study) if r.cell.phase == "final"]
 
 
-def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
+def shown(study: Study) -> list[Record]:
+    """Those of the strategies that are shown."""
+    return [record for record in study.records if study.choice.shows(record.cell.strategy)]
+
+
+def read(manifest: Mapping[str, Any], records: Sequence[Record], choice: Choice = ALL) -> Study:
     """Put a folder's manifest and records together.
 
     A dataset that the manifest does not know has the role and group of the catalogue; one that is
     in neither is a study dataset and a group of its own.
+
+    Args:
+      manifest: the folder's.
+      records: all of its.
+      choice: what is looked at. Ranks, and p-values that count comparisons, are of every strategy
+        on the datasets and backbones of the choice, whichever strategies are shown.
+
+    Raises:
+      UsageError: if something chosen is in no record, or no final cell is in the choice.
     """
+    whole, records = records, _chosen(records, choice)
     rows = statistics.summary(records)
     spreads = statistics.over_seeds(rows)
     roles, groups = described(manifest, records)
-    ranks = ranked(manifest, records)
+    ranks = _ranked(manifest, records, choice)
     backbones = {r.cell.backbone for r in records if r.cell.phase == "final"}
     unfinished = {name for name in groups if roles[name] == "study"} - ranks.keys()
     rankings, left_out = {}, [f"{name}: incomplete" for name in in_order(unfinished, DATASETS)]
@@ -119,8 +158,28 @@ def read(manifest: Mapping[str, Any], records: Sequence[Record]) -> Study:
         left_out += [f"{reason} ({backbone})" for reason in reasons]
         if ranking:
             rankings[backbone] = ranking
-    missing = _missing(manifest, records)
-    return Study(manifest, records, rows, spreads, roles, rankings, tuple(left_out), missing)
+    missing = _missing(manifest, records, choice)
+    found = Study(
+        manifest, records, rows, spreads, roles, rankings, tuple(left_out), missing, ranks, choice
+    )
+    if whole and choice != ALL and not finals(found):
+        raise UsageError("No final cell is of all that was chosen: choose less narrowly.")
+    return found
+
+
+def _chosen(records: Sequence[Record], choice: Choice) -> Sequence[Record]:
+    """Those on the datasets and backbones of a choice, of every strategy."""
+    cells = [record.cell for record in records]
+    trained = [cell for cell in cells if cell.is_trained]
+    _known("strategy", choice.strategies, [cell.strategy for cell in cells])
+    _known("dataset", choice.datasets, [cell.dataset for cell in cells])
+    _known("backbone", choice.backbones, [cell.backbone for cell in trained])
+    return [r for r in records if choice.covers(r.cell.dataset, r.cell.backbone)]
+
+
+def _known(kind: str, names: Collection[str] | None, there: Iterable[str]) -> None:
+    for name in names or ():
+        choose(kind, name, dict.fromkeys(sorted(there)))
 
 
 def described(
@@ -136,20 +195,26 @@ def described(
     return roles, groups
 
 
-def ranked(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
+def _ranked(
+    manifest: Mapping[str, Any], records: Sequence[Record], choice: Choice
+) -> dict[str, str]:
     """The group of each study dataset that the plan has finished; of every one if it has none."""
     roles, groups = described(manifest, records)
     found = {name: group for name, group in groups.items() if roles[name] == "study"}
-    missing = _missing(manifest, records)
+    missing = _missing(manifest, records, choice)
     return {name: group for name, group in found.items() if name not in missing} or found
 
 
-def _missing(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, int]:
-    """Final cells of every session's plan that have no record, by dataset."""
+def _missing(
+    manifest: Mapping[str, Any], records: Iterable[Record], choice: Choice
+) -> dict[str, int]:
+    """Final cells of every session's plan, as far as they are chosen, that have no record, by
+    dataset."""
     plans = [session["plan"] for session in manifest.get("sessions", ()) if "plan" in session]
     planned: dict[Place, int] = {}
     for place, seeds in chain.from_iterable(map(_planned, plans or [manifest.get("plan", {})])):
-        planned[place] = max(seeds, planned.get(place, 0))
+        if choice.covers(*place[1:]):
+            planned[place] = max(seeds, planned.get(place, 0))
     there: defaultdict[Place, set[int]] = defaultdict(set)
     for cell in (record.cell for record in records):
         if cell.phase == "final" and cell.seed < planned.get(cell.place, 0):

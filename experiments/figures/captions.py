@@ -22,6 +22,7 @@ class Words:
     dataset: str = ""  # what it is of; empty: of the whole sweep
 
 
+FORMS = "png", "pdf", "svg"  # of a figure's file
 KEYS = [field.name for field in fields(Words)]
 
 
@@ -30,7 +31,7 @@ def keep(folder: Path, said: Iterable[tuple[str, Words]], records: Iterable[Reco
     kept before that are not among them are deleted."""
     before = _kept(folder)["figures"]
     kept = {file: {name: getattr(words, name) for name in KEYS} for file, words in said}
-    forget(folder / "figures", before.keys() - kept.keys(), (".png",))
+    forget(folder / "figures", before.keys() - kept.keys(), tuple(f".{form}" for form in FORMS))
     path = folder / "figures" / "captions.json"
     if kept:
         write_text(path, json.dumps({"records": digest(records), "figures": kept}, indent=1))

@@ -1,5 +1,6 @@
 """Each constraint's output and derivative, computed by the functions of `bounded.constraints`."""
 
+from collections.abc import Callable
 from functools import cache, partial
 
 import jax
@@ -7,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from bounded import constraints
-from experiments.figures.style import FORBIDDEN, Sketch, legend_above, look, panels
+from experiments.figures.style import (
+    FORBIDDEN,
+    Sketch,
+    at_bottom,
+    at_left,
+    legend_above,
+    look,
+    panels,
+)
 
 TWO_SIDES = {"lower": -1.0, "upper": 1.0}
 UPPER = {"upper": 1.0}
@@ -45,14 +54,15 @@ def curves() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.asarray(output), np.asarray(slope)) for output, slope in found]
 
 
-def constraint_shapes() -> Sketch:
-    """Small multiples of every constraint."""
+def constraint_shapes(shows: Callable[[str], bool] = lambda name: True) -> Sketch | None:
+    """Small multiples of every constraint that is to be shown, if there is one."""
+    found = [(*of, *curve) for of, curve in zip(SHAPES, curves(), strict=True) if shows(of[0])]
+    if not found:
+        return None
     figure, grid = panels(
-        len(SHAPES), 5, (1.72, 1.45), left=0.5, right=0.1, top=0.6, gap=(0.15, 0.4)
+        len(found), 5, (1.72, 1.45), left=0.5, right=0.1, top=0.6, gap=(0.15, 0.4), least=1.4
     )
-    for index, (axes, (name, bounds), (output, slope)) in enumerate(
-        zip(grid, SHAPES, curves(), strict=True)
-    ):
+    for axes, (name, bounds, output, slope) in zip(grid, found, strict=True):
         color = look(name)["color"]
         outside = axes.axhspan(bounds["upper"], 3, color=FORBIDDEN, lw=0, label="outside the bound")
         if "lower" in bounds:
@@ -63,7 +73,7 @@ def constraint_shapes() -> Sketch:
         where = f", u = {bounds['upper']:g}" if bounds == BELOW_ZERO else ""
         axes.set_title(f"{name}{star}{where}", fontsize=8, pad=3)
         axes.set(xlim=(-3, 3), ylim=(-2.2, 1.6), xticks=[-2, 0, 2], yticks=[-2, -1, 0, 1])
-        axes.tick_params(labelleft=index % 5 == 0, labelbottom=index + 5 >= len(SHAPES))
+        axes.tick_params(labelleft=at_left(axes), labelbottom=at_bottom(grid, axes))
     legend_above(figure, [*grid[0].lines, outside])
     figure.supxlabel("raw: the network's output before the constraint")
     return Sketch(

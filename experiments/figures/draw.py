@@ -2,18 +2,17 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments import store
-from experiments.analysis import study
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.figures import (
@@ -24,40 +23,51 @@ from experiments.figures import (
     scores,
     training_curves,
 )
-from experiments.figures.style import STYLE, Sketch
+from experiments.figures.scores import counted
+from experiments.figures.style import PAGE, PAPER, Sketch, styled
 from experiments.files import make_folder, write_bytes
 
-RESOLUTION = 130  # pixels an inch
+RESOLUTION, PRINTED = 130, 300  # pixels an inch: on a page, in a paper
 SHOWN = {"example_inputs", "example_targets", "example_output"}
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
 
-def draw_all(folder: Path, found: Study) -> None:
+def draw_all(folder: Path, found: Study, out: Path | None = None, form: str = "png") -> None:
     """Every figure of a sweep's final cells, into `figures/`, with what is said of it; nothing
     where none is trained. Those drawn before that are not drawn now are deleted.
 
     Those of the whole sweep come first, the most important on top, then those of each dataset.
+
+    Args:
+      folder: the sweep's.
+      found: what is drawn of it.
+      out: the folder of a paper that they are for, if they are not for the page.
+      form: one of `captions.FORMS`.
     """
+    target = out or folder
     done = [record for record in finals(found) if record.is_done]
     if not any(record.cell.is_trained for record in done):
-        captions.keep(folder, (), found.records)
+        captions.keep(target, (), found.records)
         return
-    make_folder(folder / "figures")
+    make_folder(target / "figures")
     arrays = store.arrays_of(folder, done)
-    with matplotlib.rc_context(STYLE):
-        drawn = _draw(folder / "figures", sketches(found, arrays))
-        captions.keep(folder, drawn, found.records)
+    write = partial(save, resolution=PRINTED if out else RESOLUTION)
+    with styled(PAPER if out else PAGE):
+        drawn = _draw(write, target / "figures", form, sketches(found, arrays))
+        captions.keep(target, drawn, found.records)
 
 
-def _draw(target: Path, found: Iterable[Sketch]) -> Iterator[tuple[str, Sketch]]:
+def _draw(
+    write: Callable[[Figure, Path], None], target: Path, form: str, found: Iterable[Sketch]
+) -> Iterator[tuple[str, Sketch]]:
     """Each sketch as a file of its own name."""
     for sketch in found:
-        save(sketch.figure, target / f"{sketch.name}.png")
-        yield f"{sketch.name}.png", sketch
+        write(sketch.figure, target / f"{sketch.name}.{form}")
+        yield f"{sketch.name}.{form}", sketch
 
 
 def sketches(of: Study, arrays: Arrays) -> Iterator[Sketch]:
-    """Each figure, not yet written; under STYLE.
+    """Each figure, not yet written; while `styled`.
 
     Args:
       of: what is drawn.
@@ -74,21 +84,18 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     """None for what there is nothing of."""
     done = [record for record in finals(of) if record.is_done]
     histories = training_curves.histories(done, arrays)
-    if of.rankings:
-        groups = counted(len(ranking.scores.groups) for ranking in of.rankings.values())
-        yield scores.skills(of.rankings, groups)
-        yield scores.planned(of.rankings, groups)
-        yield scores.performance_profile(of.rankings)
+    yield scores.skills(of)
+    yield scores.planned(of)
+    yield scores.performance_profile(of)
     yield gradient_health.collapse(of)
     yield from gradient_health.gradient_health(of)
-    ranked = study.ranked(of.manifest, of.records)
-    groups = counted([len({ranked[name] for name in histories if name in ranked})])
-    over_groups = training_curves.mean_over_groups(histories, ranked)
+    groups = counted([len({of.groups[name] for name in histories if name in of.groups})])
+    over_groups = training_curves.mean_over_groups(histories, of.groups)
     yield training_curves.gradient_training(over_groups, where=f"mean over {groups}")
     for dataset in of.datasets("wrong_bound"):
         if of.backbones_of(dataset):
             yield gradient_health.wrong_bound(of, dataset)
-    yield constraint_shapes.constraint_shapes()
+    yield constraint_shapes.constraint_shapes(of.choice.shows)
     for dataset in of.every_dataset:
         yield scores.loss_violation(of, dataset)
         yield training_curves.training_curves(dataset, histories.get(dataset, {}))
@@ -113,20 +120,24 @@ def _example(
     return example_windows.examples(dataset, backbone, seed, windows[seed, version])
 
 
-def counted(counts: Iterable[int]) -> str:
-    """So many groups of datasets, in words; `9 and 8` where backbones differ."""
-    different = list(dict.fromkeys(counts))
-    plural = "" if different == [1] else "s"
-    return f"{' and '.join(map(str, different))} group{plural} of datasets"
+def save(figure: Figure, path: Path, resolution: int = RESOLUTION) -> None:
+    """In the form that the path ends with: a PNG, or PDF or SVG without the time of day."""
+    if path.suffix == ".png":
+        write_bytes(path, _png(figure, resolution))
+        return
+    content = io.BytesIO()
+    date = {".pdf": "CreationDate", ".svg": "Date"}[path.suffix]
+    figure.savefig(content, format=path.suffix[1:], metadata={date: None})
+    write_bytes(path, content.getvalue())
 
 
-def save(figure: Figure, path: Path) -> None:
-    """As a PNG of at most 96 colours, each near its own, so that a page holds many."""
+def _png(figure: Figure, resolution: int) -> bytes:
+    """Of at most 96 colours, each near its own, so that a page holds many."""
     canvas = FigureCanvasAgg(figure)
-    figure.dpi = RESOLUTION
+    figure.dpi = resolution
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     few = image.quantize(96, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, "PNG", optimize=True)
-    write_bytes(path, content.getvalue())
+    return content.getvalue()

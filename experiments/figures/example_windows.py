@@ -9,6 +9,8 @@ from experiments.analysis.tables import slug
 from experiments.figures.style import (
     FORBIDDEN,
     Sketch,
+    at_bottom,
+    at_left,
     in_families,
     legend_above,
     look,
@@ -42,9 +44,9 @@ def examples(dataset: str, backbone: str, seed: int, found: Mapping[str, Example
     limits = _limits([target, *bounds.values()], list(outputs.values()))
     steps = np.arange(len(target))
     figure, grid = panels(
-        len(names), COLUMNS, (1.75, 1.1), left=0.75, right=0.1, top=0.55, gap=(0.1, 0.3)
+        len(names), COLUMNS, (1.75, 1.1), left=0.75, right=0.1, top=0.55, gap=(0.1, 0.3), least=1.4
     )
-    for index, (axes, name) in enumerate(zip(grid, names, strict=True)):
+    for axes, name in zip(grid, names, strict=True):
         if first["example_inputs"].shape[2] == 1:
             given = _line(first, "inputs", 0)
             axes.plot(steps, given, ":", color="#777777", linewidth=1.1, label="input")
@@ -58,9 +60,9 @@ def examples(dataset: str, backbone: str, seed: int, found: Mapping[str, Example
         axes.set_title(short(name), fontsize=8, pad=3)
         axes.set(xlim=(0, steps[-1]), ylim=limits, xticks=[], yticks=[])
         axes.grid(False)
-        if index % COLUMNS == 0:
+        if at_left(axes):
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        if index + COLUMNS >= len(names):
+        if at_bottom(grid, axes):
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     legend_above(figure, [*grid[0].lines, *grid[0].collections[:1]])
     figure.supxlabel("Step")

@@ -13,6 +13,7 @@ from experiments.figures.style import (
     PALE,
     ROW,
     Sketch,
+    at_left,
     families_apart,
     filled_and_open,
     in_families,
@@ -45,7 +46,13 @@ def gradient_health(of: Study) -> Iterator[Sketch]:
     below = 0.25 + 0.066 * max(map(len, labels))
     for metric, measure in HEALTH.items():
         figure, grid = panels(
-            len(of.backbones), len(of.backbones), size, left=NAMES, bottom=below, gap=(0.15, 0)
+            len(of.backbones),
+            len(of.backbones),
+            size,
+            left=NAMES,
+            bottom=below,
+            gap=(0.15, below + 0.25),
+            least=0.2 * len(datasets),
         )
         for axes, backbone in zip(grid, of.backbones, strict=True):
             values = [[of.mean(on, backbone, name, metric) for on in datasets] for name in names]
@@ -58,7 +65,7 @@ def gradient_health(of: Study) -> Iterator[Sketch]:
             axes.set_xticks(range(len(datasets)), labels, rotation=90)
             row_labels(axes, names)
             axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.tick_params(length=0, labelleft=axes is grid[0])
+            axes.tick_params(length=0, labelleft=at_left(axes))
             axes.grid(False)
             families_apart(axes, names)
         yield Sketch(
@@ -110,7 +117,7 @@ def wrong_bound(of: Study, dataset: str) -> Sketch:
         held = [of.mean(one, backbone, name, "r2") for one in alike]
         return of.mean(dataset, backbone, name, "r2"), float(np.mean(held or np.nan))
 
-    there = [name for _, _, name in filter(lambda key: key[0] == dataset, of.spreads)]
+    there = [name for on, _, name in of.spreads if on == dataset and of.choice.shows(name)]
     shown = {one: {name: pair(one, name) for name in there} for one in of.backbones_of(dataset)}
     compared = any(np.isfinite(other) for pairs in shown.values() for _, other in pairs.values())
     figure = _side_by_side(shown)
@@ -134,8 +141,8 @@ def _side_by_side(shown: Mapping[str, Pairs]) -> Figure:
     names = in_families({name for pairs in shown.values() for name in pairs})
     columns = min(len(shown), 4)
     size = min(4.0, (8.1 - 0.15 * (columns - 1)) / columns), ROW * len(names) + 0.1
-    figure, grid = panels(len(shown), columns, size, left=NAMES, top=0.8, gap=(0.15, 0.45))
-    for index, (axes, (title, pairs)) in enumerate(zip(grid, shown.items(), strict=True)):
+    figure, grid = panels(len(shown), columns, size, left=NAMES, top=0.8, gap=(0.15, 0.75))
+    for axes, (title, pairs) in zip(grid, shown.items(), strict=True):
         for name, pair in pairs.items():
             row, color = names.index(name), look(name)["color"]
             ends = np.maximum(pair, LEAST_R2)
@@ -147,6 +154,6 @@ def _side_by_side(shown: Mapping[str, Pairs]) -> Figure:
         axes.set_xlim(LEAST_R2 - 0.05, 1.08)
         axes.set_xticks(np.linspace(0, 1, 6))
         row_labels(axes, names)
-        axes.tick_params(labelleft=index % columns == 0)
+        axes.tick_params(labelleft=at_left(axes))
         families_apart(axes, names)
     return figure

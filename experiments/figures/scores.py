@@ -1,6 +1,6 @@
 """Scores of strategies: skill across the study's datasets, and loss on each dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 
 import numpy as np
@@ -18,6 +18,7 @@ from experiments.figures.style import (
     OF_MANY,
     ROW,
     Sketch,
+    at_left,
     curves,
     filled_and_open,
     highlighted,
@@ -29,6 +30,7 @@ from experiments.figures.style import (
     plain_ticks,
     row_labels,
     short,
+    width_of,
 )
 
 Scores = Mapping[str, tuple[Estimate, float]]
@@ -36,15 +38,18 @@ Scores = Mapping[str, tuple[Estimate, float]]
 FRONT = "Filled: no other is as good in both, and better in one."
 
 
-def skills(rankings: Mapping[str, Ranking], groups: str) -> Sketch:
+def skills(of: Study) -> Sketch | None:
     """Every strategy's mean skill, the best on top, a panel a backbone."""
     found = {
         backbone: {
             name: (skill, ranking.shares[name]["violation_rate"])
             for name, skill in ranking.skill.items()
+            if of.choice.shows(name)
         }
-        for backbone, ranking in rankings.items()
+        for backbone, ranking in of.rankings.items()
     }
+    if not any(found.values()):
+        return None
     figure = _score_rows(found, sign=-1)
     ends = [axes.get_xlim() for axes in figure.axes]
     for axes in figure.axes:
@@ -56,9 +61,9 @@ def skills(rankings: Mapping[str, Ranking], groups: str) -> Sketch:
         figure=figure,
         title="Skill across the study",
         caption=(
-            f"Mean skill over {groups} with its 95 % interval over seeds, best on top; at the "
-            "right the share of outputs outside the bounds. Left of 0 a strategy loses to the "
-            f"clipped mean of the training data. {FRONT}"
+            f"Mean skill over {_over(of.rankings)} with its 95 % interval over seeds, best on top; "
+            "at the right the share of outputs outside the bounds. Left of 0 a strategy loses to "
+            f"the clipped mean of the training data. {FRONT}"
         ),
     )
 
@@ -118,14 +123,14 @@ def _score_rows(
         for name, (score, _) in rows.items():
             values.setdefault(name, []).append(sign * score.value)
     names = sorted(in_families(values), key=lambda name: np.mean(values[name]))
-    width = min(4.5, 8.1 / len(found) - 0.65)
-    size = (width, ROW * len(names) + 0.15)
+    size = (min(4.5, 8.1 / len(found) - 0.65), ROW * len(names) + 0.15)
     figure, grid = panels(
-        len(found), len(found), size, left=NAMES, right=0.65, top=0.65, gap=(0.65, 0)
+        len(found), len(found), size, left=NAMES, right=0.65, top=0.65, gap=(0.65, 0.6)
     )
     for axes, (backbone, rows) in zip(grid, found.items(), strict=True):
         front = pareto({name: (sign * score.value, share) for name, (score, share) in rows.items()})
         beside = {"transform": axes.get_yaxis_transform(), "fontsize": 8, "ha": "right"}
+        width = width_of(axes)
         axes.text(1 + 0.5 / width, -0.8, "outside", **beside)
         for name, (score, share) in rows.items():
             row = names.index(name)
@@ -135,35 +140,42 @@ def _score_rows(
             axes.text(1 + 0.45 / width, row, text, va="center", **beside)
         axes.set_title(backbone)
         row_labels(axes, names)
-        axes.tick_params(labelleft=axes is grid[0])
+        axes.tick_params(labelleft=at_left(axes))
     filled_and_open(figure, "on the Pareto front", "not on it")
     return figure
 
 
-def planned(rankings: Mapping[str, Ranking], groups: str) -> Sketch:
+def planned(of: Study) -> Sketch | None:
     """The comparisons with `clip` that were fixed in advance, with the question of each."""
-    names = [name for name in PLANNED if any(name in r.comparisons for r in rankings.values())]
-    width, column_width = 4.4, 1.6  # inches
+    rankings = of.rankings
+    there = {name for ranking in rankings.values() for name in ranking.comparisons}
+    names = [name for name in PLANNED if name in there and of.choice.shows(name)]
+    if not names:
+        return None
+    column_width = 1.6  # inches
     figure, (axes,) = panels(
         1,
         1,
-        (width, 0.56 * len(names)),
+        (4.4, 0.56 * len(names)),
         left=NAMES,
         right=0.2 + column_width * len(rankings),
         top=0.65,
     )
+    width = width_of(axes)
     beside = {"transform": axes.get_yaxis_transform(), "fontsize": 8, "va": "center"}
     for column, (backbone, ranking) in enumerate(rankings.items()):
         shift = 0.22 * (column - (len(rankings) - 1) / 2)
         edge = 1 + (0.15 + column_width * column) / width
         axes.text(edge, -0.65, backbone, **beside)
         for name, found in ranking.comparisons.items():
+            if name not in names:
+                continue
             row = names.index(name) + 0.12
             gain = ranking.difference(name, "clip")
             _mark(axes, row + shift, name, gain.value, gain.low, gain.high, filled=column == 0)
             axes.text(edge, row, verdict(found), **beside)
     for row, name in enumerate(names):
-        axes.text(0.01, row - 0.3, PLANNED[name], color="#555555", **beside)
+        axes.text((0.1 - NAMES) / width, row - 0.3, PLANNED[name], color="#555555", **beside)
     _zero_line(axes)
     row_labels(axes, names)
     filled_and_open(figure, *rankings)
@@ -173,12 +185,23 @@ def planned(rankings: Mapping[str, Ranking], groups: str) -> Sketch:
         figure=figure,
         title="The planned comparisons with clip",
         caption=(
-            f"Mean skill over {groups} less that of clip, with its 95 % interval over seeds; in "
-            "how many groups it is higher, and Wilcoxon's p over groups, adjusted by Holm. "
-            "Underpowered: with so few groups no outcome could be significant, and no conclusion "
-            "is drawn."
+            f"Mean skill over {_over(rankings)} less that of clip, with its 95 % interval over "
+            "seeds; in how many groups it is higher, and Wilcoxon's p over groups, adjusted by "
+            "Holm. Underpowered: with so few groups no outcome could be significant, and no "
+            "conclusion is drawn."
         ),
     )
+
+
+def _over(rankings: Mapping[str, Ranking]) -> str:
+    return counted(len(ranking.scores.groups) for ranking in rankings.values())
+
+
+def counted(counts: Iterable[int]) -> str:
+    """So many groups of datasets, in words; `9 and 8` where backbones differ."""
+    different = list(dict.fromkeys(counts))
+    plural = "" if different == [1] else "s"
+    return f"{' and '.join(map(str, different))} group{plural} of datasets"
 
 
 def verdict(found: Comparison) -> str:
@@ -187,19 +210,28 @@ def verdict(found: Comparison) -> str:
     return f"{found.better} of {found.groups}, {p_value}"
 
 
-def performance_profile(rankings: Mapping[str, Ranking]) -> Sketch:
+def performance_profile(of: Study) -> Sketch | None:
     """Share of runs above each skill, a panel a backbone."""
     thresholds = np.linspace(-1.0, 1.0, 401)[:-1]
-    names = {name for ranking in rankings.values() for name in ranking.skill}
-    best = [max(r.skill, key=lambda name: r.skill[name].value) for r in rankings.values()]
-    named = highlighted(names, best)
+    rankings = of.rankings
+    shown = [[name for name in r.skill if of.choice.shows(name)] for r in rankings.values()]
+    if not any(shown):
+        return None
+    best = [
+        max(names, key=lambda name: ranking.skill[name].value)
+        for names, ranking in zip(shown, rankings.values(), strict=True)
+        if names
+    ]
+    named = highlighted({name for names in shown for name in names}, best)
     size = (2.75 if len(rankings) > 1 else 4.6, 3.2)
-    figure, grid = panels(len(rankings), len(rankings), size, right=1.85, gap=(2.2, 0))
+    figure, grid = panels(len(rankings), len(rankings), size, right=1.85, gap=(2.2, 0.6))
     for axes, (backbone, ranking) in zip(grid, rankings.items(), strict=True):
         scores = ranking.scores
         shares = statistics.performance_profile(scores.values, thresholds)
         profiles = {
-            name: (thresholds, share) for name, share in zip(scores.strategies, shares, strict=True)
+            name: (thresholds, share)
+            for name, share in zip(scores.strategies, shares, strict=True)
+            if of.choice.shows(name)
         }
         there = [name for name in named if name in profiles]
         curves(axes, profiles, sorted(there, key=lambda name: -ranking.skill[name].value))

@@ -1,15 +1,18 @@
 """What every figure shares: style, a strategy's look, panels of a known size, rows and curves.
 
-Figures are as wide as a page shows them, about 1000 pixels, so that a text of 8 points is read at
-that size. Panels are placed in inches: nothing is laid out by trial, which would take most of the
-time that drawing takes.
+Figures are as wide as a page shows them, about 1000 pixels, or as the text of a paper is, so that a
+text of 8 points is read at that size. Panels are placed in inches: nothing is laid out by trial,
+which would take most of the time that drawing takes.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 
+import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -43,7 +46,12 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "text.parse_math": False,  # a name may hold a dollar
+    "pdf.fonttype": 42,  # text stays text
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bounded",  # the same file each time
 }
+PAGE, PAPER = 10.3, 7.0  # inches that a figure may be wide
+_WIDEST = ContextVar("widest", default=PAGE)
 # Okabe and Ito (2008), a brown and a grey: told apart with any colour vision. Markers and dashes
 # tell apart what shares a colour.
 FAMILIES: dict[str, Iterable[str]] = {
@@ -129,6 +137,17 @@ def highlighted(names: Collection[str], best: Iterable[str]) -> list[str]:
     return [name for name in in_families(names) if name in chosen or len(names) <= MANY]
 
 
+@contextmanager
+def styled(width: float = PAGE) -> Iterator[None]:
+    """Figures that are made and saved within have STYLE, and as far as they can this width."""
+    token = _WIDEST.set(width)
+    try:
+        with matplotlib.rc_context(STYLE):
+            yield
+    finally:
+        _WIDEST.reset(token)
+
+
 def panels(
     count: int,
     columns: int,
@@ -139,9 +158,20 @@ def panels(
     top: float = 0.35,
     bottom: float = 0.55,
     gap: tuple[float, float] = (0.35, 0.6),
+    least: float | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, row by row; all measures in inches."""
+    """A figure of so many panels, row by row; all measures in inches. Where it would be wider than
+    it may be, panels are narrower, by default up to half as wide, or in fewer columns."""
+    least = least or size[0] / 2
     columns = min(count, columns)
+
+    def fitting() -> float:
+        """How wide a panel of so many columns can be."""
+        return (_WIDEST.get() - left - right - (columns - 1) * gap[0]) / columns
+
+    while columns > 1 and fitting() < least:
+        columns -= 1
+    size = min(size[0], max(fitting(), 1.0)), size[1]
     rows = -(-count // columns)
     width = left + columns * size[0] + (columns - 1) * gap[0] + right
     height = top + rows * size[1] + (rows - 1) * gap[1] + bottom
@@ -157,6 +187,25 @@ def panels(
         hspace=gap[1] / size[1],
     )
     return figure, [figure.add_subplot(grid[index]) for index in range(count)]
+
+
+def width_of(axes: Axes) -> float:
+    """Of a panel, in inches."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return float(axes.get_position().width * figure.get_figwidth())
+
+
+def at_left(axes: Axes) -> bool:
+    """Whether a panel is the first of its row."""
+    place = axes.get_subplotspec()
+    return place is None or place.is_first_col()
+
+
+def at_bottom(grid: Sequence[Axes], axes: Axes) -> bool:
+    """Whether no panel is below."""
+    place = axes.get_subplotspec()
+    return place is None or grid.index(axes) + place.get_gridspec().ncols >= len(grid)
 
 
 def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:

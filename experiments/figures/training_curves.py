@@ -118,7 +118,7 @@ def training_curves(dataset: str, found: Histories) -> Sketch | None:
 
 
 def gradient_training(found: Histories, dataset: str = "", where: str = "") -> Sketch | None:
-    """Dead, blocked and vanishing shares of the gradient by epoch; a row of panels a backbone.
+    """Dead, blocked and vanishing shares of the gradient by epoch; a column of panels a backbone.
 
     Args:
       found: the histories.
@@ -128,22 +128,22 @@ def gradient_training(found: Histories, dataset: str = "", where: str = "") -> S
     found = _holding(found, HEALTH.keys())
     if not found:
         return None
-    figure, grid = panels(3 * len(found), 3, (0.96, 2.4), left=0.75, right=2.0, gap=(2.3, 0.45))
-    for column, (metric, measure) in enumerate(HEALTH.items()):
-        grid[column].set_title(measure)
-        of_column = grid[column::3]
+    count = len(found)
+    figure, grid = panels(3 * count, count, (1.9, 2.0), left=0.75, right=2.0, gap=(2.3, 0.6))
+    for row, (metric, measure) in enumerate(HEALTH.items()):
+        of_row = grid[row * count : (row + 1) * count]
         most = 0.0
-        for axes, (backbone, runs) in zip(of_column, found.items(), strict=True):
+        for axes, (backbone, runs) in zip(of_row, found.items(), strict=True):
             means = {name: (run["epoch"], run[metric].mean(axis=0)) for name, run in runs.items()}
             tops = {name: np.nanmax(share, initial=0) for name, (_, share) in means.items()}
             seen = [name for name in means if tops[name] >= SEEN]
             curves(axes, means, sorted(seen, key=lambda name: -_last(means[name]))[:MOST_NAMED])
             most = max(most, *tops.values())
-            if column == 0:
-                axes.set_ylabel(f"{backbone}\nshare of entries")
-        for axes in of_column:
+            axes.set_title(f"{measure}, {backbone}" if count > 1 else measure)
+        for axes in of_row:
             axes.set_ylim(0, max(0.05, 1.05 * most))
     figure.supxlabel("Epoch")
+    figure.supylabel("Share of entries")
     return Sketch(
         name=f"gradient_training_{slug(dataset)}" if dataset else "gradient_training",
         figure=figure,

@@ -1,4 +1,5 @@
-"""What is derived from a sweep's records: summary, figures, tables and the page.
+"""What is derived from a sweep's records: summary, figures, tables and the page; or figures and
+tables for a paper.
 
 All of it can be deleted and redone.
 """
@@ -8,13 +9,15 @@ from pathlib import Path
 
 from experiments import store
 from experiments.analysis import evidence, statistics, study
+from experiments.analysis.study import ALL, Choice
 from experiments.analysis.tables import Table, rows_to_csv, to_csv, to_latex
 from experiments.cells import Record
 from experiments.figures import captions, draw
-from experiments.files import StorageError, write_made, write_text
+from experiments.files import StorageError, refuse_link, write_made, write_text
 from experiments.page import render
 from experiments.page.terminal import PAGE
 from experiments.page.warnings import Caution, warnings
+from experiments.usage import UsageError
 
 
 def build(folder: Path, with_figures: bool = True, latex: bool = False) -> list[Record]:
@@ -56,6 +59,47 @@ def _build(
     text = render.render(folder.resolve().name, found, shown, pictures, cautions)
     write_text(folder / PAGE, text)
     return records
+
+
+def for_paper(
+    folder: Path,
+    out: Path | None = None,
+    choice: Choice = ALL,
+    form: str = "png",
+    latex: bool = False,
+) -> Path:
+    """Draw figures and write tables, in place of those that were made there before; the sweep's
+    own stay as they are.
+
+    Args:
+      folder: the sweep's.
+      out: where to; by default `paper/` in the folder.
+      choice: what is shown.
+      form: of the figures, one of `captions.FORMS`.
+      latex: whether tables are written as LaTeX too.
+
+    Returns:
+      where to.
+
+    Raises:
+      UsageError: if the folder holds no sweep, or `out` does; or nothing is in the choice.
+      StorageError: if something cannot be read or written.
+    """
+    found = study.read(store.read_manifest(folder), store.read(folder), choice)
+    target = out or folder / "paper"
+    if target.resolve() == folder.resolve() or store.holds_sweep(target):
+        raise UsageError(
+            f"--out {target} is the folder of a sweep, whose figures and tables are of all its "
+            "records: give another."
+        )
+    try:
+        refuse_link(target)
+        target.mkdir(parents=True, exist_ok=True)
+        draw.draw_all(folder, found, target, form)
+        _write_tables(target / "tables", evidence.gather(found), latex)
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written to: {error}.") from error
+    return target
 
 
 def _write_tables(folder: Path, found: Sequence[Table], latex: bool) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments import store
 from experiments.analysis import statistics
 from experiments.analysis.result_tables import METRICS, constant_bounds
-from experiments.analysis.statistics import Spread, Spreads
+from experiments.analysis.statistics import REFERENCE, Spread, Spreads
 from experiments.analysis.study import described
 from experiments.analysis.tables import DASH
 from experiments.cells import UNTRAINED, Record
@@ -26,9 +26,9 @@ from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import in_order
 
 PAGE = "report.html"
-SHOWN = "r2", "violation_rate", "gradient_dead_fraction", "blocked_fraction", "code_reliance"
+SHOWN = "violation_rate", "gradient_dead_fraction", "blocked_fraction", "code_reliance"
 MARKS = "* best   ! outputs outside the bound   x a run ended without a gradient"
-SPREAD = "r2"  # the metric whose deviation over seeds is shown
+MEANING = f"skill: 1 - mse / mse of {REFERENCE}, the clipped training mean"
 WIDE = 10_000
 COLUMNS = [column for column in METRICS if column.key in SHOWN]
 
@@ -48,9 +48,12 @@ def show(
     manifest = store.read_manifest(folder)
     for table in metrics_tables(records) if tables else []:
         console.print(table)
-    for backbone, columns in scores(manifest, records).items():
-        _print_scores(console, f"r2, {backbone}", columns)
+    metric, found = scores(manifest, records)
+    for backbone, columns in found.items():
+        _print_scores(console, f"{metric}, {backbone}", columns)
     say(console, MARKS)
+    if metric == "skill":
+        say(console, MEANING)
     for warning in mixed(manifest, records):
         say(console, f"warning: {warning}")
     say(console, f"page: {folder / PAGE}{end}")
@@ -58,15 +61,18 @@ def show(
 
 def scores(
     manifest: Mapping[str, Any], records: Sequence[Record]
-) -> dict[str, dict[str, dict[str, str]]]:
-    """By backbone, dataset and strategy: mean r2 over seeds, with its marks."""
+) -> tuple[str, dict[str, dict[str, dict[str, str]]]]:
+    """The score that is shown, and its mean over seeds with its marks, by backbone, dataset and
+    strategy: skill, or r2 if some dataset has none for lack of the baseline."""
     spreads = statistics.over_seeds(statistics.summary(records))
     roles, _ = described(manifest, records)
+    with_skill = {dataset for (dataset, *_), of in spreads.items() if "skill" in of}
+    metric = "skill" if spreads and with_skill == {dataset for dataset, *_ in spreads} else "r2"
     stuck = {record.cell.place for record in records if ends_without_gradient(record, roles)}
 
     def column(dataset: str, backbone: str) -> dict[str, str]:
         found = _measured(spreads, dataset, backbone)
-        means = {name: of["r2"].mean for name, of in found.items() if "r2" in of}
+        means = {name: of[metric].mean for name, of in found.items() if metric in of}
         values = {name: round(mean, 3) for name, mean in means.items() if math.isfinite(mean)}
         best = max(values.values(), default=math.nan)
         rates = {name: of["violation_rate"] for name, of in found.items() if "violation_rate" in of}
@@ -80,7 +86,9 @@ def scores(
 
     datasets = in_order({dataset for dataset, *_ in spreads}, DATASETS)
     backbones = in_order({backbone for _, backbone, _ in spreads} - {UNTRAINED}, BACKBONES)
-    return {of: {name: column(name, of) for name in datasets} for of in backbones or [UNTRAINED]}
+    return metric, {
+        of: {name: column(name, of) for name in datasets} for of in backbones or [UNTRAINED]
+    }
 
 
 def _print_scores(console: Console, title: str, columns: Mapping[str, Mapping[str, str]]) -> None:
@@ -131,12 +139,15 @@ def _metrics_table(
     title: str, metrics: Mapping[str, Mapping[str, Spread]], marked: Mapping[str, str]
 ) -> Table:
     table = _empty_table(title, metrics)
-    for column in COLUMNS:
-        wide = " ± sd" * (column.key == SPREAD)
-        table.add_column(column.title + wide, justify="right")
+    score = "skill" if any("skill" in found for found in metrics.values()) else "r2"
+    for title in (f"{score} ± sd", *(column.title for column in COLUMNS)):
+        table.add_column(title, justify="right")
     for name in in_order(metrics, EVERY_STRATEGY):
-        values = [cell_text(metrics[name].get(of.key), of.key == SPREAD) for of in COLUMNS]
-        table.add_row(escape(printable(name)) + "*" * (name in marked), *values)
+        found = metrics[name]
+        values = [cell_text(found.get(of.key), with_deviation=False) for of in COLUMNS]
+        table.add_row(
+            escape(printable(name)) + "*" * (name in marked), cell_text(found.get(score)), *values
+        )
     if marked:
         notes = ", ".join(f"{name} ({sides})" for name, sides in marked.items())
         said = printable(f"* bounded by constants, the training range: {notes}")

@@ -76,7 +76,7 @@ def test_figures_are_drawn(smoke):
 def test_the_table_has_a_row_for_every_strategy_and_dataset(smoke, capsys):
     assert report.main([str(smoke)]) == 0
     table = capsys.readouterr().out
-    assert "r2, bottleneck" in table
+    assert "skill, bottleneck" in table
     for name in PRESETS["smoke"].strategies:
         assert table.count(f"\n {name} ") == 1, name
     assert report.main([str(smoke), "--tables"]) == 0

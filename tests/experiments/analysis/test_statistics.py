@@ -1,5 +1,7 @@
 """Numbers of a study: exact small cases, and the same from rliable and scikit-posthocs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -52,6 +54,46 @@ def test_the_score_is_a_skill_floored_and_averaged_over_related_datasets():
     assert scores.groups == ("first", "second")
     np.testing.assert_allclose(scores.of("clip"), [[0.25, 1.0], [0.5, -1.0]])
     np.testing.assert_allclose(scores.of("climatology_clipped"), 0)
+
+
+def skills(records):
+    """Those of `summary`, by strategy, dataset and phase."""
+    return {
+        (row["strategy"], row["dataset"], row["phase"]): row["value"]
+        for row in statistics.summary(records)
+        if row["metric"] == "skill"
+    }
+
+
+def test_skill_is_a_metric_of_the_summary_and_not_floored():
+    records = [record("climatology_clipped", "a", 0, 2.0, "none"), record("clip", "a", 0, 1.0)]
+    records += [record("hinge", "a", 0, 100.0), record("relu_offset", "a", 0, None)]
+    found = skills(records)
+    assert found == {
+        ("climatology_clipped", "a", "final"): 0.0,
+        ("clip", "a", "final"): 0.5,
+        ("hinge", "a", "final"): -49.0,
+    }
+    spread = statistics.over_seeds(statistics.summary(records))["a", "bottleneck", "clip"]
+    assert spread["skill"].mean == 0.5
+
+
+def test_no_skill_is_made_up():
+    """Without a baseline of the same data and phase there is none; of an error that is null, or
+    so large that nothing could be averaged with it, it is null."""
+    reference = record("climatology_clipped", "a", 0, 2.0, "none")
+    clip = record("clip", "a", 0, 1.0)
+    tune = replace(clip, cell=replace(clip.cell, phase="tune"))
+    newer = replace(clip, cell=replace(clip.cell, data_hash="1"))
+    bare = replace(clip, metrics={"r2": 0.5})
+    assert skills([reference, record("clip", "b", 0, 1.0), tune, newer, bare]) == {
+        ("climatology_clipped", "a", "final"): 0.0
+    }
+    assert skills([clip, replace(reference, metrics={"mse": 0.0})]) == {}
+    assert skills([clip, replace(reference, metrics={"mse": None})]) == {}
+    null = replace(clip, metrics={"mse": None})
+    assert skills([reference, null])["clip", "a", "final"] is None
+    assert skills([replace(reference, metrics={"mse": 1e-300}), clip])["clip", "a", "final"] is None
 
 
 def test_a_failed_cell_scores_the_floor_and_a_missing_one_leaves_its_strategy_out():

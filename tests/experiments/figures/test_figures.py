@@ -23,8 +23,7 @@ from experiments.figures import (
     style,
     training_curves,
 )
-from experiments.figures.draw import counted
-from experiments.figures.scores import pareto
+from experiments.figures.scores import counted, pareto
 from experiments.figures.style import FAMILIES, STYLE, look, percent, short
 from experiments.training.strategies import EVERY_STRATEGY, TRAINED
 
@@ -513,7 +512,7 @@ def test_a_strategy_that_failed_on_a_dataset_is_not_said_to_keep_every_bound():
     for backbone in BOTH:
         for seed in range(2):
             records.append(record("smooth_clip", "wind", backbone, seed, status="failed"))
-    shares = shares_of(scores.skills(study.read({}, records).rankings, "").figure.axes[0])
+    shares = shares_of(scores.skills(study.read({}, records)).figure.axes[0])
     never = dict.fromkeys(("clip", "relu_offset", "climatology_clipped"), "0")
     assert shares == never | {"unconstrained": "10 %", "smooth_clip": "–"}
 

@@ -36,6 +36,26 @@ def test_scores_are_marked_and_fit_80_columns(tmp_path, capsys):
     assert long in found
 
 
+def test_skill_is_shown_where_every_dataset_has_its_baseline_and_r2_elsewhere(tmp_path, capsys):
+    baseline = written.record("climatology_clipped", "wind", mse=0.5, r2=0.25)
+    clip = [written.record("clip", "wind", seed=seed, mse=0.1 + seed, r2=0.75) for seed in (0, 1)]
+    apart = [written.record("clip", "flights", r2=0.75)]
+    for name, records, score, value in (
+        ("skill", [baseline, *clip], "skill", "-0.200"),
+        ("r2", clip, "r2", "0.750"),
+        ("both", [baseline, *clip, *apart], "r2", "0.750"),
+    ):
+        folder = written.save(tmp_path / name, records, written.manifest(["wind"]))
+        lines = shown(capsys, folder, records)
+        assert f"{score}, bottleneck" in map(str.strip, lines)
+        assert value in next(line for line in lines if line.startswith(" clip "))
+        assert any("climatology_clipped, the" in line for line in lines) == (score == "skill")
+    lines = shown(capsys, folder, [baseline, *clip, *apart], tables=True)
+    wind, flights = (line for line in lines if "± sd" in line)
+    assert "skill ± sd" in wind
+    assert "r2 ± sd" in flights
+
+
 def test_datasets_that_do_not_fit_are_counted_and_all_are_there_on_demand(tmp_path, capsys):
     records = [written.record("straight_through_clip", name, r2=0.5) for name in DATASETS]
     folder = written.save(tmp_path / "many", records, written.manifest(list(DATASETS)))
