@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from experiments import store, sweep
+from experiments.running.fingerprints import fingerprints
 from experiments.running.plan import lay_out
 from experiments.running.presets import make_plan
 
@@ -156,10 +157,11 @@ def test_ten_thousand_cells_are_planned_skipped_and_summarised(tmp_path, undistu
     assert len(layout.cells) == 2 * (26 * 2 * 96 + 3)
     like = next(r for r in store.read(undisturbed) if r.cell.is_trained)
     arrays, seconds = store.load_arrays(undisturbed, like.id), {}
+    made_by = fingerprints(layout.cells.values(), layout.datasets, {})
     with store.opened(tmp_path):
         started = time.perf_counter()
-        for cell in layout.cells.values():
-            store.save(tmp_path, replace(like, cell=cell), arrays)
+        for key, cell in layout.cells.items():
+            store.save(tmp_path, replace(like, cell=cell, fingerprint=made_by[key]), arrays)
         seconds["save"] = time.perf_counter() - started
     for name in ("dry run", "figures drawn", "nothing to do"):
         options = ["--dry-run"] if name == "dry run" else ["--minutes", "1"]
