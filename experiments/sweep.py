@@ -188,6 +188,13 @@ def parser() -> argparse.ArgumentParser:
     add("--allow-infeasible", action="store_true", help="keep datasets whose targets break a bound")
     stale = "; ".join(f"{value}: {text}" for value, text in STALE.items())
     add("--stale", default="refuse", help=f"records of other code or data. {stale}")
+    add(
+        "--save",
+        type=names,
+        default=(),
+        metavar="WHAT",
+        help="predictions and/or weights of every final cell, comma-separated: see docs/own.md",
+    )
     add("--tables", action="store_true", help="print every metric by dataset at the end")
     add("--dry-run", action="store_true", help="say what would run, and stop")
     add("--list", action="store_true", help="say what can be named, and stop")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.saved import KINDS
 from experiments.training import devices
 from experiments.usage import UsageError, choose
 
@@ -27,6 +28,7 @@ class Options:
     fail_fast: bool = False
     allow_infeasible: bool = False
     stale: str = "refuse"  # one of STALE
+    save: tuple[str, ...] = ()  # of saved.KINDS, of the final cells
 
     @property
     def patience(self) -> float | None:
@@ -36,6 +38,10 @@ class Options:
 
     def __post_init__(self) -> None:
         choose("--stale", self.stale, STALE)
+        if isinstance(self.save, str):
+            raise UsageError(f"save must be a list of {', '.join(KINDS)}, got {self.save!r}.")
+        for kind in self.save:
+            choose("thing to --save", kind, dict.fromkeys(KINDS))
         if self.dask == "":
             raise UsageError("--dask is empty: give a scheduler's address or file, or local.")
         for flag in ("workers", "minutes", "timeout"):

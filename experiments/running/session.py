@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import store
+from experiments import saved, store
 from experiments.cells import Cell, Record, canonical
 from experiments.console import say
 from experiments.files import StorageError
@@ -180,6 +180,7 @@ class _Session:
                     self._options.allow_infeasible,
                     sources_hash(),
                     None if elsewhere else layout.datasets[lot.dataset],
+                    self._options.save if layout.phase == "final" else (),
                 )
 
             watch, timeout = self.watch, self._options.timeout
@@ -205,6 +206,7 @@ class _Session:
         self._spent["compile_seconds"] += reply.compile_seconds
         for record, arrays in reply.finished:
             self._check_folder()
+            saved.write(self._options.out, record.id, reply.saved.get(record.id, {}))
             store.save(self._options.out, replace(record, fingerprint=made_by[record.id]), arrays)
             self._spent["train_seconds"] += record.timing.get("train_seconds", 0.0)
             shown.finished(record)
@@ -253,7 +255,20 @@ def _chosen(layout: Layout, plan: Plan, records: Sequence[Record]) -> tuple[Layo
 def _before(layout: Layout, records: Sequence[Record], options: Options) -> dict[str, str]:
     """The cells that need not run: the status of each, by id."""
     check_compatible(layout, records)
-    return settled(layout, records, retry_failed=options.retry_failed, force=options.force)
+    found = settled(layout, records, retry_failed=options.retry_failed, force=options.force)
+    return {
+        key: status
+        for key, status in found.items()
+        if status != "done" or not _unsaved(layout, key, options)
+    }
+
+
+def _unsaved(layout: Layout, identity: str, options: Options) -> bool:
+    """Whether a finished cell is run again for what it did not save."""
+    kinds = options.save if layout.phase == "final" else ()
+    if not layout.cells[identity].is_trained:
+        kinds = tuple(kind for kind in kinds if kind != "weights")
+    return saved.missing(options.out, identity, kinds)
 
 
 def _counted(layout: Layout, before: Mapping[str, str]) -> str:

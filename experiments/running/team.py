@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ class Request:
     allow_infeasible: bool = False  # whether targets may break their bounds
     sources: str = ""  # of the code that asks
     loaded: Dataset | None = None  # the dataset, where the worker is the process that asks
+    save: tuple[str, ...] = ()  # of saved.KINDS, of final cells
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Reply:
     compile_seconds: float = 0.0
     error: str | None = None
     refused: bool = False  # no other worker could do better
+    saved: Mapping[str, Mapping[str, Arrays]] = field(default_factory=dict)  # by id and kind
 
 
 @dataclass(eq=False)

@@ -5,8 +5,9 @@ So the same function serves this process, a process pool and a cluster.
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from experiments.data.checks import BOUNDS, SUMS
 from experiments.data.datasets import Dataset, load
 from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash
 from experiments.running.team import Arrays, Reply, Request
+from experiments.saved import SCALING
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import Settings, data_of, example_windows
@@ -57,12 +59,12 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     cells, first = request.cells, request.cells[0]
     dataset = request.loaded or _dataset(request.dataset, request.allow_infeasible, first.data_hash)
     if first.strategy in BASELINES:
-        return Reply([_baseline(cell, dataset) for cell in cells])
+        return _baselines(cells, dataset, request.save)
     settings = Settings(**first.settings)
     strategies = tuple(map(_strategy, request.strategies))
     _check_own(request, dataset)
-    runner = Runner(dataset, first.network, settings, strategies, first.split)
-    finished = []
+    runner = Runner(dataset, first.network, settings, strategies, first.split, request.save)
+    finished, kept = [], {}
     for start in range(0, len(cells), runner.batch):
         batch = cells[start : start + runner.batch]
         results = runner.run(list(map(_run_of, batch)), on_epochs)
@@ -70,7 +72,9 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
             record = make_record(cell, result.metrics, result.seconds, result.error)
             arrays = {f"history_{name}": row for name, row in result.history.items()}
             finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
-    return Reply(finished, runner.compile_seconds)
+            if not result.error:
+                kept[cell.id] = _saved(dataset, cell.split, result.output, result.parameters)
+    return Reply(finished, runner.compile_seconds, saved=kept)
 
 
 @lru_cache(maxsize=4)
@@ -111,12 +115,16 @@ def _run_of(cell: Cell) -> Run:
     return Run(cell.strategy, cell.hyperparameters, rate, cell.seed)
 
 
-def _baseline(cell: Cell, dataset: Dataset) -> tuple[Record, Arrays]:
-    started = time.perf_counter()
-    data = data_of(dataset, cell.split)
-    values, output = baselines.measure(cell.strategy, data)
-    arrays = _examples(dataset, cell.split, output[data["examples"]])
-    return make_record(cell, values, time.perf_counter() - started), arrays
+def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -> Reply:
+    finished, kept = [], {}
+    for cell in cells:
+        started = time.perf_counter()
+        data = data_of(dataset, cell.split)
+        values, output = baselines.measure(cell.strategy, data)
+        arrays = _examples(dataset, cell.split, output[data["examples"]])
+        finished.append((make_record(cell, values, time.perf_counter() - started), arrays))
+        kept[cell.id] = _saved(dataset, cell.split, output if "predictions" in save else None)
+    return Reply(finished, saved=kept)
 
 
 def make_record(
@@ -139,3 +147,39 @@ def _examples(dataset: Dataset, split: str, output: np.ndarray) -> Arrays:
     if dataset.times is not None:
         known["times"] = dataset.times[dataset.rows(split)][rows].astype(str)
     return {f"example_{key}": array for key, array in known.items()} | {"example_output": output}
+
+
+def _saved(
+    dataset: Dataset, split: str, output: np.ndarray | None, parameters: Any = None
+) -> dict[str, Arrays]:
+    """What a cell saves, by kind: of an output its predictions, of parameters its weights."""
+    found = {}
+    if output is not None:
+        found["predictions"] = _predictions(dataset, split, output)
+    if parameters is not None:
+        leaves = jax.tree_util.tree_leaves_with_path(parameters)
+        named = {_place(path): np.asarray(leaf) for path, leaf in leaves}
+        found["weights"] = named | _scaling(dataset)
+    return found
+
+
+def _predictions(dataset: Dataset, split: str, output: np.ndarray) -> Arrays:
+    part, rows = dataset.part(split), dataset.rows(split)
+    shown = {side: part[side] for side in (*BOUNDS, *SUMS) if part[side] is not None}
+    counts = True if part["where"] is None else part["where"]
+    shown |= {"outputs": output, "targets": np.where(counts, part["targets"], np.nan)}
+    found = {key: array * np.float32(dataset.scale) for key, array in shown.items()}
+    times = {} if dataset.times is None else {"times": dataset.times[rows].astype(str)}
+    return {**found, "window": np.arange(len(dataset.split))[rows], **times}
+
+
+def _scaling(dataset: Dataset) -> Arrays:
+    found = {"scale": np.array(dataset.scale)}
+    for key, (deviation, mean) in dataset.standards.items():
+        found |= {f"{key}_mean": mean, f"{key}_deviation": deviation}
+    return {f"{SCALING}/{key}": array for key, array in found.items()}
+
+
+def _place(path: Sequence[Any]) -> str:
+    """In a tree of parameters, by the names of its modules."""
+    return "/".join(str(step.key) for step in path if isinstance(step, jax.tree_util.DictKey))

@@ -298,6 +298,12 @@ class Program:
         )
         return found, output[data["examples"]], jacobian
 
+    def outputs(self, data: Data, job: Job, state: State) -> jax.Array:
+        """Of the best parameters, (windows, H, K)."""
+        part = data["final"]
+        raw = self._network.raw(state.best_parameters, part)
+        return self._switch(evaluation, raw, job, data=data, part=part)
+
     def _reliance(self, data: Data, job: Job, state: State) -> jax.Array:
         """How much is lost with codes of other windows; NaN of a network without a code."""
         part, parameters, network = data["final"], state.best_parameters, self._network

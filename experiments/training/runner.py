@@ -1,7 +1,7 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -35,6 +35,8 @@ class Result:
     examples: np.ndarray  # outputs on `example_windows`
     error: str | None  # why it failed
     seconds: float = 0.0  # of training, the cell's share of its batch
+    output: np.ndarray | None = None  # on the runner's split, if that is to be saved
+    parameters: Any = None  # the best, if they are to be saved
 
 
 class Run(NamedTuple):
@@ -58,6 +60,7 @@ class Runner:
       settings: what the cells have in common.
       strategies: the rows that a cell may name.
       split: where the metrics are taken at the end, "test" or "validation".
+      save: what results hold besides: "predictions", "weights".
     """
 
     def __init__(
@@ -67,14 +70,16 @@ class Runner:
         settings: Settings,
         strategies: Sequence[Strategy],
         split: str = "test",
+        save: Collection[str] = (),
     ):
-        self._settings = settings
+        self._settings, self._save = settings, save
         self._strategies = {strategy.name: strategy for strategy in strategies}
         data = jax.tree.map(aligned, data_of(dataset, split))
         started = time.perf_counter()
         leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
         rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
-        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves))
+        outputs = "predictions" in save
+        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves), outputs)
         self.compile_seconds = time.perf_counter() - started
         self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
@@ -100,7 +105,24 @@ class Runner:
         finished = jax.device_get(self._compiled.finish(self._data, jobs, state))
         found = results(rows, *finished, counted_steps(self._here()["final"]))[: len(runs)]
         seconds = (time.perf_counter() - started) / len(runs)
-        return [replace(result, seconds=seconds) for result in found]
+        kept = self._kept(jobs, state)
+        return [
+            replace(result, seconds=seconds, **{key: of[index] for key, of in kept.items()})
+            for index, result in enumerate(found)
+        ]
+
+    def _kept(self, jobs: Job, state: State) -> dict[str, list[Any]]:
+        """What is to be saved of each cell."""
+        found: dict[str, list[Any]] = {}
+        if self._compiled.outputs:
+            found["output"] = list(jax.device_get(self._compiled.outputs(self._data, jobs, state)))
+        if "weights" in self._save:
+            best = jax.device_get(state.best_parameters)
+            found["parameters"] = [
+                jax.tree.map(lambda leaf, index=index: leaf[index], best)
+                for index in range(self.batch)
+            ]
+        return found
 
     def begin(self, runs: Sequence[Run]) -> tuple[Job, State]:
         """The cells as arrays, and their state before training."""
@@ -208,13 +230,14 @@ def _why_failed(history: Mapping[str, np.ndarray]) -> str | None:
 
 @dataclass(frozen=True)
 class _Compiled:
-    """The three functions of a `Program`, compiled for `batch` cells side by side."""
+    """The functions of a `Program`, compiled for `batch` cells side by side."""
 
     initialize: Callable
     advance: Callable
     finish: Callable
     batch: int
     replicated: NamedSharding  # where they expect the data
+    outputs: Callable | None = None
 
 
 def cells_at_once() -> int:
@@ -238,6 +261,7 @@ def _compile(
     strategies: tuple[Strategy, ...],
     structure: Any,
     leaves: tuple[Any, ...],
+    outputs: bool,
 ) -> _Compiled:
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))
@@ -266,8 +290,9 @@ def _compile(
         lower(program.advance, jobs, states, donate=(2,)),
         lower(program.finish, jobs, states),
         lower(program.initialize, jobs),
+        *([lower(program.outputs, jobs, states)] if outputs else []),
     ]
     with ThreadPoolExecutor() as pool:
-        advance, finish, initialize = pool.map(Lowered.compile, lowered)
+        advance, finish, initialize, *rest = pool.map(Lowered.compile, lowered)
     devices.let_go()
-    return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated))
+    return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated), *rest)

@@ -40,10 +40,11 @@ class Scripted:
     compile_seconds = 0.0
 
     def __init__(
-        self, dataset: Dataset, backbone: str, settings: Settings, strategies, split="test"
+        self, dataset: Dataset, backbone: str, settings: Settings, strategies, split="test", save=()
     ):
         self.batch = cells_at_once()
         self._of = f"{dataset.name} {backbone} {settings} {split}"
+        self._save, self._output = save, dataset.part(split)["targets"]
         self._settings, self._names = settings, {row.name for row in strategies}
         self._examples = dataset.part(split)["targets"][example_windows(dataset, split)]
 
@@ -65,7 +66,8 @@ class Scripted:
         names = ("loss", "train_loss", *sorted(METRICS - AT_THE_END))
         history = {"epoch": epochs, **dict.fromkeys(names, share / epochs)}
         error = "diverged" if run.learning_rate >= DIVERGING else None
-        return Result(metrics, history, self._examples * share, error)
+        output = self._output * share if "predictions" in self._save else None
+        return Result(metrics, history, self._examples * share, error, output=output)
 
 
 def strategy_of(record):

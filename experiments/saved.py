@@ -1,0 +1,91 @@
+"""What `--save` keeps of the final cells: `predictions/<id>.npz` and `weights/<id>.npz`.
+
+Predictions are of the test split, in the dataset's unit. Weights are the best on validation.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.files import StorageError, make_folder, read_arrays, read_bytes, write_arrays
+
+KINDS = ("predictions", "weights")
+Arrays = Mapping[str, np.ndarray]
+SCALING = "scaling"  # of what a network reads and gives, beside its weights
+
+
+def write(folder: Path, identity: str, saved: Mapping[str, Arrays]) -> None:
+    """Write what a cell saves, by kind."""
+    for kind, arrays in saved.items():
+        make_folder(folder / kind)
+        write_arrays(_path(folder, kind, identity), arrays)
+
+
+def missing(folder: Path, identity: str, kinds: tuple[str, ...]) -> bool:
+    """Whether a cell has not saved one of these."""
+    return not all(_path(folder, kind, identity).exists() for kind in kinds)
+
+
+def predictions(folder: str | Path, identity: str) -> dict[str, np.ndarray]:
+    """The outputs of a cell on the test split, beside what they are of.
+
+    Args:
+      folder: the sweep's, such as results/mine.
+      identity: the record's `id`.
+
+    Returns:
+      `outputs`, `targets` (NaN where missing), and `lower`, `upper`, `sum_lower`, `sum_upper` where
+      there are such bounds, (windows, H, K), in the dataset's unit; `window`, (windows,), which of
+      the dataset's windows they are; and `times`, (windows, H), where it has them.
+
+    Raises:
+      StorageError: if that was not saved, or cannot be read.
+    """
+    return _read(folder, "predictions", identity)
+
+
+def weights(folder: str | Path, identity: str) -> dict[str, Any]:
+    """The parameters of a cell's network, by module, as `nnx.update(model, weights(…))` takes them.
+
+    Of a network from a factory they are `model` and `bias`, of raw = model(inputs, bounds) + bias.
+
+    Args:
+      folder: the sweep's, such as results/mine.
+      identity: the record's `id`.
+
+    Raises:
+      StorageError: if they were not saved, or cannot be read.
+    """
+    found: dict[Any, Any] = {}
+    for path, array in _read(folder, "weights", identity).items():
+        *modules, name = (int(step) if step.isdigit() else step for step in path.split("/"))
+        place = found
+        for module in modules:
+            place = place.setdefault(module, {})
+        place[name] = array
+    found.pop(SCALING, None)
+    return found
+
+
+def scaling(folder: str | Path, identity: str) -> dict[str, np.ndarray]:
+    """What the network of `weights` reads is `(inputs - inputs_mean) / inputs_deviation`, of each
+    feature, and the same of `future`; its targets, bounds and outputs are divided by `scale`."""
+    found = _read(folder, "weights", identity)
+    prefix = f"{SCALING}/"
+    return {key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)}
+
+
+def _path(folder: str | Path, kind: str, identity: str) -> Path:
+    return Path(folder) / kind / f"{identity}.npz"
+
+
+def _read(folder: str | Path, kind: str, identity: str) -> dict[str, np.ndarray]:
+    path = _path(folder, kind, identity)
+    try:
+        return dict(read_arrays(read_bytes(path)))
+    except FileNotFoundError:
+        raise StorageError(f"{path} is not there: run the sweep with --save {kind}.") from None
+    except ValueError as error:
+        raise StorageError(f"{path} does not hold {kind} ({error}).") from error

@@ -1,0 +1,108 @@
+"""Predictions and weights that `--save` keeps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import bounded
+from bounded.autoencoder import LSTMAutoencoder
+from experiments import saved, sweep
+from experiments.data.catalogue import Entry
+from experiments.data.datasets import prepared
+from experiments.files import StorageError
+from experiments.running.fingerprints import sources_hash
+from experiments.running.options import Options
+from experiments.running.plan import cells
+from experiments.running.presets import make_plan
+from experiments.running.team import Request
+from experiments.running.worker import run_batch
+from experiments.store import load
+from experiments.training.strategies import TRAINED
+from experiments.usage import UsageError
+from tests.experiments.sweeps import SMOKE
+
+WINDOWS, STEPS = 20, 4
+RNG = np.random.default_rng(0)
+INPUTS = RNG.uniform(10, 30, (WINDOWS, STEPS, 2))
+UPPER = INPUTS[..., :1]
+TARGETS = np.where(RNG.uniform(size=UPPER.shape) < 0.2, np.nan, UPPER * 0.7)
+SPLIT = np.repeat([2, 0, 1], [5, 10, 5])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What one cell and one baseline saved."""
+    arrays = {"inputs": INPUTS, "targets": TARGETS, "upper": UPPER, "split": SPLIT}
+    times = np.arange(WINDOWS * STEPS).reshape(WINDOWS, STEPS).astype("datetime64[h]")
+    dataset = prepared("mine", Entry(lambda: arrays, "", "USD", times=times))
+    plan = replace(make_plan("smoke", seeds=1, hidden=3), epochs=1, updates=2, batch=4)
+    trained, *untrained = cells(plan, dataset, [TRAINED["clip"]])
+    made = tmp_path_factory.mktemp("saved")
+    for batch in ([trained], untrained[:1]):
+        request = Request(batch, "mine", ["clip"], {}, False, sources_hash(), dataset, saved.KINDS)
+        for identity, found in run_batch(request).saved.items():
+            saved.write(made, identity, found)
+    return made, trained.id, untrained[0].id
+
+
+def test_predictions_are_in_the_datasets_unit_with_what_they_are_of(folder):
+    made, *identities = folder
+    for identity in identities:
+        found = saved.predictions(made, identity)
+        np.testing.assert_array_equal(found["window"], np.arange(5))
+        np.testing.assert_allclose(found["targets"], TARGETS[:5], rtol=1e-6)
+        np.testing.assert_allclose(found["upper"], UPPER[:5], rtol=1e-6)
+        assert (found["outputs"] <= found["upper"]).all()
+        assert found["times"][0, 1] == "1970-01-01T01"
+        assert "lower" not in found
+
+
+def test_the_autoencoder_takes_the_weights_and_gives_the_predictions(folder):
+    made, identity, _ = folder
+    model = LSTMAutoencoder(2, 1, 3, constraint=bounded.clip, rngs=nnx.Rngs(9))
+    nnx.update(model, saved.weights(made, identity))
+    scaling, expected = saved.scaling(made, identity), saved.predictions(made, identity)
+    inputs = (INPUTS[:5] - scaling["inputs_mean"]) / scaling["inputs_deviation"]
+    outputs = model(inputs.astype("f4"), upper=(UPPER[:5] / scaling["scale"]).astype("f4"))
+    np.testing.assert_allclose(outputs * scaling["scale"], expected["outputs"], rtol=1e-5)
+
+
+def test_baselines_have_no_weights(folder):
+    made, _, identity = folder
+    with pytest.raises(StorageError, match="run the sweep with --save weights"):
+        saved.weights(made, identity)
+
+
+def test_what_is_no_such_file_is_named(folder):
+    made, identity, _ = folder
+    path = made / "predictions" / f"{identity}.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[:50])
+    with pytest.raises(StorageError, match=r"\.npz does not hold predictions"):
+        saved.predictions(made, identity)
+    path.write_bytes(content)
+
+
+def test_what_finished_cells_have_not_saved_they_are_run_again_for(scripted, tmp_path, capsys):
+    def run(*more):
+        assert sweep.main([*SMOKE, "--out", str(tmp_path), *more]) == 0
+        return capsys.readouterr().out
+
+    cells_of_sweep = 2 * (4 + 3)
+    run()
+    run("--save", "predictions")
+    made = list((tmp_path / "predictions").iterdir())
+    assert len(made) == cells_of_sweep == len(load(tmp_path))
+    assert f"{cells_of_sweep} of them done; 0 to run" in run("--save", "predictions")
+    made[0].unlink()
+    assert "1 to run" in run("--save", "predictions")
+    assert "0 to run" in run()
+
+
+def test_other_things_cannot_be_saved(tmp_path):
+    with pytest.raises(UsageError, match=r"Unknown thing to --save 'weight'.*'weights'"):
+        Options(tmp_path, save=("weight",))
+    with pytest.raises(UsageError, match="save must be a list"):
+        Options(tmp_path, save="weights")
