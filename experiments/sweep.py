@@ -18,16 +18,19 @@ from rich.console import Console
 
 from experiments.analysis import statistics
 from experiments.console import complain, make_console, names, prepare_output, say, say_warnings
+from experiments.data.datasets import Dataset
 from experiments.files import StorageError
 from experiments.page.build import refresh
 from experiments.page.terminal import show
 from experiments.running.executors import TeamLostError
+from experiments.running.given import named
 from experiments.running.listing import list_choices
 from experiments.running.options import STALE, Options
 from experiments.running.presets import PRESETS, Plan, make_plan
 from experiments.running.session import dry_run, run
 from experiments.running.watch import end_soon
 from experiments.training import devices, limits
+from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
 
 
@@ -36,8 +39,8 @@ def run_sweep(
     *,
     out: str | Path | None = None,
     console: Console | None = None,
-    strategies: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
+    strategies: Sequence[str | Callable | Strategy] | None = None,
+    datasets: Sequence[str | Path | Mapping[str, Any] | Dataset] | None = None,
     backbones: Sequence[str] | None = None,
     hidden: int | Sequence[int] | None = None,
     dtype: str | None = None,
@@ -60,9 +63,14 @@ def run_sweep(
       preset: one of PRESETS.
       out: the sweep's folder, by default results/PRESET; cells that it already holds are not run
         again.
-      console: where progress goes, by default nowhere.
-      strategies, datasets, backbones, hidden, dtype, seeds, tuning_seeds, epochs, updates, batch,
-        learning_rates, start: what differs from the preset.
+      console: where progress goes, by default the terminal or the notebook; nowhere with
+        `rich.console.Console(quiet=True)`.
+      strategies: names, functions, or rows (see `training.strategy_rows`). A function that can be
+        imported goes by `module:function`; another, and a row, by `here:NAME`, without workers.
+      datasets: names, paths, or, without workers, dicts of `inputs`, `targets`, `upper` and/or
+        `lower`, perhaps with a `name`: else they are called dataset1, dataset2, and so on.
+      backbones, hidden, dtype, seeds, tuning_seeds, epochs, updates, batch, learning_rates, start:
+        what else differs from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
         `allow_infeasible`, `stale`, see Options. With `workers`, call this under
         `if __name__ == "__main__":`.
@@ -79,26 +87,29 @@ def run_sweep(
       KeyboardInterrupt: after Ctrl-C; what is finished is kept.
     """
     _check_known(options)
-    plan = make_plan(
-        preset,
-        strategies=strategies,
-        datasets=datasets,
-        backbones=backbones,
-        hidden=hidden,
-        dtype=dtype,
-        seeds=seeds,
-        tuning_seeds=tuning_seeds,
-        epochs=epochs,
-        updates=updates,
-        batch=batch,
-        learning_rates=learning_rates,
-        start=start,
-    )
     chosen = Options(Path(out or f"results/{preset}"), **options)
-    devices.prepare()
-    devices.start()
-    with limits.patient(chosen.patience):
-        outcome = run(plan, chosen, console or Console(quiet=True), refresh)
+    with named(strategies, datasets, chosen.allow_infeasible) as found:
+        plan = make_plan(
+            preset,
+            strategies=found.strategies,
+            datasets=found.datasets,
+            backbones=backbones,
+            hidden=hidden,
+            dtype=dtype,
+            seeds=seeds,
+            tuning_seeds=tuning_seeds,
+            epochs=epochs,
+            updates=updates,
+            batch=batch,
+            learning_rates=learning_rates,
+            start=start,
+        )
+        if chosen.workers or chosen.dask:
+            found.check_workers()
+        devices.prepare()
+        devices.start()
+        with limits.patient(chosen.patience):
+            outcome = run(plan, chosen, console or make_console(), refresh)
     if outcome.failed or outcome.left:
         warnings.warn(
             f"{outcome.failed} cells of {chosen.out} failed, {outcome.left} are left.", stacklevel=2

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.cells import UNTRAINED, Cell, Json, Record
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import Dataset, load
+from experiments.data.known import known_dataset
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
@@ -100,7 +101,7 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
     datasets: dict[str, Dataset] = {}
     given: dict[str, str] = {}
     for name in plan.datasets:
-        dataset = load(name, allow_infeasible)
+        dataset = known_dataset(name) or load(name, allow_infeasible)
         if dataset.name in datasets:
             raise UsageError(
                 f"{name} and {given[dataset.name]} would both be called {dataset.name}: rename one."

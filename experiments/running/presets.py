@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.cells import sized
 from experiments.data.catalogue import DATASETS
+from experiments.data.known import known_dataset
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import DTYPES, STARTS, Settings
 from experiments.training.networks import AUTOENCODERS, BACKBONES
@@ -147,7 +148,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         for value in getattr(plan, name):
             if kind == "strategy":
                 _check_strategy(value, table)
-            elif not (kind == "dataset" and value.endswith(".npz")):
+            elif kind == "backbone" or not (value.endswith(".npz") or known_dataset(value)):
                 choose(kind, value, table)
         if not getattr(plan, name):
             raise UsageError(f"--{name} is empty; valid names: {', '.join(table)}.")

@@ -38,6 +38,8 @@ class Display:
         text = place if place == self._place else f"{place}, compiling"
         if lot.backbone == UNTRAINED:
             text = printable(f"{lot.dataset} baselines")
+        elif text != place and not self._console.is_terminal:
+            say(self._console, text)
         self._place, self._of, self._batch = place, (cells, epochs), 0
         self._waiting = False
         self._bar.update(self._task, place=text)
