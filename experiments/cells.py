@@ -84,7 +84,7 @@ class Cell:
 
     @property
     def network(self) -> str:
-        """One of training.networks: its backbone without the size, which that ends in where
+        """One of training.backbones: its backbone without the size, which that ends in where
         a plan has several sizes."""
         return self.backbone.removesuffix(sized("", self.model.get("hidden", "")))
 

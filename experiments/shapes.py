@@ -34,8 +34,8 @@ def is_text(found: Any) -> bool:
 
 
 def is_name(found: Any) -> bool:
-    """Of a backbone, which stands in names of files."""
-    return isinstance(found, str) and bool(re.fullmatch(r"\w{1,40}", found))
+    """Of a backbone: of the table, or module:factory."""
+    return isinstance(found, str) and bool(re.fullmatch(r"[\w.:]{1,80}", found))
 
 
 def is_number(found: Any) -> bool:

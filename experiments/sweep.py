@@ -51,6 +51,7 @@ def run_sweep(
     batch: int | None = None,
     learning_rates: Sequence[float] | None = None,
     start: str | None = None,
+    metrics: Sequence[str] | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Run what is missing of a sweep, then redo its summary and figures.
@@ -69,6 +70,7 @@ def run_sweep(
         imported goes by `module:function`; another, and a row, by `here:NAME`, without workers.
       datasets: names, paths, or, without workers, dicts of `inputs`, `targets`, `upper` and/or
         `lower`, perhaps with a `name`: else they are called dataset1, dataset2, and so on.
+      metrics: names, `module:function`, of (output, target, lower, upper, where).
       backbones, hidden, dtype, seeds, tuning_seeds, epochs, updates, batch, learning_rates, start:
         what else differs from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
@@ -103,6 +105,7 @@ def run_sweep(
             batch=batch,
             learning_rates=learning_rates,
             start=start,
+            metrics=metrics,
         )
         if chosen.workers or chosen.dask:
             found.check_workers()
@@ -185,6 +188,12 @@ def parser() -> argparse.ArgumentParser:
         "--start",
         help="where networks begin: constant, the mean of the raw that gives the training targets "
         "(the default), or zero",
+    )
+    add(
+        "--metrics",
+        type=names,
+        help="of your own, module:function of (output, target, lower, upper, where), "
+        "comma-separated",
     )
     add("--out", type=Path, help="folder; default: results/PRESET")
     add("--workers", type=int, metavar="N", help="run on N processes of this machine")

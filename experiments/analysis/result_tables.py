@@ -54,6 +54,8 @@ def metrics(study: Study, dataset: str, backbone: str) -> Table:
     marked = [f"{name} ({of})" for name, of in constant_bounds(shown(study), dataset).items()]
     note = f"Bounded by constants, the training range: {', '.join(marked)}."
     found = study.measured(dataset, backbone)
+    own = sorted({metric for of in found.values() for metric in of if ":" in metric})
+    columns = (*METRICS, *map(Column, own))
     return by_strategy(
         f"metrics-{slug(dataset)}-{backbone}",
         "datasets-each",
@@ -61,7 +63,7 @@ def metrics(study: Study, dataset: str, backbone: str) -> Table:
         found,
         {
             GUARANTEE: {name: holds(name) for name in found},
-            **{column: _metric(study, dataset, column.key)(backbone) for column in METRICS},
+            **{column: _metric(study, dataset, column.key)(backbone) for column in columns},
             Column("seeds"): {
                 name: max(s.count for s in of.values()) for name, of in found.items()
             },

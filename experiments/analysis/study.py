@@ -18,8 +18,8 @@ from experiments.analysis.ranking import Ranking, home, rank
 from experiments.analysis.statistics import Spread
 from experiments.cells import UNTRAINED, Place, Record
 from experiments.data.catalogue import DATASETS, ROLES
+from experiments.training.backbones import BACKBONES
 from experiments.training.baselines import BASELINES
-from experiments.training.networks import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import UsageError, choose, in_order
 

@@ -21,7 +21,7 @@ from experiments.cells import UNTRAINED, Record
 from experiments.console import printable, say
 from experiments.data.catalogue import DATASETS
 from experiments.page.warnings import ends_without_gradient, mixed
-from experiments.training.networks import BACKBONES
+from experiments.training.backbones import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import in_order
 

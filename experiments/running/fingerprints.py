@@ -31,10 +31,11 @@ from experiments.training import cell as functions
 from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
 from experiments.training.cell import Data, Job, Program, Settings, data_of
-from experiments.training.own_strategies import users_code
+from experiments.training.own_metrics import own_metrics
 from experiments.training.strategies import table_row
-from experiments.training.strategy_names import base_of
+from experiments.training.strategy_names import base_of, is_own
 from experiments.training.strategy_rows import Strategy
+from experiments.training.users_code import users_code
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -191,14 +192,15 @@ def of_training(backbone: str, settings: Settings, data: Data) -> str:
     return digest(" ".join(traced))
 
 
-def of_metrics(data: Data) -> str:
-    """Of what makes and measures untrained baselines."""
+def of_metrics(data: Data, metrics: str) -> str:
+    """Of what makes and measures untrained baselines, with the user's metrics."""
 
-    def measured(part: Data) -> list[Any]:
+    def measured(part: Data, scale: jax.Array) -> list[Any]:
         output = part["targets"]
-        return [constraints.clip(output, part["lower"], part["upper"]), scores(output, part)]
+        clipped = constraints.clip(output, part["lower"], part["upper"])
+        return [clipped, scores(output, part), own_metrics(metrics, output, part, scale)]
 
-    return _traced(measured, data["final"])
+    return _traced(measured, data["final"], data["scale"])
 
 
 def _traced(function: Callable, *shapes: Any) -> str:
@@ -277,10 +279,12 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
     """By their names in a fingerprint."""
     sizes = str(data)
     if cell.strategy in BASELINES:
-        baseline = BASELINES[cell.strategy][0]
+        baseline, metrics = BASELINES[cell.strategy][0], cell.training.get("metrics", "")
         return {
             "strategy": Part(f"baseline {cell.strategy}", partial(syntax, baseline)),
-            "training": Part(f"metrics {sizes}", partial(of_metrics, data)),
+            "training": Part(
+                f"metrics {sizes} {metrics}", partial(of_metrics, data, metrics), not metrics
+            ),
         }
     settings, row = Settings(**cell.settings), rows[cell.strategy]
     window = {key: array and array.shape[1:] for key, array in data["train"].items()}
@@ -294,6 +298,7 @@ def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Pa
         "training": Part(
             f"{cell.network} {asdict(settings)} {sizes}",
             partial(of_training, cell.network, settings, data),
+            not settings.metrics and not is_own(cell.network),
         ),
     }
 

@@ -19,7 +19,7 @@ import numpy as np
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import Dataset, load
 from experiments.data.known import known
-from experiments.training import own_strategies
+from experiments.training import users_code
 from experiments.training.strategies import table_row
 from experiments.training.strategy_names import base_of, spelled
 from experiments.training.strategy_rows import Strategy
@@ -86,7 +86,7 @@ def named(
         strategies = [_named_strategy(one, rows) for one in strategies]
     if datasets is not None and not isinstance(datasets, str):
         datasets = [_named_dataset(one, sets, allow_infeasible) for one in datasets]
-    with own_strategies.known(rows), known(sets):
+    with users_code.known(rows), known(sets):
         yield Names(strategies, datasets, tuple(rows), tuple(sets))
 
 

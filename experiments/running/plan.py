@@ -14,6 +14,8 @@ from experiments.data.known import known_dataset
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
+from experiments.training.networks import check_network
+from experiments.training.own_metrics import check_metrics
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.strategy_names import base_of, is_own
 from experiments.training.strategy_rows import Strategy, bound_sources
@@ -71,8 +73,9 @@ def cells(
         for choice in choices(strategy, backbone)
         for seed in (tuning if phase == "tune" else range(plan.seeds))
     ]
+    own = {"metrics": ",".join(plan.metrics)} if plan.metrics else {}
     untrained = [
-        Cell(dataset.name, dataset.hash, phase, name, UNTRAINED, 0)
+        Cell(dataset.name, dataset.hash, phase, name, UNTRAINED, 0, training=own)
         for name in plan.strategies
         if name in BASELINES and phase == "final"
     ]
@@ -115,6 +118,7 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
                 )
             if strategy.own or strategy.name != base_of(strategy.name):
                 check_fit(strategy, dataset, sizes)
+        _check_own(plan, dataset)
         datasets[dataset.name] = dataset
         given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
     names = tuple(row.name for row in rows)
@@ -125,6 +129,16 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
     return replace(
         final, phase="tune", cells=_by_identity(found), later=tuple(final.cells.values())
     )
+
+
+def _check_own(plan: Plan, dataset: Dataset) -> None:
+    """Try the user's networks and metrics on a dataset."""
+    part = dataset.part("train")
+    check_metrics(",".join(plan.metrics), part, dataset.name)
+    for backbone in filter(is_own, plan.backbones):
+        settings = plan.settings(backbone)
+        network = plan.network(backbone)
+        check_network(network, settings.hidden, settings.dtype, part, dataset.name)
 
 
 def final_phase(layout: Layout, plan: Plan, chosen: Choices | None = None) -> Layout:

@@ -9,9 +9,9 @@ from typing import Any
 from experiments.cells import sized
 from experiments.data.catalogue import DATASETS
 from experiments.data.known import known_dataset
+from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import DTYPES, STARTS, Settings
-from experiments.training.networks import AUTOENCODERS, BACKBONES
 from experiments.training.strategies import COUPLED, TRAINED, with_values
 from experiments.training.strategy_names import is_own, one_spelling, parse
 from experiments.training.tuning import LEARNING_RATES
@@ -36,6 +36,7 @@ class Plan:
     batch: int = Settings.batch  # windows
     learning_rates: tuple[float, ...] = LEARNING_RATES  # the default first, the others are tuned
     start: str = "constant"  # one of STARTS
+    metrics: tuple[str, ...] = ()  # the user's own, module:function
     tuning_seeds: int = 0  # with which hyperparameters are chosen; 0: the defaults are taken
 
     def settings(self, backbone: str) -> Settings:
@@ -48,7 +49,13 @@ class Plan:
             batches_per_epoch=self.updates,
             batch=self.batch,
             start=self.start,
+            metrics=",".join(self.metrics),
         )
+
+    def network(self, backbone: str) -> str:
+        """A backbone of the plan without its size."""
+        several = len(self.hidden) > 1
+        return backbone.rpartition("_")[0] if several else backbone
 
 
 REFERENCE_RUN: dict[str, Any] = {
@@ -148,10 +155,15 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         for value in getattr(plan, name):
             if kind == "strategy":
                 _check_strategy(value, table)
+            elif kind == "backbone" and is_own(value):
+                continue
             elif kind == "backbone" or not (value.endswith(".npz") or known_dataset(value)):
                 choose(kind, value, table)
         if not getattr(plan, name):
             raise UsageError(f"--{name} is empty; valid names: {', '.join(table)}.")
+    for metric in plan.metrics:
+        if not is_own(metric):
+            raise UsageError(f"--metrics takes module:function, got {metric!r}.")
     return replace(
         plan,
         strategies=tuple(dict.fromkeys((*ALWAYS, *plan.strategies))),
@@ -166,7 +178,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
 
 def _read(name: str, value: Any) -> Any:
     """A field of a plan, of what is given for it."""
-    if name in ("strategies", "datasets", "backbones"):
+    if name in ("strategies", "datasets", "backbones", "metrics"):
         return tuple(map(one_spelling if name == "strategies" else str, _names(name, value)))
     if name in ("hidden", "learning_rates"):
         return _several(name, value, _rate if name == "learning_rates" else partial(_count, name))

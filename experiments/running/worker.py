@@ -22,6 +22,7 @@ from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import Settings, data_of, example_windows
 from experiments.training.limits import Ended
+from experiments.training.own_metrics import own_metrics
 from experiments.training.own_strategies import resolve
 from experiments.training.runner import Run, Runner
 from experiments.training.strategy_rows import Strategy
@@ -121,6 +122,9 @@ def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -
         started = time.perf_counter()
         data = data_of(dataset, cell.split)
         values, output = baselines.measure(cell.strategy, data)
+        metrics = cell.training.get("metrics", "")
+        own = own_metrics(metrics, output, data["final"], data["scale"])
+        values |= {name: float(value) for name, value in own.items()}
         arrays = _examples(dataset, cell.split, output[data["examples"]])
         finished.append((make_record(cell, values, time.perf_counter() - started), arrays))
         kept[cell.id] = _saved(dataset, cell.split, output if "predictions" in save else None)

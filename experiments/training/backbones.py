@@ -11,9 +11,14 @@ the steps of raw, and `future_features`, those of what is known ahead. The modul
 (B, horizon, future_features) or None, and `lengths`, (B,) or None, the steps that are no padding.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from experiments.training.users_code import imported
+from experiments.usage import UsageError
 
 Bounds = tuple[jax.Array | None, jax.Array | None]
 
@@ -89,4 +94,22 @@ class TCN(nnx.Module):
         return self.last(jnp.concatenate(read, axis=-1))
 
 
+AUTOENCODERS = ("bottleneck", "conditioned")  # LSTMs with a code; see `networks`
 FACTORIES = {"mlp": MLP, "gru": GRU, "tcn": TCN}
+BACKBONES = (*AUTOENCODERS, *FACTORIES)
+
+
+def factory_of(backbone: str) -> Callable[..., nnx.Module] | None:
+    """The factory of that name, or of `module:factory`; None of an autoencoder.
+
+    Raises:
+      UsageError: if there is no such module or function.
+    """
+    if backbone in AUTOENCODERS:
+        return None
+    if backbone in FACTORIES:
+        return FACTORIES[backbone]
+    found = imported("backbone", backbone, backbone)
+    if not callable(found):
+        raise UsageError(f"Backbone {backbone!r} is no function: it must make an nnx.Module.")
+    return found

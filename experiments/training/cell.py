@@ -18,6 +18,7 @@ from jax import lax
 from bounded import metrics
 from experiments.data.datasets import Dataset
 from experiments.training.networks import Autoencoder, Data, network
+from experiments.training.own_metrics import own_metrics
 from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
 
 DTYPES = ("float32", "bfloat16")
@@ -36,6 +37,7 @@ class Settings:
     batch: int = 32  # windows a batch; within an epoch none comes again before all have come
     clip_norm: float = 1.0  # of the gradient's global norm
     start: str = "constant"  # the output layer's first bias: by the strategy's inverse, or "zero"
+    metrics: str = ""  # the user's own, module:function, comma-separated
 
     @property
     def evaluate_every(self) -> int:
@@ -98,6 +100,7 @@ def data_of(dataset: Dataset, split: str) -> Data:
         "validation": dataset.part("validation"),
         "final": dataset.part(split),
         "range": dataset.target_range(),
+        "scale": np.array(dataset.scale, np.float32),
         "examples": example_windows(dataset, split),
     }
 
@@ -233,7 +236,7 @@ class Program:
     """What is compiled: pure functions of the data and one cell.
 
     Args:
-      backbone: one of networks.BACKBONES, or module:factory.
+      backbone: one of backbones.BACKBONES, or module:factory.
       settings: what the cells have in common.
       strategies: the rows that a cell may name.
       data: of `data_of`, or the shapes of it.
@@ -292,6 +295,7 @@ class Program:
         found, output = self._measure(data, job, raw, part, strategy_state)
 
         gradient_norm = optax.tree.norm(pullback(slope)[0])
+        found |= own_metrics(self._settings.metrics, output, part, data["scale"])
         found |= {"gradient_norm": gradient_norm, "code_reliance": self._reliance(data, job, state)}
         jacobian = self._switch(
             final_jacobian, raw, job, data=data, part=part, state=state.strategy_state

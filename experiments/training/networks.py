@@ -12,11 +12,10 @@ from jax import lax
 from bounded.autoencoder import LSTMAutoencoder
 from bounded.constraints import identity
 from experiments.data.checks import BOUNDS, is_forecast
-from experiments.training.backbones import FACTORIES
+from experiments.training.backbones import factory_of
+from experiments.training.users_code import users_code
 from experiments.usage import UsageError
 
-AUTOENCODERS = ("bottleneck", "conditioned")  # whose code can be taken from another window
-BACKBONES = (*AUTOENCODERS, *FACTORIES)
 CHUNK = 512  # windows that a network is evaluated on at once
 Data = dict[str, Any]  # of `cell.data_of`
 
@@ -146,9 +145,36 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def network(backbone: str, hidden: int, dtype: str, part: Data) -> Autoencoder | Factory:
     """The network of a backbone, for windows such as those of a part of the data."""
-    if backbone in AUTOENCODERS:
+    factory = factory_of(backbone)
+    if factory is None:
         return Autoencoder(backbone, hidden, dtype, part)
-    return Factory(backbone, FACTORIES[backbone], hidden, part)
+    return Factory(backbone, factory, hidden, part)
+
+
+def check_network(backbone: str, hidden: int, dtype: str, part: Data, name: str) -> None:
+    """Try a network on a dataset's shapes, before anything is compiled.
+
+    Args:
+      backbone: its name.
+      hidden: hidden units.
+      dtype: of the factors of recurrent products.
+      part: a part of the data, or the shapes of it.
+      name: the dataset's.
+
+    Raises:
+      UsageError: with what the network said, or the shape that it gave.
+    """
+
+    def raw(part: Data) -> jax.Array:
+        found = network(backbone, hidden, dtype, part)
+        bias = jnp.zeros(part["targets"].shape[2])
+        return found.raw(found.initial(jax.random.key(0), bias), part)
+
+    def says(error: str) -> str:
+        return f"{backbone} does not fit {name}: {error}"
+
+    with users_code(backbone, says):
+        jax.eval_shape(raw, part)
 
 
 def known_ahead(part: Data) -> jax.Array:

@@ -1,11 +1,8 @@
 """Strategies by name: a row of the table, or one around a function of the user's own."""
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.datasets import Dataset
-from experiments.training import limits
 from experiments.training.strategies import COUPLED, TRAINED, with_values
 from experiments.training.strategy_names import Grid, is_own, parse
 from experiments.training.strategy_rows import (
@@ -26,21 +22,10 @@ from experiments.training.strategy_rows import (
     constraint_row,
     select_bounds,
 )
+from experiments.training.users_code import imported, users_code
 from experiments.usage import UsageError, choose
 
 _made: dict[str, tuple[object, Strategy]] = {}  # what a row was last made of, and the row
-_known: dict[str, Any] = {}  # what `known` gave
-
-
-@contextmanager
-def known(objects: Mapping[str, Any]) -> Iterator[None]:
-    """Within, these names stand for these functions and rows."""
-    _known.update(objects)
-    try:
-        yield
-    finally:
-        for name in objects:
-            del _known[name]
 
 
 def resolve(name: str) -> Strategy:
@@ -117,60 +102,10 @@ def _takes_progress(function: Callable) -> bool:
     return False
 
 
-@contextmanager
-def users_code(name: str, says: Callable[[str], str]) -> Iterator[None]:
-    """Within, code of a strategy of the user's own is run where a sweep is planned.
-
-    Args:
-      name: the strategy's.
-      says: what there is to say of an error.
-
-    Raises:
-      UsageError: if it fails, exits, takes longer than `limits.patient` says, or sets what the
-        other strategies run with.
-    """
-    before = jax.config.values
-    try:
-        with limits.ended_after(limits.patience()):
-            yield
-    except (UsageError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        exits = isinstance(error, SystemExit)
-        raise UsageError(says(f"it calls sys.exit({error})" if exits else str(error))) from error
-    finally:
-        now = jax.config.values
-        changed = sorted(key for key in before if now[key] != before[key])
-        for key in changed:
-            jax.config.update(key, before[key])
-    if changed:
-        raise UsageError(
-            f"{name} sets {', '.join(changed)} of jax, with which every other strategy would run "
-            "too: leave that out, or set it for the whole sweep in the environment, such as "
-            "JAX_ENABLE_X64=1."
-        )
-
-
 def _import(name: str, path: str) -> Any:
-    """What `module:function` stands for; the module is looked for in this folder too."""
-    if path in _known:
-        return _known[path]
-    module, _, function = path.partition(":")
-
-    def says(error: str) -> str:
-        return (
-            f"Strategy {name!r} cannot be imported ({error}). Give module:function, where the "
-            "module lies in this folder or is installed."
-        )
-
-    with users_code(name, says):
-        sys.path.insert(0, os.getcwd())
-        try:
-            found = getattr(importlib.import_module(module), function)
-        finally:
-            sys.path.pop(0)
-        if not callable(found) and not isinstance(found, Strategy):
-            raise TypeError(f"{path} is no function and no Strategy")
+    found = imported("strategy", name, path)
+    if not callable(found) and not isinstance(found, Strategy):
+        raise UsageError(f"Strategy {name!r}: {path} is no function and no Strategy.")
     return found
 
 

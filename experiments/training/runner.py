@@ -18,7 +18,9 @@ from bounded.constraints import identity
 from experiments.data.arrays import aligned
 from experiments.data.datasets import Dataset
 from experiments.training import devices
+from experiments.training.backbones import factory_of
 from experiments.training.cell import Data, Job, Program, Settings, State, data_of
+from experiments.training.own_metrics import functions
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
 # Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
@@ -56,7 +58,7 @@ class Runner:
 
     Args:
       dataset: the dataset.
-      backbone: one of networks.BACKBONES, or module:factory.
+      backbone: one of backbones.BACKBONES, or module:factory.
       settings: what the cells have in common.
       strategies: the rows that a cell may name.
       split: where the metrics are taken at the end, "test" or "validation".
@@ -79,7 +81,8 @@ class Runner:
         leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
         rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
         outputs = "predictions" in save
-        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves), outputs)
+        own = (factory_of(backbone), *functions(settings.metrics).values())
+        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves), outputs, own)
         self.compile_seconds = time.perf_counter() - started
         self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
@@ -262,6 +265,7 @@ def _compile(
     structure: Any,
     leaves: tuple[Any, ...],
     outputs: bool,
+    own: tuple[Any, ...],  # what names of the user's stand for
 ) -> _Compiled:
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))

@@ -16,8 +16,8 @@ from experiments.cells import Cell
 from experiments.data.datasets import load
 from experiments.running import fingerprints
 from experiments.running.fingerprints import ROOT, of_strategy, of_training, shapes_of, versions
+from experiments.training.backbones import AUTOENCODERS
 from experiments.training.cell import Settings
-from experiments.training.networks import AUTOENCODERS
 from experiments.training.own_strategies import resolve
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import constraint_row

@@ -21,8 +21,8 @@ from experiments.running.plan import (
     short_epochs,
 )
 from experiments.running.presets import make_plan
+from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.baselines import BASELINES
-from experiments.training.networks import AUTOENCODERS, BACKBONES
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.tuning import Choice, grid, select
 from experiments.usage import UsageError, in_order

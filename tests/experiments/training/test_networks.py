@@ -9,8 +9,9 @@ from flax import nnx
 from experiments.data.catalogue import Entry, deal_in_order
 from experiments.data.datasets import prepared
 from experiments.training import networks
+from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.cell import Settings
-from experiments.training.networks import AUTOENCODERS, BACKBONES, Factory, network
+from experiments.training.networks import Factory, network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED
 from experiments.usage import UsageError

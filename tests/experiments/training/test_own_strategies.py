@@ -65,7 +65,11 @@ def test_the_row_that_the_docstring_shows_is_trained(write):
         np.testing.assert_allclose(output, expected, rtol=1e-6)
         assert penalty == 0
     np.testing.assert_array_equal(output, row.evaluate(RAW, None, UPPER, hyper))
-    part = {**dict.fromkeys(("lower", "sum_lower", "sum_upper")), "targets": RAW, "upper": UPPER}
+    part = {
+        **dict.fromkeys(("lower", "sum_lower", "sum_upper", "where")),
+        "targets": RAW,
+        "upper": UPPER,
+    }
     ranges = dict.fromkeys(BOTH, jnp.zeros(1))
     first = TRAINED["annealed_smooth_clip"]
     np.testing.assert_allclose(

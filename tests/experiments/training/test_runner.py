@@ -14,8 +14,9 @@ from bounded.constraints import clip
 from experiments.data.arrays import ALIGNMENT, aligned
 from experiments.data.datasets import load
 from experiments.training import networks
+from experiments.training.backbones import AUTOENCODERS
 from experiments.training.cell import Settings, example_windows
-from experiments.training.networks import AUTOENCODERS, network
+from experiments.training.networks import network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
 
