@@ -14,6 +14,7 @@ from experiments.data.known import known_dataset
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
+from experiments.training.edited import edited
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.strategy_names import base_of, is_own
 from experiments.training.strategy_rows import Strategy, bound_sources
@@ -98,6 +99,7 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
       UsageError: where something given cannot be used: says what.
     """
     rows = [resolve(name) for name in plan.strategies if name not in BASELINES]
+    _check_unedited(row.name for row in rows if row.own)
     datasets: dict[str, Dataset] = {}
     given: dict[str, str] = {}
     for name in plan.datasets:
@@ -125,6 +127,17 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
     return replace(
         final, phase="tune", cells=_by_identity(found), later=tuple(final.cells.values())
     )
+
+
+def _check_unedited(strategies: Iterable[str]) -> None:
+    """That strategies of the user's own are what their files are by now."""
+    files = edited(base_of(name).split(":")[0] for name in strategies)
+    if files:
+        names = " and ".join(path.name for path in files)
+        raise UsageError(
+            f"{names} changed since this process imported it: restart it (in a notebook, the "
+            "kernel), or importlib.reload the module and then those that import it."
+        )
 
 
 def final_phase(layout: Layout, plan: Plan, chosen: Choices | None = None) -> Layout:
