@@ -1,7 +1,8 @@
 """Run a sweep of strategies × datasets × backbones × seeds: `python -m experiments.sweep`.
 
-Run the same command again to go on where it stopped. Exit status: 0 all done (or --minutes are
-over), 1 some cells failed, 2 bad usage, 130 interrupted.
+Lists are comma-separated, or several words, as of --datasets *.npz. Run the same command again to
+go on where it stopped. Exit status: 0 all done (or --minutes are over), 1 some cells failed, 2 bad
+usage, 130 interrupted.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,17 @@ def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]
     return numbers
 
 
+class _Flat(argparse.Action):
+    """Keeps several words, each a list, as one list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, tuple(chain.from_iterable(values)))
+
+
+def _several(read: Callable[[str], tuple]) -> dict[str, Any]:
+    return {"type": read, "nargs": "+", "action": _Flat}
+
+
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m experiments.sweep",
@@ -153,19 +166,18 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--strategies",
-        type=names,
+        **_several(names),
         help="names from --list, module:function, or module:row (a Strategy); any may be given "
         "hyperparameters, smooth_clip(temperature=0.1), or lists of them to tune over, the default "
-        "first, smooth_clip(temperature=[0.1,0.3]); comma-separated. Skill and ranking need "
+        "first, smooth_clip(temperature=[0.1,0.3]). Skill and ranking need "
         "climatology_clipped among them",
     )
-    add("--datasets", type=names, help="names from --list, or paths to .npz; comma-separated")
-    add("--backbones", type=names, help="bottleneck, conditioned; comma-separated")
+    add("--datasets", **_several(names), help="names from --list, or paths to .npz")
+    add("--backbones", **_several(names), help="bottleneck, conditioned")
     add(
         "--hidden",
-        type=_numbers(int),
-        help="hidden units; of several, comma-separated, each is a backbone of its own, such as "
-        "bottleneck_32",
+        **_several(_numbers(int)),
+        help="hidden units; of several, each is a backbone of its own, such as bottleneck_32",
     )
     add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
     add("--seeds", type=int, help="seeds of every strategy")
@@ -180,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, metavar="N", help="windows a batch; default: 32")
     add(
         "--learning-rates",
-        type=_numbers(float),
+        **_several(_numbers(float)),
         metavar="A,B",
         help="the default, and others that --tuning-seeds tries; default: 0.003,0.001,0.01",
     )

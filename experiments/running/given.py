@@ -6,10 +6,9 @@ this process has goes by a name of its own, which stands for it within `named` a
 
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from experiments.data.catalogue import DATASETS
-from experiments.data.datasets import Dataset, load
+from experiments.data.datasets import Dataset, load, prepared
 from experiments.data.known import known
+from experiments.data.user_files import entry_of
 from experiments.training import users_code
 from experiments.training.strategies import table_row
 from experiments.training.strategy_names import base_of, spelled
@@ -152,16 +152,11 @@ def _of_arrays(given: Mapping[str, Any], name: str, allow_infeasible: bool) -> D
     name = arrays.pop("name", name)
     if not isinstance(name, str) or not name or name != Path(name).name:
         raise UsageError(f"A dataset's name must be a text without slashes, got {name!r}.")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "arrays.npz"
-        try:
-            np.savez(path, **{str(key): np.asarray(array) for key, array in arrays.items()})
-            dataset = load(str(path), allow_infeasible)
-        except UsageError as error:
-            raise UsageError(str(error).replace(str(path), name)) from error
-        except ValueError as error:
-            raise UsageError(f"{name}: cannot be read as arrays ({error}).") from error
-    return replace(dataset, name=name, group=name)
+    try:
+        found = {str(key): np.asarray(array) for key, array in arrays.items()}
+    except ValueError as error:
+        raise UsageError(f"{name}: cannot be read as arrays ({error}).") from error
+    return prepared(name, entry_of(name, name, found), allow_infeasible)
 
 
 def _put(found: dict[str, Any], name: str, given: Any) -> str:

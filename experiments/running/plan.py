@@ -14,6 +14,7 @@ from experiments.data.known import known_dataset
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
 from experiments.training.baselines import BASELINES
+from experiments.training.edited import edited
 from experiments.training.networks import check_network
 from experiments.training.own_metrics import check_metrics
 from experiments.training.own_strategies import check_fit, resolve
@@ -122,6 +123,7 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
         datasets[dataset.name] = dataset
         given[dataset.name] = name if name in DATASETS else str(Path(name).absolute())
     names = tuple(row.name for row in rows)
+    _check_unedited(filter(is_own, (*names, *plan.backbones, *plan.metrics)))
     final = final_phase(Layout(datasets, given, names, "tune", {}, ()), plan)
     if not plan.tuning_seeds:
         return final
@@ -139,6 +141,17 @@ def _check_own(plan: Plan, dataset: Dataset) -> None:
         settings = plan.settings(backbone)
         network = plan.network(backbone)
         check_network(network, settings.hidden, settings.dtype, part, dataset.name)
+
+
+def _check_unedited(names: Iterable[str]) -> None:
+    """That what is the user's own is what its files are by now."""
+    files = edited(base_of(name).split(":")[0] for name in names)
+    if files:
+        changed = " and ".join(path.name for path in files)
+        raise UsageError(
+            f"{changed} changed since this process imported it: restart it (in a notebook, the "
+            "kernel), or importlib.reload the module and then those that import it."
+        )
 
 
 def final_phase(layout: Layout, plan: Plan, chosen: Choices | None = None) -> Layout:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from experiments.cells import sized
@@ -155,9 +156,9 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         for value in getattr(plan, name):
             if kind == "strategy":
                 _check_strategy(value, table)
-            elif kind == "backbone" and is_own(value):
-                continue
-            elif kind == "backbone" or not (value.endswith(".npz") or known_dataset(value)):
+            elif kind == "dataset":
+                _check_dataset(value)
+            elif not is_own(value):
                 choose(kind, value, table)
         if not getattr(plan, name):
             raise UsageError(f"--{name} is empty; valid names: {', '.join(table)}.")
@@ -216,6 +217,26 @@ def _rate(value: Any) -> float:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _check_dataset(name: str) -> None:
+    """That a name is of the table, of a `.npz`, or stands for what was given."""
+    path = Path(name)
+    if name.endswith(".npz") or known_dataset(name):
+        return
+    if name not in DATASETS and path.is_dir():
+        raise UsageError(
+            f"{name} is a folder: name the .npz in it, such as {name.rstrip('/')}/*.npz."
+        )
+    if name not in DATASETS and (path.suffix or path.exists()):
+        raise UsageError(
+            f"{name} is no .npz, which holds inputs, targets, and upper and/or lower, each "
+            "(windows, steps, features). Of a table with a column each, in windows of 24 steps:\n"
+            f'  x, y, u = (c.reshape(-1, 24, 1) for c in numpy.loadtxt("{name}", delimiter=",", '
+            f'skiprows=1, unpack=True))\n  numpy.savez("{path.stem}.npz", inputs=x, targets=y, '
+            "upper=u)"
+        )
+    choose("dataset", name, DATASETS)
 
 
 def _check_strategy(name: str, table: Mapping[str, Any]) -> None:

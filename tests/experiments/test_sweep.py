@@ -104,6 +104,50 @@ def test_what_cannot_be_used_is_refused_before_any_training(options, message, ca
     assert message in capsys.readouterr().err
 
 
+def test_lists_are_words_or_parts_between_commas(tmp_path, monkeypatch):
+    found = {}
+    monkeypatch.setattr(sweep, "make_plan", lambda preset, **given: found.update(given) or 1 / 0)
+    lists = {
+        "strategies": ["clip,smooth_clip(temperature=[1,2])", "mine:f(a=1, b=2)"],
+        "datasets": ["a.npz", "b.npz", "sines,wind"],
+        "backbones": ["bottleneck", "conditioned"],
+        "hidden": ["4,8", "16"],
+        "learning_rates": ["0.1", "0.2,"],
+    }
+    command = [[f"--{name.replace('_', '-')}", *words] for name, words in lists.items()]
+    with pytest.raises(ZeroDivisionError):
+        sweep.main(["--preset", "smoke", *(word for words in command for word in words)])
+    assert {name: found[name] for name in lists} == {
+        "strategies": ("clip", "smooth_clip(temperature=[1,2])", "mine:f(a=1, b=2)"),
+        "datasets": ("a.npz", "b.npz", "sines", "wind"),
+        "backbones": ("bottleneck", "conditioned"),
+        "hidden": (4, 8, 16),
+        "learning_rates": (0.1, 0.2),
+    }
+    with pytest.raises(SystemExit):
+        sweep.main(["--datasets"])
+
+
+def test_the_way_from_a_csv_that_is_shown_is_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).uniform(1, 2, (24 * 20, 3))
+    rows[:, 2] += 2
+    np.savetxt("mine.csv", rows, delimiter=",", header="load,power,limit", comments="")
+    options = [*SMOKE, "--strategies", "clip", "--out", "out"]
+    assert sweep.main([*options, "--datasets", "mine.csv"]) == 2
+    error = capsys.readouterr().err
+    assert "mine.csv is no .npz, which holds inputs, targets, and upper and/or lower" in error
+    exec("import numpy\n" + "\n".join(line.strip() for line in error.splitlines()[1:]))
+    assert sweep.main([*options, "--datasets", "mine.npz"]) == 0
+    (tmp_path / "folder").mkdir()
+    assert sweep.main([*options, "--datasets", "folder/"]) == 2
+    assert (
+        "folder/ is a folder: name the .npz in it, such as folder/*.npz" in capsys.readouterr().err
+    )
+    (tmp_path / "sines").mkdir()
+    assert sweep.main([*options, "--datasets", "sines", "--dry-run"]) == 0
+
+
 def test_dry_run_and_list_run_nothing(tmp_path, capsys):
     assert sweep.main([*SMOKE, "--out", str(tmp_path / "new"), "--dry-run"]) == 0
     assert "14 cells, 0 of them done" in capsys.readouterr().out

@@ -1,0 +1,104 @@
+"""An edit of the user's own module, or of what it imports, between two sweeps into one folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from experiments import store, sweep
+from experiments.running.fingerprints import ROOT
+from tests.experiments.sweeps import SMOKE
+
+pytestmark = pytest.mark.usefixtures("scripted")
+FUNCTION = """
+import jax.numpy as jnp
+from {helper} import SCALE, shifted
+def mine(raw, lower=None, upper=None):
+    return jnp.minimum(SCALE * shifted(raw), upper)
+"""
+ROW = """
+from {helper} import SCALE, shifted
+from experiments.training.strategy_rows import Strategy
+mine = Strategy(
+    "mine",
+    lambda raw, lower, upper, progress, state, hyper: (shifted(raw), SCALE * progress * hyper[0]),
+    lambda raw, lower, upper, hyper: shifted(raw),
+    grid={{"weight": (1.0,)}},
+)
+"""
+HELPER = "SCALE = 2.0\n\n\ndef shifted(raw):\n    return raw + 1\n"
+EDITS = {"a constant": ("2.0", "2.5"), "a function": ("raw + 1", "raw + 1 + 1")}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    anew(tmp_path)
+
+
+def anew(folder):
+    """As in another process, for which nothing is imported yet."""
+    for name in ("mine", "helper", "package", "package.helper"):
+        sys.modules.pop(name, None)
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def write(folder, source, helper):
+    path = folder / f"{helper.replace('.', '/')}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(HELPER)
+    (folder / "mine.py").write_text(source.format(helper=helper))
+    return path
+
+
+COMMAND = [*SMOKE, "--datasets", "sines", "--strategies", "mine:mine", "--out", "out"]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("helper", ["helper", "package.helper"])
+@pytest.mark.parametrize("source", [FUNCTION, ROW], ids=["function", "row"])
+def test_an_edited_helper_makes_records_stale(folder, capsys, source, helper, edit):
+    path = write(folder, source, helper)
+    assert sweep.main(COMMAND) == 0
+    anew(folder)
+    path.write_text(f"# A comment.\n{HELPER}")
+    assert sweep.main(COMMAND) == 0
+    assert "3 cells, 3 of them done; 0 to run" in capsys.readouterr().out
+    anew(folder)
+    path.write_text(HELPER.replace(*EDITS[edit]))
+    assert sweep.main(COMMAND) == 2
+    assert "1: the program of mine:mine changed (mine:mine)" in capsys.readouterr().err
+
+
+def test_an_edit_within_one_process_is_refused_until_it_is_imported_anew(folder, capsys):
+    path = write(folder, FUNCTION, "helper")
+    assert sweep.main(COMMAND) == 0
+    path.write_text(f"{HELPER}# Longer.\n")
+    assert sweep.main(COMMAND) == 2
+    error = capsys.readouterr().err
+    assert "helper.py changed since this process imported it: restart it" in error
+    assert len(store.read("out")) == 3
+    anew(folder)
+    assert sweep.main(COMMAND) == 0
+    assert "3 cells, 3 of them done; 0 to run" in capsys.readouterr().out
+
+
+def test_another_process_finds_what_is_on_disk(folder):
+    path = write(folder, FUNCTION, "helper")
+    assert sweep.main(COMMAND) == 0
+    said = {}
+    for text in (HELPER, HELPER.replace("2.0", "2.25")):
+        path.write_text(text)
+        run = subprocess.run(
+            [sys.executable, "-m", "experiments.sweep", *COMMAND, "--dry-run"],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        said[run.returncode] = run.stdout + run.stderr
+    assert "3 of them done; 0 to run" in said[0]
+    assert "the program of mine:mine changed" in said[2]
