@@ -151,18 +151,24 @@ def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     histories = {array.shape for name, array in arrays.items() if name.startswith("history_")}
     examples = {name: array for name, array in arrays.items() if name.startswith("example_")}
+    times = examples.pop("example_times", None)
     of_targets = {examples[name].shape for name in OF_TARGETS & examples.keys()}
+    steps = {array.shape[:2] for name, array in examples.items() if name != "example_inputs"}
     if len(histories) > 1 or any(len(shape) != 1 for shape in histories):
         raise ValueError("its histories are not of one length")
     if {array.ndim for array in examples.values()} - {3} or (
-        len({array.shape[:2] for array in examples.values()}) > 1 or len(of_targets) > 1
+        len({len(array) for array in examples.values()}) > 1 or max(len(steps), len(of_targets)) > 1
     ):
         raise ValueError("its examples are not (windows, T, features)")
+    if times is not None and (times.dtype.kind != "U" or {times.shape} != steps):
+        raise ValueError("example_times are not texts (windows, T)")
     for name, array in arrays.items():
+        if name == "example_times":
+            continue
         if array.dtype.kind not in "iuf" or (name in examples and not array.size):
             raise ValueError(f"{name} holds no numbers")
         known = array[np.isfinite(array)]
-        if known.size < array.size and name in ("example_inputs", "example_targets"):
+        if known.size < array.size and name == "example_inputs":
             raise ValueError(f"{name} is not finite")
         if float(np.abs(known).max(initial=0)) > MOST or (np.isinf(array).any() and name in SHARES):
             raise ValueError(f"{name} is beyond what a cell gives")

@@ -90,7 +90,7 @@ def loss_violation(of: Study, dataset: str) -> Sketch | None:
     return Sketch(
         name=f"loss_violation_{slug(dataset)}",
         figure=figure,
-        title=f"Loss against violation: {short(dataset)}",
+        title=f"Loss against violation: {of.title(dataset) or short(dataset)}",
         caption=(
             "Error on test with its 95 % interval over seeds, least on top; at the right the share "
             f"of outputs outside the bounds. {FRONT} A mark at an edge may lie beyond it."

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
+from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
 from experiments.cells import Record
 from experiments.figures.style import (
@@ -67,7 +68,7 @@ def _last(curve: tuple[np.ndarray, np.ndarray]) -> float:
     return float(np.nan_to_num(curve[1][-1]))
 
 
-def training_curves(dataset: str, found: Histories) -> Sketch | None:
+def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
     """Validation error by epoch, penalties apart, a panel a backbone."""
     found = _holding(found, {"mse"})
     if not found:
@@ -108,7 +109,7 @@ def training_curves(dataset: str, found: Histories) -> Sketch | None:
     return Sketch(
         name=f"training_curves_{slug(dataset)}",
         figure=figure,
-        title=f"Training curves: {short(dataset)}",
+        title=f"Training curves: {of.title(dataset) or short(dataset)}",
         caption=(
             "Mean squared error on validation by epoch, penalties left out: median over seeds, "
             f"shaded from the first to the third quartile. {OF_MANY}"
@@ -117,10 +118,13 @@ def training_curves(dataset: str, found: Histories) -> Sketch | None:
     )
 
 
-def gradient_training(found: Histories, dataset: str = "", where: str = "") -> Sketch | None:
+def gradient_training(
+    of: Study, found: Histories, dataset: str = "", where: str = ""
+) -> Sketch | None:
     """Dead, blocked and vanishing shares of the gradient by epoch; a column of panels a backbone.
 
     Args:
+      of: what they are of.
       found: the histories.
       dataset: which they are of; empty for the whole study.
       where: the same, as the title has it.
@@ -147,7 +151,7 @@ def gradient_training(found: Histories, dataset: str = "", where: str = "") -> S
     return Sketch(
         name=f"gradient_training_{slug(dataset)}" if dataset else "gradient_training",
         figure=figure,
-        title=f"Gradient health over training: {where or short(dataset)}",
+        title=f"Gradient health over training: {where or of.title(dataset) or short(dataset)}",
         caption=(
             "Share of the raw outputs, on validation, at which the training objective's derivative "
             "is exactly 0 (dead), is 0 with a wrong output and a feasible target (blocked), or is "
