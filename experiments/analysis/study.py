@@ -61,6 +61,11 @@ class Study:
     groups: Mapping[str, str]  # of the datasets that are to be ranked
     choice: Choice  # strategies that are not shown are ranked all the same
 
+    @property
+    def trains(self) -> bool:
+        """Whether a final cell that is shown is finished, of more than baselines."""
+        return any(record.is_done and record.cell.is_trained for record in finals(self))
+
     @cached_property
     def backbones(self) -> list[str]:
         """Those that a final cell is of."""

@@ -24,7 +24,6 @@ from experiments.figures import (
     scores,
     training_curves,
 )
-from experiments.figures.scores import counted
 from experiments.figures.style import PAGE, PAPER, Sketch, styled
 from experiments.files import make_folder, write_bytes
 
@@ -47,7 +46,7 @@ def draw_all(folder: Path, found: Study, out: Path | None = None, form: str = "p
     """
     target = out or folder
     done = [record for record in finals(found) if record.is_done]
-    if not any(record.cell.is_trained for record in done):
+    if not found.trains:
         captions.keep(target, (), found.records)
         return
     make_folder(target / "figures")
@@ -90,9 +89,7 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     yield scores.performance_profile(of)
     yield gradient_health.collapse(of)
     yield from gradient_health.gradient_health(of)
-    groups = counted([len({of.groups[name] for name in histories if name in of.groups})])
-    over_groups = training_curves.mean_over_groups(histories, of.groups)
-    yield training_curves.gradient_training(of, over_groups, where=f"mean over {groups}")
+    yield training_curves.gradient_training_of_study(of, histories)
     for dataset in of.datasets("wrong_bound"):
         if of.backbones_of(dataset):
             yield gradient_health.wrong_bound(of, dataset)

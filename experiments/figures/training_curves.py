@@ -12,6 +12,7 @@ from experiments.figures.style import (
     LEAST_LOSS,
     OF_MANY,
     Sketch,
+    counted,
     curves,
     highlighted,
     look,
@@ -160,6 +161,13 @@ def gradient_training(
         ),
         dataset=dataset,
     )
+
+
+def gradient_training_of_study(of: Study, found: Mapping[str, Histories]) -> Sketch | None:
+    """The same over the datasets that are ranked."""
+    groups = counted([len({of.groups[name] for name in found if name in of.groups})])
+    over_groups = mean_over_groups(found, of.groups)
+    return gradient_training(of, over_groups, where=f"mean over {groups}")
 
 
 def mean_over_groups(

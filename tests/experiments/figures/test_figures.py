@@ -23,8 +23,8 @@ from experiments.figures import (
     style,
     training_curves,
 )
-from experiments.figures.scores import counted, pareto
-from experiments.figures.style import FAMILIES, STYLE, look, percent, short
+from experiments.figures.scores import pareto
+from experiments.figures.style import FAMILIES, STYLE, counted, look, percent, short
 from experiments.training.strategies import EVERY_STRATEGY, TRAINED
 
 NONE = study.read({}, [])
