@@ -84,6 +84,12 @@ def printable(text: str) -> str:
     return STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def trimmed(text: str, most: int = 60) -> str:
+    """Text that somebody else wrote, on one line of so many characters."""
+    line = printable(" ".join(text[: 4 * most].split()))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def names(text: str) -> tuple[str, ...]:
     """A comma-separated list; commas within parentheses belong to a name."""
     parts = re.split(r",(?![^(]*\))", text)

@@ -162,7 +162,7 @@ def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(steps) > 1 or len(of_targets) > 1:
         raise ValueError("its examples are not of the same steps")
     if times is not None and (times.dtype.kind != "U" or {times.shape} != steps):
-        raise ValueError("its times are not texts, one a step")
+        raise ValueError("example_times are not texts (windows, T)")
     for name, array in arrays.items():
         if name == "example_times":
             continue

@@ -117,6 +117,8 @@ MANIFEST = {
             "role": maybe(is_text),
             "group": maybe(is_text),
             "unit": maybe(is_text),
+            "columns": maybe(_NAMES),
+            "title": maybe(is_text),
         }
     },
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bounded import constraints
+from experiments.figures import plots
 from experiments.training.strategies import TRAINED
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +97,18 @@ def test_padding_is_left_out():
     names = block("Padded windows")
     assert names["within"].tolist() == [[True, True], [True, False]]
     assert jnp.isfinite(names["loss_within"])
+
+
+def test_figures_of_records_are_drawn(tmp_path, monkeypatch):
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    monkeypatch.chdir(tmp_path)
+    names = block("Figures of records")
+    assert names["figure"].get_supylabel() == "Validation mean squared error"
+    assert (tmp_path / "skills.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "curves.png").exists()
+    for name in re.findall(r"^\| (`.*?) \|", PAGE.split("## Figures of records")[1], re.M):
+        for function in re.findall(r"`(\w+)`", name):
+            assert function in plots.__all__
 
 
 def test_a_physical_bound_after_the_way_back():

@@ -19,6 +19,7 @@ from experiments.analysis.tables import (
     slug,
     text_of,
 )
+from experiments.console import trimmed
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import holds, is_coupled
 
@@ -101,7 +102,7 @@ def _baselines_above(ranking: Ranking) -> dict[str, int]:
 
 def _groups(backbone: str, ranking: Ranking) -> str:
     """What a ranking is over, and whether it is more than chance."""
-    said = f"Groups ranked on {backbone}: {', '.join(ranking.scores.groups)}."
+    said = f"Groups ranked on {backbone}: {', '.join(map(trimmed, ranking.scores.groups))}."
     if not (ranking.is_underpowered or math.isnan(ranking.friedman)):
         p_value = text_of(ranking.friedman, Column("p"))
         said += f" Friedman's test that its trained strategies do not differ: p {p_value}."
@@ -116,7 +117,7 @@ def skills_by_group(study: Study, backbone: str) -> Table:
         f"skill-{backbone}",
         "groups",
         f"Skill group by group, {backbone}",
-        (STRATEGY, *(Column(slug(name), name) for name in scores.groups)),
+        (STRATEGY, *(Column(slug(name), trimmed(name)) for name in scores.groups)),
         [
             (name, *scores.of(name).mean(axis=0).tolist())
             for name in _ranked(study)

@@ -59,7 +59,7 @@ def metrics(study: Study, dataset: str, backbone: str) -> Table:
     return by_strategy(
         f"metrics-{slug(dataset)}-{backbone}",
         "datasets-each",
-        f"{dataset}, {backbone}: test split",
+        f"{study.named(dataset)}, {backbone}: test split",
         found,
         {
             GUARANTEE: {name: holds(name) for name in found},
@@ -146,7 +146,7 @@ def _table(
     of_each = by_backbone(study.backbones, columns)
     if section != "sums":  # a guarantee is of each entry
         of_each = {GUARANTEE: {one: holds(one) for one in found}, **of_each}
-    notes, caption = (*notes, SEEDS_ALONE), f"{dataset}: {said}"
+    notes, caption = (*notes, SEEDS_ALONE), f"{study.named(dataset)}: {said}"
     return by_strategy(f"{name}-{slug(dataset)}", section, caption, found, of_each, notes=notes)
 
 

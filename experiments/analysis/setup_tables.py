@@ -9,11 +9,13 @@ from experiments.analysis.statistics import FLOOR
 from experiments.analysis.study import Study, finals, shown
 from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Table
 from experiments.cells import Place, canonical
+from experiments.console import trimmed
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import holds, table_row
 from experiments.training.tuning import LEARNING_RATES
 
+LONGEST = 200  # characters of the names of columns
 PLACE = STRATEGY, Column("dataset"), Column("backbone")
 SUMMARY = Column("summary", "what it is")
 FIXED = {
@@ -86,21 +88,26 @@ def _numbers(values: Iterable[float]) -> str:
 
 def datasets(study: Study) -> Table:
     """What was compared on."""
+    columns = {
+        name: trimmed(", ".join(study.about(name).get("columns") or ()), LONGEST)
+        for name in study.every_dataset
+    }
 
     def row(name: str) -> tuple[Entry, ...]:
-        found = study.manifest.get("datasets", {}).get(name, {})
+        found = study.about(name)
         entry = DATASETS.get(name)
         return (
             name,
             study.roles[name].replace("_", " "),
             found.get("group") or (entry.group if entry else name),
-            entry.summary if entry else "a file of the user's own",
+            entry.summary if entry else study.title(name) or "a file of the user's own",
             " / ".join(str(count) for count in found.get("windows", {}).values()),
             " × ".join(str(size) for size in found.get("targets", [])[1:]),
             ", ".join(found.get("bounds", [])),
             found.get("scale"),
-            found.get("unit", ""),
+            trimmed(found.get("unit") or ""),
             found.get("infeasible"),
+            *([columns[name]] if any(columns.values()) else []),
         )
 
     return Table(
@@ -118,6 +125,7 @@ def datasets(study: Study) -> Table:
             Column("scale", "one scaled unit"),
             Column("unit"),
             Column("infeasible", "targets beyond the bound", percent=True),
+            *([Column("columns")] if any(columns.values()) else []),
         ),
         [row(name) for name in study.every_dataset],
     )

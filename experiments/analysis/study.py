@@ -17,6 +17,7 @@ from experiments.analysis import statistics
 from experiments.analysis.ranking import Ranking, home, rank
 from experiments.analysis.statistics import Spread
 from experiments.cells import UNTRAINED, Place, Record
+from experiments.console import trimmed
 from experiments.data.catalogue import DATASETS, ROLES
 from experiments.training.backbones import BACKBONES
 from experiments.training.baselines import BASELINES
@@ -60,6 +61,11 @@ class Study:
     groups: Mapping[str, str]  # of the datasets that are to be ranked
     choice: Choice  # strategies that are not shown are ranked all the same
 
+    @property
+    def trains(self) -> bool:
+        """Whether a final cell that is shown is finished, of more than baselines."""
+        return any(record.is_done and record.cell.is_trained for record in finals(self))
+
     @cached_property
     def backbones(self) -> list[str]:
         """Those that a final cell is of."""
@@ -83,6 +89,20 @@ class Study:
             if record.cell.phase == "final":
                 found[record.cell.place].append(record)
         return found
+
+    def about(self, dataset: str) -> Mapping[str, Any]:
+        """What the manifest says of a dataset: its scale, unit and so on, as far as known."""
+        found: Mapping[str, Any] = self.manifest.get("datasets", {}).get(dataset, {})
+        return found
+
+    def title(self, dataset: str) -> str:
+        """As its file says; empty if it does not."""
+        return trimmed(self.about(dataset).get("title") or "")
+
+    def named(self, dataset: str) -> str:
+        """By title, if it has one, and name."""
+        title = self.title(dataset)
+        return f"{title} ({dataset})" if title else dataset
 
     def datasets(self, role: str) -> list[str]:
         """Those of a role that a final cell is of."""
@@ -212,7 +232,9 @@ def _missing(
     dataset."""
     plans = [session["plan"] for session in manifest.get("sessions", ()) if "plan" in session]
     planned: dict[Place, int] = {}
-    for place, seeds in chain.from_iterable(map(_planned, plans or [manifest.get("plan", {})])):
+    known = manifest.get("datasets", {})
+    plans = plans or [manifest.get("plan", {})]
+    for place, seeds in chain.from_iterable(_planned(plan, known) for plan in plans):
         if choice.covers(*place[1:]):
             planned[place] = max(seeds, planned.get(place, 0))
     there: defaultdict[Place, set[int]] = defaultdict(set)
@@ -225,10 +247,16 @@ def _missing(
     return {name: found[name] for name in in_order(+found, DATASETS)}
 
 
-def _planned(plan: Mapping[str, Any]) -> Iterator[tuple[Place, int]]:
+def _planned(plan: Mapping[str, Any], known: Collection[str]) -> Iterator[tuple[Place, int]]:
     """Where a plan's final cells are, and how many seeds there: the first ones."""
-    datasets = [Path(name).name for name in plan.get("datasets", ())]
+    datasets = [_of_path(Path(name), known) for name in plan.get("datasets", ())]
     for dataset, strategy in product(datasets, plan.get("strategies", ())):
         trained = [(backbone, plan.get("seeds", 0)) for backbone in plan.get("backbones", ())]
         for backbone, seeds in [(UNTRAINED, 1)] if strategy in BASELINES else trained:
             yield (strategy, dataset, backbone), seeds
+
+
+def _of_path(path: Path, known: Collection[str]) -> str:
+    """The dataset's name: a file's without its ending; older ones have it."""
+    is_older = path.name in known or path.suffix != ".npz"
+    return path.name if is_older else path.stem

@@ -1,6 +1,7 @@
 """Numbers to matplotlib figures: what is drawn of a sweep, and where it is written."""
 
 import io
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -23,12 +24,11 @@ from experiments.figures import (
     scores,
     training_curves,
 )
-from experiments.figures.scores import counted
 from experiments.figures.style import PAGE, PAPER, Sketch, styled
 from experiments.files import make_folder, write_bytes
 
 RESOLUTION, PRINTED = 130, 300  # pixels an inch: on a page, in a paper
-SHOWN = {"example_inputs", "example_targets", "example_output"}
+SHOWN = {"example_targets", "example_output"}
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
 
@@ -46,7 +46,7 @@ def draw_all(folder: Path, found: Study, out: Path | None = None, form: str = "p
     """
     target = out or folder
     done = [record for record in finals(found) if record.is_done]
-    if not any(record.cell.is_trained for record in done):
+    if not found.trains:
         captions.keep(target, (), found.records)
         return
     make_folder(target / "figures")
@@ -89,23 +89,21 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     yield scores.performance_profile(of)
     yield gradient_health.collapse(of)
     yield from gradient_health.gradient_health(of)
-    groups = counted([len({of.groups[name] for name in histories if name in of.groups})])
-    over_groups = training_curves.mean_over_groups(histories, of.groups)
-    yield training_curves.gradient_training(over_groups, where=f"mean over {groups}")
+    yield training_curves.gradient_training_of_study(of, histories)
     for dataset in of.datasets("wrong_bound"):
         if of.backbones_of(dataset):
             yield gradient_health.wrong_bound(of, dataset)
     yield constraint_shapes.constraint_shapes(of.choice.shows)
     for dataset in of.every_dataset:
         yield scores.loss_violation(of, dataset)
-        yield training_curves.training_curves(dataset, histories.get(dataset, {}))
-        yield training_curves.gradient_training(histories.get(dataset, {}), dataset)
+        yield training_curves.training_curves(of, dataset, histories.get(dataset, {}))
+        yield training_curves.gradient_training(of, histories.get(dataset, {}), dataset)
         for backbone in of.backbones_of(dataset):
-            yield _example(dataset, backbone, done, arrays)
+            yield example(of, dataset, backbone, done, arrays)
 
 
-def _example(
-    dataset: str, backbone: str, records: Iterable[Record], arrays: Arrays
+def example(
+    of: Study, dataset: str, backbone: str, records: Iterable[Record], arrays: Arrays
 ) -> Sketch | None:
     """Of the lowest seed that has windows, and of the version of the data that most are of."""
     windows: dict[tuple[int, str], dict[str, Mapping[str, np.ndarray]]] = {}
@@ -117,18 +115,26 @@ def _example(
     if not windows:
         return None
     seed, version = min(windows, key=lambda key: (key[0], -len(windows[key]), key[1]))
-    return example_windows.examples(dataset, backbone, seed, windows[seed, version])
+    return example_windows.examples(of, dataset, backbone, seed, windows[seed, version])
 
 
 def save(figure: Figure, path: Path, resolution: int = RESOLUTION) -> None:
     """In the form that the path ends with: a PNG, or PDF or SVG without the time of day."""
-    if path.suffix == ".png":
-        write_bytes(path, _png(figure, resolution))
-        return
+    with warnings.catch_warnings():
+        # A name may hold letters that the font lacks: boxes are drawn for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        if path.suffix == ".png":
+            content = _png(figure, resolution)
+        else:
+            content = _vectors(figure, path.suffix[1:])
+    write_bytes(path, content)
+
+
+def _vectors(figure: Figure, form: str) -> bytes:
     content = io.BytesIO()
-    date = {".pdf": "CreationDate", ".svg": "Date"}[path.suffix]
-    figure.savefig(content, format=path.suffix[1:], metadata={date: None})
-    write_bytes(path, content.getvalue())
+    date = {"pdf": "CreationDate", "svg": "Date"}[form]
+    figure.savefig(content, format=form, metadata={date: None})
+    return content.getvalue()
 
 
 def _png(figure: Figure, resolution: int) -> bytes:

@@ -1,11 +1,14 @@
 """A window of each dataset under every strategy, with what the bound forbids shaded."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
+from experiments.console import trimmed
 from experiments.figures.style import (
     FORBIDDEN,
     Sketch,
@@ -19,13 +22,18 @@ from experiments.figures.style import (
 )
 
 COLUMNS = 5
+LETTER = 0.075  # inches, of an axis' name
 Examples = Mapping[str, np.ndarray]  # `example_*` of one cell: (windows, T, features)
 
 
-def examples(dataset: str, backbone: str, seed: int, found: Mapping[str, Examples]) -> Sketch:
-    """The window of the test split whose target varies much, a panel a strategy.
+def examples(
+    of: Study, dataset: str, backbone: str, seed: int, found: Mapping[str, Examples]
+) -> Sketch:
+    """The window of the test split whose target varies much, a panel a strategy; in the unit and
+    with the names that the dataset has.
 
     Args:
+      of: what says so.
       dataset: its name.
       backbone: whose outputs they are.
       seed: of the cells.
@@ -35,43 +43,45 @@ def examples(dataset: str, backbone: str, seed: int, found: Mapping[str, Example
     first = found[names[0]]
     targets = first["example_targets"][-1]
     features = targets.shape[-1]
-    feature = int(targets.std(axis=0).argmax())
+    feature = int(np.argmax([_spread(column) for column in targets.T]))
     target = _line(first, "targets", feature)
     bounds = {
         key: _line(first, key, feature) for key in ("lower", "upper") if f"example_{key}" in first
     }
     outputs = {name: _line(found[name], "output", feature) for name in names}
+    about = of.about(dataset)
+    scale = float(about.get("scale") or 1)
     limits = _limits([target, *bounds.values()], list(outputs.values()))
     steps = np.arange(len(target))
+    # Between missing targets a single one is no line.
+    dots = {"marker": ".", "markersize": 3} if np.isnan(target).any() else {}
     figure, grid = panels(
         len(names), COLUMNS, (1.75, 1.1), left=0.75, right=0.1, top=0.55, gap=(0.1, 0.3), least=1.4
     )
     for axes, name in zip(grid, names, strict=True):
-        if first["example_inputs"].shape[2] == 1:
-            given = _line(first, "inputs", 0)
-            axes.plot(steps, given, ":", color="#777777", linewidth=1.1, label="input")
-        axes.plot(steps, target, "--", color="black", linewidth=1.1, label="target")
+        axes.plot(steps, target * scale, "--", color="black", linewidth=1.1, label="target", **dots)
         output = np.clip(outputs[name], *limits)
-        axes.plot(steps, output, color=look(name)["color"], linewidth=1.6, label="output")
+        axes.plot(steps, output * scale, color=look(name)["color"], linewidth=1.6, label="output")
         for edge, bound in bounds.items():
-            end = limits[edge == "upper"]
+            end = limits[edge == "upper"] * scale
             shade = {"color": FORBIDDEN, "linewidth": 0, "label": "outside the bound"}
-            axes.fill_between(steps, np.clip(bound, *limits), end, **shade)
+            axes.fill_between(steps, np.clip(bound, *limits) * scale, end, **shade)
         axes.set_title(short(name), fontsize=8, pad=3)
-        axes.set(xlim=(0, steps[-1]), ylim=limits, xticks=[], yticks=[])
+        axes.set(xlim=(0, steps[-1]), ylim=np.multiply(limits, scale), xticks=[], yticks=[])
         axes.grid(False)
         if at_left(axes):
             axes.yaxis.set_major_locator(MaxNLocator(4))
         if at_bottom(grid, axes):
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     legend_above(figure, [*grid[0].lines, *grid[0].collections[:1]])
-    figure.supxlabel("Step")
-    figure.supylabel("Scaled value")
+    figure.supxlabel(_when(first))
+    room = int(figure.get_figheight() / LETTER)
+    figure.supylabel(_values(about, feature, features, room))
     of_feature = f", feature {feature + 1} of {features}" if features > 1 else ""
     return Sketch(
         name=f"example_{slug(dataset)}_{backbone}",
         figure=figure,
-        title=f"Example window: {short(dataset)}, {backbone}",
+        title=f"Example window: {of.title(dataset) or short(dataset)}, {backbone}",
         caption=(
             f"One test window whose target varies much{of_feature}, and each strategy's output "
             f"(seed {seed}); an output beyond its panel runs along the edge. One window shows in "
@@ -81,15 +91,42 @@ def examples(dataset: str, backbone: str, seed: int, found: Mapping[str, Example
     )
 
 
+def _spread(values: np.ndarray) -> float:
+    """Of what is known."""
+    known = values[np.isfinite(values)]
+    return float(known.std()) if known.size else -1.0
+
+
+def _values(about: Mapping[str, Any], feature: int, features: int, room: int) -> str:
+    """What the y axis is called, in so many letters: the column and its unit."""
+    if not about.get("scale"):
+        return "Scaled value"
+    columns, unit = about.get("columns") or (), trimmed(about.get("unit") or "", room // 2)
+    unit = f" [{unit}]" if unit not in ("", "1") else ""
+    numbered = f"Target {feature + 1}" if features > 1 else "Target"
+    name = columns[feature] if feature < len(columns) else numbered
+    return trimmed(name, room - len(unit)) + unit
+
+
+def _when(found: Examples) -> str:
+    """What the x axis is called: steps, and from when to when."""
+    if "example_times" not in found:
+        return "Step"
+    times = found["example_times"][-1]
+    first, last = trimmed(str(times[0]), 30), trimmed(str(times[-1]), 30)
+    return f"Step, {first}" if first == last else f"Step, {first} to {last}"
+
+
 def _line(found: Examples, key: str, feature: int) -> np.ndarray:
     """One feature of the last window; of one step, a level line."""
-    values = found[f"example_{key}"][-1, :, feature]
+    values = found[f"example_{key}"][-1, :, feature].astype(float)
     return np.broadcast_to(values, max(len(values), 2))
 
 
 def _limits(data: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> tuple[float, float]:
     """Of the y axis: what the data span, and of the outputs what lies not far beyond."""
     known = np.ravel(data)[np.isfinite(np.ravel(data))]
+    known = known if known.size else np.zeros(1)
     room = max(0.4 * np.ptp(known), 1e-6)
     shown = np.clip(np.ravel(outputs), known.min() - room, known.max() + room)
     low, high = np.nanmin([*shown, known.min()]), np.nanmax([*shown, known.max()])

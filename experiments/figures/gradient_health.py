@@ -126,7 +126,7 @@ def wrong_bound(of: Study, dataset: str) -> Sketch:
     return Sketch(
         name=f"wrong_bound_{slug(dataset)}",
         figure=figure,
-        title=f"When the bound is wrong: {short(dataset)}",
+        title=f"When the bound is wrong: {of.title(dataset) or short(dataset)}",
         caption=(
             "r2 where some targets break the bound that the strategies are given"
             + f", and where the bound holds (open: mean of {' and '.join(alike)})" * compared

@@ -1,6 +1,6 @@
 """Scores of strategies: skill across the study's datasets, and loss on each dataset."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 
 import numpy as np
@@ -19,6 +19,7 @@ from experiments.figures.style import (
     ROW,
     Sketch,
     at_left,
+    counted,
     curves,
     filled_and_open,
     highlighted,
@@ -90,7 +91,7 @@ def loss_violation(of: Study, dataset: str) -> Sketch | None:
     return Sketch(
         name=f"loss_violation_{slug(dataset)}",
         figure=figure,
-        title=f"Loss against violation: {short(dataset)}",
+        title=f"Loss against violation: {of.title(dataset) or short(dataset)}",
         caption=(
             "Error on test with its 95 % interval over seeds, least on top; at the right the share "
             f"of outputs outside the bounds. {FRONT} A mark at an edge may lie beyond it."
@@ -195,13 +196,6 @@ def planned(of: Study) -> Sketch | None:
 
 def _over(rankings: Mapping[str, Ranking]) -> str:
     return counted(len(ranking.scores.groups) for ranking in rankings.values())
-
-
-def counted(counts: Iterable[int]) -> str:
-    """So many groups of datasets, in words; `9 and 8` where backbones differ."""
-    different = list(dict.fromkeys(counts))
-    plural = "" if different == [1] else "s"
-    return f"{' and '.join(map(str, different))} group{plural} of datasets"
 
 
 def verdict(found: Comparison) -> str:

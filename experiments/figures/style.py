@@ -118,6 +118,13 @@ def short(name: str) -> str:
     return last if whole else f"…{last[-25:]}"
 
 
+def counted(counts: Iterable[int]) -> str:
+    """So many groups of datasets, in words; `9 and 8` where backbones differ."""
+    different = list(dict.fromkeys(counts))
+    plural = "" if different == [1] else "s"
+    return f"{' and '.join(map(str, different))} group{plural} of datasets"
+
+
 def percent(share: float) -> str:
     """Of a share, in whole per cent; 0 only if it is."""
     if np.isnan(share) or share == 0:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
+from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
 from experiments.cells import Record
 from experiments.figures.style import (
@@ -11,6 +12,7 @@ from experiments.figures.style import (
     LEAST_LOSS,
     OF_MANY,
     Sketch,
+    counted,
     curves,
     highlighted,
     look,
@@ -67,7 +69,7 @@ def _last(curve: tuple[np.ndarray, np.ndarray]) -> float:
     return float(np.nan_to_num(curve[1][-1]))
 
 
-def training_curves(dataset: str, found: Histories) -> Sketch | None:
+def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
     """Validation error by epoch, penalties apart, a panel a backbone."""
     found = _holding(found, {"mse"})
     if not found:
@@ -108,7 +110,7 @@ def training_curves(dataset: str, found: Histories) -> Sketch | None:
     return Sketch(
         name=f"training_curves_{slug(dataset)}",
         figure=figure,
-        title=f"Training curves: {short(dataset)}",
+        title=f"Training curves: {of.title(dataset) or short(dataset)}",
         caption=(
             "Mean squared error on validation by epoch, penalties left out: median over seeds, "
             f"shaded from the first to the third quartile. {OF_MANY}"
@@ -117,10 +119,13 @@ def training_curves(dataset: str, found: Histories) -> Sketch | None:
     )
 
 
-def gradient_training(found: Histories, dataset: str = "", where: str = "") -> Sketch | None:
+def gradient_training(
+    of: Study, found: Histories, dataset: str = "", where: str = ""
+) -> Sketch | None:
     """Dead, blocked and vanishing shares of the gradient by epoch; a column of panels a backbone.
 
     Args:
+      of: what they are of.
       found: the histories.
       dataset: which they are of; empty for the whole study.
       where: the same, as the title has it.
@@ -147,7 +152,7 @@ def gradient_training(found: Histories, dataset: str = "", where: str = "") -> S
     return Sketch(
         name=f"gradient_training_{slug(dataset)}" if dataset else "gradient_training",
         figure=figure,
-        title=f"Gradient health over training: {where or short(dataset)}",
+        title=f"Gradient health over training: {where or of.title(dataset) or short(dataset)}",
         caption=(
             "Share of the raw outputs, on validation, at which the training objective's derivative "
             "is exactly 0 (dead), is 0 with a wrong output and a feasible target (blocked), or is "
@@ -156,6 +161,13 @@ def gradient_training(found: Histories, dataset: str = "", where: str = "") -> S
         ),
         dataset=dataset,
     )
+
+
+def gradient_training_of_study(of: Study, found: Mapping[str, Histories]) -> Sketch | None:
+    """The same over the datasets that are ranked."""
+    groups = counted([len({of.groups[name] for name in found if name in of.groups})])
+    over_groups = mean_over_groups(found, of.groups)
+    return gradient_training(of, over_groups, where=f"mean over {groups}")
 
 
 def mean_over_groups(

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from experiments.console import trimmed
+
 SAY = """
 import sys
 from experiments.console import make_console, prepare_output, say
@@ -71,11 +73,19 @@ def test_output_that_is_closed_ends_nothing(mark, number):
     assert mark.read_text() == "went on"
 
 
+def test_text_of_others_is_cut_to_one_line():
+    assert trimmed("  a\nb \u2028 c\t") == "a b c"
+    assert trimmed("x" * 99, 5) == "xxxx…"
+    assert trimmed("\x1b[2J\u202e") == "\\x1b[2J\\u202e"
+    assert len(trimmed("\x1b" * 10**6)) == 60
+    assert trimmed("") == ""
+
+
 PREPARE = """
 import runpy, sys
 from experiments import console
 called = []
-for command in ("sweep", "report", "archive", "benchmark", "reproduce"):
+for command in ("sweep", "report", "compare", "archive", "benchmark", "reproduce"):
     console.prepare_output = lambda: called.append(command)
     sys.argv = [command, "--help"]
     try:
@@ -88,4 +98,4 @@ print(*called, file=sys.stderr)
 
 def test_every_command_is_prepared():
     found = subprocess.run([sys.executable, "-c", PREPARE], capture_output=True, text=True)
-    assert found.stderr == "sweep report archive benchmark reproduce\n"
+    assert found.stderr == "sweep report compare archive benchmark reproduce\n"

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import archive, store
 from experiments.cells import Cell, Record
-from experiments.packed import HISTORY
+from experiments.packed import HISTORY, checked
 from experiments.usage import UsageError
 
 NAMES = ("epoch", *HISTORY, "gradient_norm")
@@ -85,6 +85,39 @@ def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packe
         np.testing.assert_allclose(first[f"history_{name}"], expected[f"history_{name}"], rtol=1e-3)
     np.testing.assert_array_equal(first["history_train_loss"], [np.inf, 2, np.nan])
     assert store.load_arrays(packed, RECORDS[2].id) == {}
+
+
+def test_times_missing_targets_and_inputs_of_other_length_are_kept(tmp_path):
+    held = arrays_of(0)
+    held["example_inputs"] = np.zeros((2, 9, 3))
+    held["example_targets"] = held["example_targets"].copy()
+    held["example_targets"][-1, 0] = np.nan
+    steps = held["example_targets"].shape[:2]
+    held["example_times"] = np.full(steps, "2018-03-05 €")
+    record = record_of(0)
+    with store.opened(tmp_path / "sweep"):
+        store.save(tmp_path / "sweep", record, held)
+        store.pack(tmp_path / "sweep")
+    for _ in range(2):  # loose, then packed
+        found = store.arrays_of(tmp_path / "sweep", [record])[record.id]
+        for key in ("example_times", "example_targets", "example_inputs"):
+            np.testing.assert_array_equal(found[key], held[key])
+        shutil.rmtree(tmp_path / "sweep" / "cells", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (np.zeros((2, 4)), "not texts"),
+        (np.full((2, 5), "x"), "not texts"),
+        (np.full((3, 4, 1), "x"), "not texts"),
+        (np.full((2, 4), b"x"), "not texts"),
+    ],
+)
+def test_times_of_another_kind_are_refused(times, told):
+    windows = {"example_targets": np.zeros((2, 4, 1)), "example_output": np.zeros((2, 4, 1))}
+    with pytest.raises(ValueError, match=told):
+        checked({**windows, "example_times": times})
 
 
 def test_packing_again_adds_to_what_is_packed_and_a_loose_record_comes_first(packed):

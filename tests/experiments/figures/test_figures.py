@@ -23,10 +23,11 @@ from experiments.figures import (
     style,
     training_curves,
 )
-from experiments.figures.scores import counted, pareto
-from experiments.figures.style import FAMILIES, STYLE, look, percent, short
+from experiments.figures.scores import pareto
+from experiments.figures.style import FAMILIES, STYLE, counted, look, percent, short
 from experiments.training.strategies import EVERY_STRATEGY, TRAINED
 
+NONE = study.read({}, [])
 STEPS = 3
 STRATEGIES = ("unconstrained", "clip", "smooth_clip", "relu_offset")
 ROLES = {"diffuse": "study", "sines": "autoencoder", "irradiance_soiled": "wrong_bound"}
@@ -341,7 +342,7 @@ def test_a_training_curve_is_the_median_with_the_quartiles_of_the_seeds():
         r.id: {**arrays(), "history_mse": factor * base}
         for r, factor in zip(records, factors, strict=True)
     }
-    sketch = training_curves.training_curves("diffuse", histories_of(records, of))
+    sketch = training_curves.training_curves(NONE, "diffuse", histories_of(records, of))
     (axes,) = sketch.figure.axes
     np.testing.assert_allclose(labelled(axes)["clip"].get_ydata(), 2 * base)
     (band,) = (one for one in axes.collections if isinstance(one, PolyCollection))
@@ -361,7 +362,7 @@ def test_of_many_curves_the_planned_and_the_best_are_named():
     best = next(r for r in records if r.cell.strategy == "hinge")
     of[best.id]["history_mse"] = of[best.id]["history_mse"] / 2
     runs = histories_of(records, of)
-    (axes,) = training_curves.training_curves("diffuse", runs).figure.axes
+    (axes,) = training_curves.training_curves(NONE, "diffuse", runs).figure.axes
     expected = {"clip", "hinge", *style.PLANNED}
     assert set(labelled(axes)) == set(legend_of(axes)) == expected
     pale = next(one for one in axes.collections if isinstance(one, LineCollection))
@@ -373,7 +374,7 @@ def test_gradient_health_over_training_names_what_is_seen():
     of = {r.id: arrays() for r in records}
     for name in style.HEALTH:
         of[records[1].id][f"history_{name}"] = np.zeros(4)
-    sketch = training_curves.gradient_training(histories_of(records, of), "diffuse")
+    sketch = training_curves.gradient_training(NONE, histories_of(records, of), "diffuse")
     axes = sketch.figure.axes
     assert [one.get_title() for one in axes] == ["dead", "blocked", "vanishing"]
     assert all(legend_of(one) == ["clip"] for one in axes)
@@ -414,10 +415,10 @@ def test_the_wrong_bound_stands_beside_the_same_target_under_one_that_holds():
 def test_examples_are_cut_at_the_edge_of_their_panels():
     far = {**arrays(), "example_output": np.full((2, STEPS, 1), 1e6)}
     windows = {"clip": arrays(), "unconstrained": far}
-    axes = example_windows.examples("diffuse", "bottleneck", 0, windows).figure.axes
+    axes = example_windows.examples(NONE, "diffuse", "bottleneck", 0, windows).figure.axes
     assert [one.get_title() for one in axes] == ["clip", "unconstrained"]
     clip, other = ({line.get_label(): line for line in one.lines} for one in axes)
-    assert clip.keys() == {"input", "target", "output"}
+    assert clip.keys() == {"target", "output"}
     assert list(clip["output"].get_xdata()) == [0, 1, 2]
     np.testing.assert_allclose(clip["output"].get_ydata(), arrays()["example_output"][-1, :, 0])
     np.testing.assert_allclose(clip["target"].get_ydata(), arrays()["example_targets"][-1, :, 0])
@@ -429,10 +430,93 @@ def test_examples_are_cut_at_the_edge_of_their_panels():
     assert heights.max() == pytest.approx(axes[0].get_ylim()[1])
 
 
+ABOUT = {"scale": 200.0, "unit": "USD", "columns": ["low", "open"], "title": "Prices"}
+
+
+def example_of(held, **about):
+    """Of two features, as the manifest says of them."""
+    of = study.read({"datasets": {"diffuse": about}}, [])
+    return example_windows.examples(of, "diffuse", "bottleneck", 0, {"clip": held})
+
+
+def test_examples_are_in_the_unit_and_with_the_names_of_their_data():
+    held = arrays(features=2)
+    held["example_targets"][..., 1] *= 5
+    held["example_times"] = np.array([["a", "b", "c"], ["2018-03-05", "-06", "2018-03-07"]])
+    sketch = example_of(held, **ABOUT)
+    (axes,) = sketch.figure.axes
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_allclose(lines["target"], 200 * held["example_targets"][-1, :, 1])
+    np.testing.assert_allclose(lines["output"], 200 * held["example_output"][-1, :, 1])
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(200 * held["example_upper"][-1, :, 1].min())
+    assert axes.get_ylim()[1] == pytest.approx(heights.max())
+    assert sketch.figure.get_supylabel() == "open [USD]"
+    assert sketch.figure.get_supxlabel() == "Step, 2018-03-05 to 2018-03-07"
+    assert sketch.title == "Example window: Prices, bottleneck"
+    held["example_times"][-1] = "2018-03-05"
+    assert example_of(held, **ABOUT).figure.get_supxlabel() == "Step, 2018-03-05"
+
+
+@pytest.mark.parametrize(
+    ("about", "label"),
+    [
+        ({}, "Scaled value"),
+        ({"unit": "USD", "columns": ["a", "b"]}, "Scaled value"),
+        ({"scale": 2.0, "unit": "W/m²"}, "Target 2 [W/m²]"),
+        ({"scale": 2.0, "unit": "1", "columns": ["a"]}, "Target 2"),
+        ({"scale": 2.0, "unit": None, "columns": None, "title": None}, "Target 2"),
+        (
+            {"scale": 2.0, "unit": "x" * 99, "columns": ["a", "b" * 99]},
+            "bbbbbbbbbbb… [xxxxxxxxxxxxx…]",
+        ),
+        ({"scale": 2.0, "columns": ["a", "$b$ \x1b[2J\n_<b>"]}, "$b$ \\x1b[2J _<b>"),
+    ],
+)
+def test_an_axis_is_named_by_what_is_known_of_it(about, label):
+    held = arrays(features=2)
+    held["example_targets"][..., 1] *= 5
+    figure = example_of(held, **about).figure
+    assert figure.get_supxlabel() == "Step"
+    assert figure.get_supylabel() == label
+    assert not figure._supylabel.get_parse_math()
+    figure.canvas.draw()
+
+
+def test_letters_that_the_font_lacks_and_markup_of_others_are_drawn(tmp_path):
+    held = arrays()
+    held["example_times"] = np.array([["$\\frac{", "", "\x00\x1b"]] * 2)
+    about = {
+        "scale": 1.0,
+        "unit": "元",
+        "columns": ["开盘价 $\\frac{"],
+        "title": "$\\frac{ \x1b[2J",
+    }
+    sketch = example_of(held, **about)
+    for form in captions.FORMS:
+        draw.save(sketch.figure, tmp_path / f"a.{form}")
+    assert "\x1b" not in sketch.title
+
+
+def test_missing_targets_are_gaps_and_targets_may_have_other_steps_than_inputs():
+    held = arrays(steps=8)
+    held["example_inputs"] = np.zeros((2, 20, 5))
+    held["example_targets"][-1, [2, 3, 5]] = np.nan
+    (axes,) = example_of(held).figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    target = lines["target"].get_ydata()
+    assert np.isnan(target).nonzero()[0].tolist() == [2, 3, 5]
+    assert lines["target"].get_marker() == "."  # of the fourth, which has no neighbour
+    assert np.isfinite(lines["output"].get_ydata()).all()
+    held["example_targets"][:] = np.nan
+    held["example_upper"][:] = np.nan
+    example_of(held).figure.canvas.draw()
+
+
 def test_the_feature_that_varies_most_is_shown_and_named():
     held = arrays(features=3)
     held["example_targets"][..., 1] *= 5
-    sketch = example_windows.examples("diffuse", "bottleneck", 0, {"clip": held})
+    sketch = example_windows.examples(NONE, "diffuse", "bottleneck", 0, {"clip": held})
     assert "feature 2 of 3" in sketch.caption
 
 

@@ -58,6 +58,7 @@ def folder(tmp_path_factory):
         described = written.manifest(datasets)
     finally:
         del written.DATASETS[EVIL]
+    described["datasets"]["flights"] |= {"title": "<i>Late</i>", "columns": ["<u>all</u>\x1b"]}
     records = written.sweep(datasets)
     records.append(written.record("exp_offset", "wind", error="<b>diverged</b>"))
     sums = {"sum_violation_rate_1e-4": 0.1, "sum_violation_max": 0.2, "jacobian_rank_fraction": 0.5}
@@ -99,6 +100,9 @@ def test_names_show_as_they_are(text):
         "<wbr>", ""
     )
     assert "&lt;b&gt;diverged&lt;/b&gt;" in text
+    assert "<summary>&lt;i&gt;Late&lt;/i&gt; (flights) (study)</summary>" in text
+    assert "&lt;i&gt;Late&lt;/i&gt; (flights), bottleneck: test split" in text
+    assert "&lt;u&gt;all&lt;/u&gt;\\x1b" in text.replace("<wbr>", "")
     assert "full &lt;1&gt;" in text
 
 

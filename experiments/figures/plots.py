@@ -1,0 +1,160 @@
+"""Each kind of figure as a function of records, for a figure of one's own:
+
+    from experiments.figures import plots
+    from experiments.store import load
+
+    figure = plots.skills(load("results/reference"), "results/reference")
+    figure.savefig("skills.pdf")
+
+`records` are those of `experiments.store.load`, all or some of them. `folder` is the sweep's: for
+what its manifest says of datasets (role, group, unit, names), and for histories and example
+windows, which records do not hold. Where it is left out, a dataset that is not in the table is a
+study dataset and a group of its own.
+
+What comes is a `matplotlib.figure.Figure`; its `axes` can be changed before it is saved. Each
+function raises a UsageError where the records hold nothing of what it draws.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from experiments import store
+from experiments.analysis import study
+from experiments.analysis.study import Study, finals
+from experiments.cells import Record
+from experiments.figures import constraint_shapes as shapes
+from experiments.figures import draw, scores
+from experiments.figures import gradient_health as health
+from experiments.figures import training_curves as curves
+from experiments.figures.style import HEALTH, Sketch, styled
+from experiments.usage import UsageError, choose
+
+__all__ = [
+    "collapse",
+    "constraint_shapes",
+    "example_window",
+    "gradient_health",
+    "gradient_training",
+    "loss_violation",
+    "performance_profile",
+    "planned_comparisons",
+    "skills",
+    "training_curves",
+    "wrong_bound",
+]
+Records = Iterable[Mapping[str, Any]]
+Folder = str | Path
+RANKED = "that takes study datasets with every seed of unconstrained, clip, climatology_clipped"
+
+
+def skills(records: Records, folder: Folder | None = None) -> Figure:
+    """Every strategy's mean skill with its interval over seeds, best on top, a panel a backbone."""
+    with styled():
+        return _figure(scores.skills(_read(records, folder)), RANKED)
+
+
+def planned_comparisons(records: Records, folder: Folder | None = None) -> Figure:
+    """The comparisons with `clip` that were planned in advance: differences of mean skill."""
+    with styled():
+        return _figure(scores.planned(_read(records, folder)), RANKED)
+
+
+def performance_profile(records: Records, folder: Folder | None = None) -> Figure:
+    """The share of runs above each skill, a panel a backbone."""
+    with styled():
+        return _figure(scores.performance_profile(_read(records, folder)), RANKED)
+
+
+def loss_violation(records: Records, dataset: str, folder: Folder | None = None) -> Figure:
+    """Every strategy's error on a dataset's test split, and its share of outputs outside."""
+    with styled():
+        of = _read(records, folder, dataset)
+        return _figure(scores.loss_violation(of, dataset), "that takes finished final cells")
+
+
+def gradient_health(
+    records: Records, measure: str = "dead", folder: Folder | None = None
+) -> Figure:
+    """Where the gradient is dead, blocked or vanishing after training, by strategy and dataset."""
+    choose("measure", measure, dict.fromkeys(HEALTH.values()))
+    with styled():
+        of = _read(records, folder)
+        every = health.gradient_health(of) if of.trains else iter(())
+        found = (one for one in every if one.name.endswith(f"_{measure}"))
+        return _figure(next(found, None), "that takes finished final cells of trained strategies")
+
+
+def collapse(records: Records, folder: Folder | None = None) -> Figure:
+    """r2 and code reliance on the autoencoders."""
+    with styled():
+        return _figure(health.collapse(_read(records, folder)), "that takes autoencoders")
+
+
+def wrong_bound(records: Records, dataset: str, folder: Folder | None = None) -> Figure:
+    """r2 on a dataset whose bound is wrong now and then."""
+    with styled():
+        of = _read(records, folder, dataset)
+        found = health.wrong_bound(of, dataset) if of.backbones_of(dataset) else None
+        return _figure(found, "that takes finished final cells")
+
+
+def training_curves(records: Records, dataset: str, folder: Folder) -> Figure:
+    """Error on a dataset's validation split by epoch, a panel a backbone."""
+    with styled():
+        of = _read(records, folder, dataset)
+        found = _histories(of, folder).get(dataset, {})
+        return _figure(curves.training_curves(of, dataset, found), "that takes histories")
+
+
+def gradient_training(records: Records, folder: Folder, dataset: str | None = None) -> Figure:
+    """Dead, blocked and vanishing shares of the gradient by epoch, of a dataset, or of all that are
+    ranked, as a mean over their groups."""
+    with styled():
+        of = _read(records, folder, dataset)
+        found = _histories(of, folder)
+        sketch = (
+            curves.gradient_training_of_study(of, found)
+            if dataset is None
+            else curves.gradient_training(of, found.get(dataset, {}), dataset)
+        )
+        return _figure(sketch, "that takes histories")
+
+
+def example_window(records: Records, dataset: str, backbone: str, folder: Folder) -> Figure:
+    """A test window of a dataset under every strategy, in the data's own unit."""
+    with styled():
+        of = _read(records, folder, dataset)
+        done = [record for record in finals(of) if record.is_done]
+        arrays = store.arrays_of(Path(folder), done)
+        found = draw.example(of, dataset, backbone, done, arrays)
+        return _figure(found, f"that takes example windows on the backbone {backbone!r}")
+
+
+def constraint_shapes() -> Figure:
+    """Output and derivative of each constraint against raw; of no records."""
+    with styled():
+        return _figure(shapes.constraint_shapes(), "")
+
+
+def _read(records: Records, folder: Folder | None, dataset: str | None = None) -> Study:
+    """The study of these records; on one dataset alone, if it is given."""
+    manifest = store.read_manifest(folder) if folder else {}
+    found = [Record.from_json(record) for record in records]
+    if dataset is not None:
+        choose("dataset", dataset, dict.fromkeys(sorted({one.cell.dataset for one in found})))
+    return study.read(manifest, found)
+
+
+def _histories(of: Study, folder: Folder) -> dict[str, dict[str, dict[str, curves.History]]]:
+    done = [record for record in finals(of) if record.is_done]
+    return curves.histories(done, store.arrays_of(Path(folder), done))
+
+
+def _figure(sketch: Sketch | None, needs: str) -> Figure:
+    if sketch is None:
+        raise UsageError(f"These records hold nothing to draw here: {needs}.")
+    sketch.figure.draw_without_rendering()  # which makes the ticks, in this style
+    return sketch.figure
