@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bounded import constraints, sets
 from experiments.sweep import run_sweep
@@ -91,7 +92,8 @@ def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
 def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for dtype in ("float32", "bfloat16"):
-        run_sweep("smoke", datasets=["irradiance"], seeds=4, dtype=dtype, out=f"results/{dtype}")
+        where = {"out": f"results/{dtype}", "console": Console(quiet=True)}
+        run_sweep("smoke", datasets=["irradiance"], seeds=4, dtype=dtype, **where)
     (code,) = python_in(ROOT / "docs" / "mixed_precision.md")
     exec(code, {})
     said = capsys.readouterr().out

@@ -114,7 +114,7 @@ def skills_by_group(study: Study, backbone: str) -> Table:
     ranking = study.rankings[backbone]
     scores = ranking.scores
     return Table(
-        f"skill-{backbone}",
+        f"skill-{slug(backbone)}",
         "groups",
         f"Skill group by group, {backbone}",
         (STRATEGY, *(Column(slug(name), trimmed(name)) for name in scores.groups)),

@@ -57,7 +57,7 @@ def metrics(study: Study, dataset: str, backbone: str) -> Table:
     own = sorted({metric for of in found.values() for metric in of if ":" in metric})
     columns = (*METRICS, *map(Column, own))
     return by_strategy(
-        f"metrics-{slug(dataset)}-{backbone}",
+        f"metrics-{slug(dataset)}-{slug(backbone)}",
         "datasets-each",
         f"{study.named(dataset)}, {backbone}: test split",
         found,

@@ -11,7 +11,7 @@ from experiments.analysis.study import Study, finals
 from experiments.analysis.tables import STRATEGY, Column, Entry, Table
 from experiments.cells import UNTRAINED, Place
 from experiments.data.catalogue import DATASETS
-from experiments.training.cell import BACKBONES
+from experiments.training.backbones import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import UsageError, in_order
 

@@ -113,6 +113,18 @@ def _direct(site: int) -> Arrays:
     return _below(bound, data["direct"], deal(data["day"]), signed=False, inputs=inputs)
 
 
+def _direct_ahead(days: int = 2, block: int = 14) -> Arrays:
+    """A day's direct normal irradiance, of the days before; extraterrestrial, its bound, is known
+    ahead. Days whose past lies in another block are left out: no target is in two splits."""
+    data = _irradiance()
+    past = np.concatenate([data["direct"], data["global"]], axis=-1)
+    rows = np.flatnonzero(data["day"] % block >= days)
+    inputs = np.concatenate([past[rows - before] for before in range(days, 0, -1)], axis=1)
+    bound = data["extraterrestrial"][rows]
+    split = deal(data["day"][rows], block)
+    return _below(bound, data["direct"][rows], split, False, inputs=inputs, future=bound)
+
+
 def _closure(site: int) -> Arrays:
     """Global irradiance in its two parts, diffuse and direct on the horizontal: the closure
     global = diffuse + direct · cos(zenith) gives the second, and is the bound of the sum."""
@@ -239,6 +251,10 @@ _ROWS = {
     "direct_sand_point": _radiation(
         lambda: _direct(1),
         "direct normal below extraterrestrial irradiance, Sand Point (NREL TMY3)",
+    ),
+    "direct_ahead": _radiation(
+        _direct_ahead,
+        "a forecast: a day's direct normal irradiance of the two days before (NREL TMY3)",
     ),
     "dew_point": Entry(_dew_point, "dew point below air temperature, three airports (NOAA)", "°C"),
     **{

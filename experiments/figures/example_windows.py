@@ -79,7 +79,7 @@ def examples(
     figure.supylabel(_values(about, feature, features, room))
     of_feature = f", feature {feature + 1} of {features}" if features > 1 else ""
     return Sketch(
-        name=f"example_{slug(dataset)}_{backbone}",
+        name=f"example_{slug(dataset)}_{slug(backbone)}",
         figure=figure,
         title=f"Example window: {of.title(dataset) or short(dataset)}, {backbone}",
         caption=(

@@ -16,7 +16,7 @@ from experiments.cells import UNTRAINED, Place
 from experiments.console import printable, say
 from experiments.data.catalogue import DATASETS
 from experiments.figures.style import short
-from experiments.training.cell import BACKBONES
+from experiments.training.backbones import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import in_order
 

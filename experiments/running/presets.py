@@ -100,7 +100,8 @@ PRESETS = {
         datasets=tuple(
             name
             for name, entry in DATASETS.items()
-            if name not in ("irradiance", "dew_point", "household") and entry.role != "coupled"
+            if name not in ("irradiance", "dew_point", "household", "direct_ahead")
+            and entry.role != "coupled"
         ),
         **REFERENCE_RUN,
     ),

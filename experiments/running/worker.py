@@ -28,7 +28,7 @@ from experiments.training.runner import Run, Runner
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
 
-SHOWN = ("inputs", "targets", *BOUNDS, *SUMS)
+SHOWN = ("targets", *BOUNDS, *SUMS)
 
 
 def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs: None) -> Reply:

@@ -48,6 +48,7 @@ def test_the_presets_cover_the_study():
         "household",  # is of the preset supplement
         "irradiance",
         "dew_point",
+        "direct_ahead",
         "closure_greensboro",  # is of the preset budgets
     }
     supplement = make_plan("supplement")
@@ -323,7 +324,7 @@ def test_what_training_is_given_is_in_the_cells():
 def test_each_size_of_network_is_a_backbone_of_its_own():
     one = make_plan("smoke", hidden=[4, 4])
     assert (one.hidden, one.backbones) == ((4,), ("bottleneck",))
-    plan = make_plan("smoke", datasets=("irradiance",), backbones=BACKBONES, hidden=(4, 12))
+    plan = make_plan("smoke", datasets=("irradiance",), backbones=AUTOENCODERS, hidden=(4, 12))
     names = ("bottleneck_4", "bottleneck_12", "conditioned_4", "conditioned_12")
     assert plan.backbones == names
     found = {
