@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax._src import compiler
 
 from experiments.training.devices import let_go
 
@@ -24,6 +25,13 @@ KEEPING = {
     "jax_compilation_cache_dir": str(KEPT / "xla"),
     "jax_persistent_cache_min_compile_time_secs": 0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+# A third of the time to compile; the same values but for rounding.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
 }
 
 for name, value in KEEPING.items():
@@ -60,6 +68,26 @@ def _few_programs_stay():
     yield
     if resident() > MOST_BYTES:
         let_go()
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """XLA compiles without optimising, for modules that prove nothing of rounding.
+
+    JAX has no setting for this but `XLA_FLAGS`, which holds for a whole process: so its function
+    that makes the options of all programs is wrapped, as long as there is one of that name.
+    """
+    usual = getattr(compiler, "get_compile_options", None)
+
+    def quick_options(*args, env_options_overrides=None, **given):
+        overrides = {**QUICK, **(env_options_overrides or {})}
+        return usual(*args, env_options_overrides=overrides, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if usual:
+            patch.setattr(compiler, "get_compile_options", quick_options)
+        let_go()
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from bounded import metrics, sets
 from bounded.constraints import clip, identity
 from bounded.penalties import squared_hinge
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def test_reconstruction_by_hand():
     target = jnp.array([[[0.0, 1], [2, 3]]])

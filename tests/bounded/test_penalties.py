@@ -14,6 +14,8 @@ from bounded.penalties import (
     update_multipliers,
 )
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def lagrangian(output, lower=None, upper=None, multipliers=2.0, penalty=3.0):
     multipliers = jnp.full(output.shape[-1:], multipliers, output.dtype)

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import optax
+import pytest
 from flax import nnx
 from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
 
 from bounded.constraints import sigmoid_interval, smooth_clip
 
+pytestmark = pytest.mark.usefixtures("quick")
 X = jnp.linspace(0.1, 1, 32)[:, None]
 Y = 0.8 * X  # the target lies below the bound, X itself
 

@@ -13,6 +13,7 @@ from experiments.data.datasets import load
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import select_bounds
 
+pytestmark = pytest.mark.usefixtures("quick")
 TARGETS = jnp.array([[[0.2, 1.0], [0.4, 2.0]], [[0.6, 3.0], [0.8, 6.0]]])
 CLIPS = ("clip", "straight_through_clip", "leaky_clip")
 

@@ -12,6 +12,12 @@ from tests.experiments.sweeps import SMOKE, Scripted
 
 
 @pytest.fixture(scope="module", autouse=True)
+def _quick_unless_told_otherwise(request):
+    if not request.node.get_closest_marker("optimised"):
+        request.getfixturevalue("quick")
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _no_runner_stays():
     yield
     runner._compile.cache_clear()

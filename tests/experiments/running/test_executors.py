@@ -24,6 +24,8 @@ from experiments.running.worker import run_batch
 from experiments.training import devices
 from experiments.usage import UsageError
 
+pytestmark = pytest.mark.optimised
+
 # Wide enough for a product to depend on how many threads share it.
 SMOKE = {
     "preset": "smoke",

@@ -20,6 +20,8 @@ from experiments.training.networks import network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
 
+pytestmark = pytest.mark.optimised
+
 SETTINGS = Settings(hidden=4, epochs=2, batches_per_epoch=2, batch=8)
 CELLS = [
     Run("clip", {}, 3e-3, 0),

@@ -1,0 +1,72 @@
+"""Bounds that the dtype of raw does not hold are held as they were given: rounded inwards."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from bounded import constraints, metrics
+from bounded.constraints import clip
+from tests.bounded.maps import CASES, INTERVALS, MAPS, TWO_SIDED, id_of
+
+CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
+every_case = pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@every_case
+def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
+    raw = np.linspace(-9, 9, 64).astype(dtype)
+    lower = -np.linspace(0.5, 1, 64) - 1 / 3
+    bounds = {"lower": lower, "upper": -lower}
+    run = partial(getattr(constraints, name), **{side: bounds[side] for side in sides})
+    with jax.numpy_dtype_promotion("standard"):
+        for apply in (run, jax.jit(run)):
+            output = np.asarray(apply(jnp.asarray(raw))).astype(np.float64)
+            assert "lower" not in sides or (output >= bounds["lower"]).all()
+            assert "upper" not in sides or (output <= bounds["upper"]).all()
+
+
+@pytest.mark.parametrize("value", [16777217, 16777219, -16777219, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_integer_bounds_are_rounded_inwards(value, run):
+    bound = np.array([value], np.int32)
+    above, below = jnp.array([1e10], jnp.float32), jnp.array([-1e10], jnp.float32)
+    for given in (bound, jnp.asarray(bound)):
+        assert int(run(lambda raw, high: clip(raw, upper=high))(above, given)[0]) <= value
+        assert int(run(lambda raw, low: clip(raw, lower=low))(below, given)[0]) >= value
+
+
+def test_rounding_inwards_leaves_what_needs_none():
+    exact = np.array([0.5, -np.inf, np.inf, np.nan, 0.0])
+    raw = jnp.full(5, 0.75)
+    np.testing.assert_array_equal(clip(raw, upper=exact), [0.5, 0.75, 0.75, np.nan, 0])
+    assert clip(jnp.float32(1), upper=0.1) == np.float32(0.1)  # a plain number has no dtype
+    smallest = ml_dtypes.finfo(np.float32).smallest_subnormal
+    assert np.asarray(clip(raw, upper=np.full(5, -1e-50)))[0] == -smallest
+    u = np.full(3, 0.1)
+    assert metrics.violation(clip(jnp.ones(3), upper=u), upper=u)["active_fraction"] == 1
+
+
+def test_a_subnormal_bound_survives_a_scan_in_bfloat16():
+    dtype = ml_dtypes.bfloat16
+    least = np.full(128, ml_dtypes.finfo(dtype).smallest_subnormal, dtype)
+
+    def bounds_of(name, sides, sign):
+        def step(carry, bound):
+            raw = jnp.asarray(8 * sign, bound.dtype) * jnp.ones_like(bound)
+            return carry, getattr(constraints, name)(raw, **dict.fromkeys(sides, bound))
+
+        return jax.jit(lambda bounds: jax.lax.scan(step, 0, bounds)[1])
+
+    for name in CLIPS:
+        for side, sign in (("upper", 1), ("lower", -1)):
+            for bound in (least, -least):
+                output = np.asarray(bounds_of(name, (side,), sign)(bound))
+                beyond = output > bound if side == "upper" else output < bound
+                assert not beyond.any(), name
+                if name.endswith("clip") and name != "smooth_clip":
+                    np.testing.assert_array_equal(output, bound)
