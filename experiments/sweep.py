@@ -43,7 +43,7 @@ def run_sweep(
     console: Console | None = None,
     strategies: Sequence[str | Callable | Strategy] | None = None,
     datasets: Sequence[str | Path | Mapping[str, Any] | Dataset] | None = None,
-    backbones: Sequence[str] | None = None,
+    backbones: Sequence[str | Callable] | None = None,
     hidden: int | Sequence[int] | None = None,
     dtype: str | None = None,
     seeds: int | None = None,
@@ -53,7 +53,7 @@ def run_sweep(
     batch: int | None = None,
     learning_rates: Sequence[float] | None = None,
     start: str | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Callable] | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Run what is missing of a sweep, then redo its summary and figures.
@@ -72,8 +72,9 @@ def run_sweep(
         imported goes by `module:function`; another, and a row, by `here:NAME`, without workers.
       datasets: names, paths, or, without workers, dicts of `inputs`, `targets`, `upper` and/or
         `lower`, perhaps with a `name`: else they are called dataset1, dataset2, and so on.
-      metrics: names, `module:function`, of (output, target, lower, upper, where).
-      backbones, hidden, dtype, seeds, tuning_seeds, epochs, updates, batch, learning_rates, start:
+      backbones: names, or factories (see `training.backbones`).
+      metrics: functions of (output, target, lower, upper, where), or `module:function`.
+      hidden, dtype, seeds, tuning_seeds, epochs, updates, batch, learning_rates, start:
         what else differs from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
         `allow_infeasible`, `stale`, see Options. With `workers`, call this under
@@ -92,12 +93,13 @@ def run_sweep(
     """
     _check_known(options)
     chosen = Options(Path(out or f"results/{preset}"), **options)
-    with named(strategies, datasets, chosen.allow_infeasible) as found:
+    allowed = chosen.allow_infeasible
+    with named(strategies, datasets, backbones, metrics, allow_infeasible=allowed) as found:
         plan = make_plan(
             preset,
             strategies=found.strategies,
             datasets=found.datasets,
-            backbones=backbones,
+            backbones=found.backbones,
             hidden=hidden,
             dtype=dtype,
             seeds=seeds,
@@ -107,7 +109,7 @@ def run_sweep(
             batch=batch,
             learning_rates=learning_rates,
             start=start,
-            metrics=metrics,
+            metrics=found.metrics,
         )
         if chosen.workers or chosen.dask:
             found.check_workers()

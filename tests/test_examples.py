@@ -3,6 +3,11 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from experiments.figures import draw
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -29,6 +34,36 @@ def test_a_flow_that_ends_in_a_constraint_stays_inside_and_is_a_density():
     assert ((names["drawn"] >= 0) & (names["drawn"] <= 2)).all()
 
 
+@pytest.fixture
+def sweeping(monkeypatch, tmp_path):
+    """In a folder of its own, without the figures of its page."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+    return tmp_path
+
+
+def test_a_forecast_of_ones_own_data_stays_within_its_bounds(sweeping):
+    names = run("own_forecast")
+    assert names["outside"]["clip"] == 0
+    assert min(names["skill"][name] for name in ("clip", "unconstrained")) > 0.2
+    parked = names["tomorrow"]["outputs"]
+    assert ((parked >= 0) & (parked <= names["PLACES"])).all()
+    assert np.isnan(names["tomorrow"]["targets"]).any()
+
+
+def test_a_network_of_ones_own_is_swept(sweeping):
+    skill = run("own_network")["skill"]
+    assert skill.keys() == {"mlp", "here:Linear"}
+    assert min(skill.values()) > 0.5
+
+
+def test_a_strategy_and_a_metric_of_ones_own_are_swept_and_plotted(sweeping):
+    missed = run("own_strategy")["missed"]
+    assert "here:arctan_interval(sharpness=2.0)" in missed
+    assert all(0 < value < 20 for value in missed.values())
+    assert (sweeping / "own_strategy.png").stat().st_size > 10_000
+
+
 def test_every_script_is_tried():
-    tried = {"start", "numpyro_density", "flow"}
+    tried = {"start", "numpyro_density", "flow", "own_forecast", "own_network", "own_strategy"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tried

@@ -1,4 +1,4 @@
-"""Strategies and datasets that are given as objects, in place of names.
+"""Strategies, datasets, networks and metrics that are given as objects, in place of names.
 
 A function that can be imported goes by `module:function`, as if it had been named so. What only
 this process has goes by a name of its own, which stands for it within `named` alone.
@@ -34,7 +34,9 @@ class Names:
 
     strategies: list[str] | None
     datasets: list[str] | None
-    strategies_here: tuple[str, ...]  # those that only this process has
+    backbones: list[str] | None
+    metrics: list[str] | None
+    code_here: tuple[str, ...]  # functions and rows that only this process has
     datasets_here: tuple[str, ...]
 
     def check_workers(self) -> None:
@@ -43,9 +45,9 @@ class Names:
         Raises:
           UsageError: with what to do.
         """
-        if self.strategies_here:
+        if self.code_here:
             raise UsageError(
-                f"{', '.join(self.strategies_here)}: a lambda, a Strategy, a nested function, or "
+                f"{', '.join(self.code_here)}: a lambda, a Strategy, a nested function, or "
                 "one of a notebook or of the script that is run cannot be imported by workers. "
                 "Move it into a module, such as mine.py, and give 'mine:NAME'; or leave out "
                 "workers and dask."
@@ -60,8 +62,10 @@ class Names:
 
 @contextmanager
 def named(
-    strategies: Iterable[Any] | None,
-    datasets: Iterable[Any] | None,
+    strategies: Iterable[Any] | None = None,
+    datasets: Iterable[Any] | None = None,
+    backbones: Iterable[Any] | None = None,
+    metrics: Iterable[Any] | None = None,
     allow_infeasible: bool = False,
 ) -> Iterator[Names]:
     """Within, names stand for what is given.
@@ -69,30 +73,35 @@ def named(
     Args:
       strategies: names, functions or rows.
       datasets: names, paths, datasets, or dicts of arrays, perhaps with a `name`.
+      backbones: names or factories.
+      metrics: names or functions.
       allow_infeasible: whether targets may break their bounds.
 
     Raises:
       UsageError: for anything else, or two of one name.
     """
-    rows: dict[str, Any] = {}
+    code: dict[str, Any] = {}
     sets: dict[str, Dataset] = {}
-    for kind, given in (("strategies", strategies), ("datasets", datasets)):
-        if given is not None and _is_single(given):
-            text = (
+
+    def read(kind: str, given: Iterable[Any] | None, name: Callable[[Any], str]) -> Any:
+        if given is None or isinstance(given, str):  # which `make_plan` refuses
+            return given
+        if isinstance(given, Mapping) or not isinstance(given, Iterable):
+            raise UsageError(
                 f"{kind} must be a list, got a {type(given).__name__}: put it in brackets, [...]."
             )
-            raise UsageError(text)
-    if strategies is not None and not isinstance(strategies, str):
-        strategies = [_named_strategy(one, rows) for one in strategies]
-    if datasets is not None and not isinstance(datasets, str):
-        datasets = [_named_dataset(one, sets, allow_infeasible) for one in datasets]
-    with users_code.known(rows), known(sets):
-        yield Names(strategies, datasets, tuple(rows), tuple(sets))
+        return [name(one) for one in given]
 
-
-def _is_single(given: Any) -> bool:
-    """Whether it is one thing in place of a list of them."""
-    return isinstance(given, Mapping) or not isinstance(given, Iterable)
+    names = Names(
+        read("strategies", strategies, lambda one: _named_strategy(one, code)),
+        read("datasets", datasets, lambda one: _named_dataset(one, sets, allow_infeasible)),
+        read("backbones", backbones, lambda one: _named_function("backbone", one, code)),
+        read("metrics", metrics, lambda one: _named_function("metric", one, code)),
+        tuple(code),
+        tuple(sets),
+    )
+    with users_code.known(code), known(sets):
+        yield names
 
 
 def _named_strategy(given: Any, rows: dict[str, Any]) -> str:
@@ -105,11 +114,17 @@ def _named_strategy(given: Any, rows: dict[str, Any]) -> str:
     if isinstance(given, partial) and not given.args:
         values = {key: (value,) for key, value in given.keywords.items()}
         return spelled(base_of(_named_strategy(given.func, rows)), values)
+    return _named_function("strategy", given, rows)
+
+
+def _named_function(kind: str, given: Any, found: dict[str, Any]) -> str:
+    if isinstance(given, str):
+        return given
     if not callable(given):
-        raise UsageError(f"A strategy must be a name, a function or a Strategy, got {given!r}.")
+        raise UsageError(f"A {kind} must be a name or a function, got {given!r}.")
     if _is_importable(given):
         return f"{given.__module__}:{given.__name__}"
-    return _put(rows, _label(getattr(given, "__name__", type(given).__name__)), given)
+    return _put(found, _label(getattr(given, "__name__", type(given).__name__)), given)
 
 
 def _label(name: str) -> str:
@@ -122,7 +137,9 @@ def _is_importable(function: Callable) -> bool:
     module, name = getattr(function, "__module__", None), getattr(function, "__name__", "")
     if module in (None, "__main__", "__mp_main__"):
         return False
-    return getattr(sys.modules.get(module), name, None) is function
+    found = sys.modules.get(module)
+    has_file = getattr(found, "__spec__", None) is not None  # not so of what runpy runs
+    return has_file and getattr(found, name, None) is function
 
 
 def _named_dataset(given: Any, sets: dict[str, Dataset], allow_infeasible: bool) -> str:

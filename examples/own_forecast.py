@@ -1,0 +1,61 @@
+"""Data of your own, as a forecast: how full a car park will be tomorrow, between 0 and its places.
+
+The network reads two days of counts, and knows hour and weekday of the day to come. Now and then
+the counter was down: those hours are NaN, and count nowhere.
+"""
+
+import numpy as np
+
+from experiments.saved import predictions
+from experiments.store import load
+from experiments.sweep import run_sweep
+
+DAYS, PLACES = 120, 150
+rng = np.random.default_rng(0)
+hour = np.arange(24 * DAYS)
+phase, is_weekend = 2 * np.pi * (hour - 8) / 24, hour // 24 % 7 >= 5
+busy = 0.5 + 0.6 * np.sin(phase) - 0.4 * is_weekend + rng.normal(0, 0.15, DAYS)[hour // 24]
+cars = np.clip(PLACES * (busy + rng.normal(0, 0.03, len(hour))), 0, PLACES)
+
+midnights = np.arange(48, 24 * DAYS, 24)
+
+
+def cut(series, begin, end):
+    """The hours from begin to end about each midnight, (windows, steps, 1)."""
+    return np.stack([series[start + begin : start + end] for start in midnights])[..., None]
+
+
+targets = cut(cars, 0, 24)
+targets[rng.uniform(size=targets.shape) < 0.02] = np.nan
+known = [cut(series, 0, 24) for series in (np.sin(phase), np.cos(phase), is_weekend)]
+np.savez(
+    "parking.npz",
+    inputs=cut(cars, -48, 0),
+    targets=targets,
+    future=np.concatenate(known, axis=-1),
+    lower=0,
+    upper=PLACES,
+    columns=["parked"],
+    unit="cars",
+    title="A car park",
+    times=cut(np.datetime64("2024-01-01T00") + hour, 0, 24)[..., 0],
+)
+
+rows = run_sweep(
+    "smoke",
+    out="results/parking",
+    datasets=["parking.npz"],
+    strategies=["clip", "unconstrained", "climatology_clipped"],
+    backbones=["conditioned"],
+    seeds=1,
+    epochs=30,
+    save=["predictions"],
+)
+skill = {row["strategy"]: row["value"] for row in rows if row["metric"] == "skill"}
+outside = {row["strategy"]: row["value"] for row in rows if row["metric"] == "violation_rate"}
+for name in ("clip", "unconstrained"):
+    print(f"{name}: skill {skill[name]:.2f}, {outside[name]:.1%} of the hours outside")
+
+(record,) = [one for one in load("results/parking") if one["config"]["strategy"]["name"] == "clip"]
+tomorrow = predictions("results/parking", record["id"])
+print(f"at {tomorrow['times'][0, 12]}: {tomorrow['outputs'][0, 12, 0]:.0f} of {PLACES} places")
