@@ -93,6 +93,7 @@ def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, 
     for dtype in ("float32", "bfloat16"):
         run_sweep("smoke", datasets=["irradiance"], seeds=4, dtype=dtype, out=f"results/{dtype}")
     (code,) = python_in(ROOT / "docs" / "mixed_precision.md")
+    capsys.readouterr()
     exec(code, {})
     said = capsys.readouterr().out
     number = r"-?[01]\.[0-9]{2}"
