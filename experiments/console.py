@@ -1,11 +1,12 @@
 """What every command prints with, and how it reads lists of names."""
 
+import io
 import os
 import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -24,7 +25,10 @@ class _Output:
 
     def write(self, text: str) -> int:
         with self._done_without():
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:  # where `prepare_output` was not called
+                self._stream.write(text.encode("ascii", "backslashreplace").decode())
         return len(text)
 
     def flush(self) -> None:
@@ -37,7 +41,8 @@ class _Output:
             yield
         except OSError:
             # In its place, for what is still to be written when Python ends.
-            os.dup2(_nowhere(), self._stream.fileno())
+            with suppress(OSError, AttributeError):  # of a stream that is no file
+                os.dup2(_nowhere(), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -57,8 +62,10 @@ def prepare_output() -> None:
 
 
 def make_console() -> Console:
-    """The terminal; where there is none (a file, a pipe), wide enough for the tables."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """The terminal or the notebook; where there is neither (a file, a pipe), wide enough for the
+    tables. Output that cannot be written ends nothing."""
+    stream = sys.stdout or io.StringIO()
+    return Console(file=_Output(stream), width=None if stream.isatty() else 120)
 
 
 def say(console: Console, text: str) -> None:

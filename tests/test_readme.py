@@ -95,6 +95,7 @@ def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, 
         where = {"out": f"results/{dtype}", "console": Console(quiet=True)}
         run_sweep("smoke", datasets=["irradiance"], seeds=4, dtype=dtype, **where)
     (code,) = python_in(ROOT / "docs" / "mixed_precision.md")
+    capsys.readouterr()
     exec(code, {})
     said = capsys.readouterr().out
     number = r"-?[01]\.[0-9]{2}"

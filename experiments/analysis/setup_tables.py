@@ -14,6 +14,7 @@ from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import holds, table_row
 from experiments.training.tuning import LEARNING_RATES
+from experiments.usage import in_order
 
 LONGEST = 200  # characters of the names of columns
 PLACE = STRATEGY, Column("dataset"), Column("backbone")
@@ -60,7 +61,7 @@ def settings(study: Study) -> Table:
     for record in study.records:
         for key, value in record.cell.settings.items():
             shared[key].add(str(value))
-    found = FIXED | {key: ", ".join(sorted(values)) for key, values in shared.items()}
+    found = FIXED | {key: ", ".join(in_order(values, ())) for key, values in shared.items()}
     found |= {key: str(plan[key]) for key in ("seeds", "tuning_seeds") if key in plan}
     rows = [(key.replace("_", " "), value) for key, value in found.items()]
     tried = {of.cell.training.get("learning_rate") for of in study.records} - {None}

@@ -16,7 +16,7 @@ def known(datasets: Mapping[str, Dataset]) -> Iterator[None]:
         yield
     finally:
         for name in datasets:
-            del _known[name]
+            _known.pop(name, None)
 
 
 def known_dataset(name: str) -> Dataset | None:

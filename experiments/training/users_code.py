@@ -23,7 +23,7 @@ def known(objects: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         for name in objects:
-            del _known[name]
+            _known.pop(name, None)
 
 
 @contextmanager

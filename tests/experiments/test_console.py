@@ -1,12 +1,14 @@
 """Output that cannot be written ends nothing."""
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
 
-from experiments.console import trimmed
+from experiments.console import make_console, trimmed
+from experiments.console import say as say_here
 
 SAY = """
 import sys
@@ -63,6 +65,42 @@ def test_a_reader_that_leaves_ends_nothing(mark):
     assert process.returncode == 0
     assert errors.decode() == "an error\n"
     assert mark.read_text() == "went on"
+
+
+FROM_PYTHON = """
+import sys
+from experiments.console import make_console, say
+for _ in range(2000):
+    say(make_console(), "± – lines enough to fill a pipe")
+open(sys.argv[1], "w").write("went on")
+"""
+
+
+@pytest.mark.parametrize("end", ["left", "full", "closed", "ascii"])
+def test_a_console_of_a_script_that_prepared_nothing_ends_nothing(mark, end):
+    environment = os.environ | ({"PYTHONIOENCODING": "ascii"} if end == "ascii" else {})
+    within = ("sh", "-c", 'exec "$@" >&-', "sh") if end == "closed" else ()
+    command = [*within, sys.executable, "-c", FROM_PYTHON, str(mark)]
+    with open("/dev/full", "w") as full:
+        out = full if end == "full" else subprocess.PIPE
+        with subprocess.Popen(command, stdout=out, env=environment) as process:
+            if end == "left":
+                process.stdout.readline()
+                process.stdout.close()
+            elif end != "full":
+                process.communicate()
+    assert mark.read_text() == "went on"
+
+
+def test_a_stream_that_is_no_file_ends_nothing_either(monkeypatch):
+    class Lost(io.StringIO):
+        def write(self, text):
+            raise OSError("its reader is gone")
+
+    monkeypatch.setattr(sys, "stdout", Lost())
+    say_here(make_console(), "a line")
+    monkeypatch.setattr(sys, "stdout", None)
+    say_here(make_console(), "a line")
 
 
 @pytest.mark.parametrize("number", [1, 2])

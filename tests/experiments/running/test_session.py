@@ -383,7 +383,7 @@ def test_networks_of_several_sizes_stand_side_by_side_and_more_are_added(tmp_pat
     assert sweep.main([*options, "--hidden", "4,8,16"]) == 0
     assert "15 cells, 11 of them done; 4 to run" in capsys.readouterr().out
     shown = (tmp_path / "tables" / "settings.csv").read_text()
-    assert 'hidden,"16, 4, 8"' in shown
+    assert 'hidden,"4, 8, 16"' in shown
     assert {row["backbone"] for row in rows_of(tmp_path)} == {
         "none",
         *(f"bottleneck_{size}" for size in (4, 8, 16)),
