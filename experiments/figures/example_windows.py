@@ -51,7 +51,7 @@ def examples(
     outputs = {name: _line(found[name], "output", feature) for name in names}
     about = of.about(dataset)
     scale = float(about.get("scale") or 1)
-    limits = _limits([target, *bounds.values()], list(outputs.values()))
+    limits = _limits(target, list(bounds.values()), list(outputs.values()))
     steps = np.arange(len(target))
     # Between missing targets a single one is no line.
     dots = {"marker": ".", "markersize": 3} if np.isnan(target).any() else {}
@@ -123,12 +123,23 @@ def _line(found: Examples, key: str, feature: int) -> np.ndarray:
     return np.broadcast_to(values, max(len(values), 2))
 
 
-def _limits(data: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Of the y axis: what the data span, and of the outputs what lies not far beyond."""
-    known = np.ravel(data)[np.isfinite(np.ravel(data))]
-    known = known if known.size else np.zeros(1)
-    room = max(0.4 * np.ptp(known), 1e-6)
-    shown = np.clip(np.ravel(outputs), known.min() - room, known.max() + room)
-    low, high = np.nanmin([*shown, known.min()]), np.nanmax([*shown, known.max()])
+def _limits(
+    target: np.ndarray, bounds: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+) -> tuple[float, float]:
+    """Of the y axis: what the target spans, of the bounds what lies no farther beyond than that,
+    and of the outputs what lies not far beyond both."""
+    low, high = _span([target] if np.isfinite(target).any() else bounds)
+    ends = _span([np.array([low, high]), *bounds])
+    room = (high - low) or 0.1 * (ends[1] - ends[0])
+    low, high = max(low - room, ends[0]), min(high + room, ends[1])
+    room = max(0.4 * (high - low), 1e-6)
+    low, high = _span([np.clip(np.ravel(outputs), low - room, high + room), np.array([low, high])])
     margin = 0.08 * (high - low) + 1e-6
-    return float(low - margin), float(high + margin)
+    return low - margin, high + margin
+
+
+def _span(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """From the least to the most that is known; of nothing, from 0 to 0."""
+    known = np.concatenate([np.ravel(one) for one in values] or [np.zeros(0)])
+    known = known[np.isfinite(known)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)

@@ -177,6 +177,7 @@ def planned(of: Study) -> Sketch | None:
             axes.text(edge, row, verdict(found), **beside)
     for row, name in enumerate(names):
         axes.text((0.1 - NAMES) / width, row - 0.3, PLANNED[name], color="#555555", **beside)
+    axes.spines["left"].set_visible(False)  # which the questions would cross
     _zero_line(axes)
     row_labels(axes, names)
     filled_and_open(figure, *rankings)

@@ -483,6 +483,19 @@ def test_an_axis_is_named_by_what_is_known_of_it(about, label):
     figure.canvas.draw()
 
 
+def test_a_bound_far_from_the_target_does_not_flatten_it():
+    held = arrays()
+    held["example_upper"] = held["example_upper"].copy()
+    held["example_upper"][-1, 0] = 1e6
+    (axes,) = example_of(held).figure.axes
+    low, high = axes.get_ylim()
+    assert 0.8 < high < 2
+    assert -0.5 < low < 0.2
+    held["example_targets"][:] = 0.5  # which spans nothing: the bounds are there to be seen
+    low, high = example_of(held).figure.axes[0].get_ylim()
+    assert low < 0.3 < 0.9 < high
+
+
 def test_letters_that_the_font_lacks_and_markup_of_others_are_drawn(tmp_path):
     held = arrays()
     held["example_times"] = np.array([["$\\frac{", "", "\x00\x1b"]] * 2)

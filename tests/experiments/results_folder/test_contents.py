@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from experiments import archive, files, packed, report, store
+from experiments.analysis import study
 from experiments.cells import Record, canonical
 from experiments.figures import draw, training_curves
 from experiments.files import StorageError
@@ -125,7 +126,10 @@ def test_arrays_that_are_not_a_cells_are_left_out_of_figures_and_not_packed(fold
         {"example_output": np.ones((2, 4))},
         {"example_output": np.ones((2, 4, 1)), "example_targets": np.ones((2, 5, 1))},
         {"example_output": np.ones((0, 4, 1)), "example_targets": np.ones((0, 4, 1))},
-        {"example_output": np.ones((2, 4, 1)), "example_targets": np.full((2, 4, 1), np.nan)},
+        {"example_output": np.ones((2, 4, 1)), "example_targets": np.full((2, 4, 1), np.inf)},
+        {"example_output": np.ones((2, 4, 1)), "example_times": np.ones((2, 4))},
+        {"example_output": np.ones((2, 4, 1)), "example_times": np.full((2, 5), "x")},
+        {"example_output": np.ones((2, 4, 1)), "example_inputs": np.full((2, 9, 1), np.nan)},
         {"example_output": np.ones((2, 4, 3)), "example_targets": np.ones((2, 4, 1))},
         {"example_output": np.ones((2, 4, 1)), "example_upper": np.full((2, 4, 1), 1e300)},
         {"example_output": np.ones((2, 4, 1), bool)},
@@ -143,6 +147,7 @@ ODD_VALUES = {
     "history": (np.nan, np.inf, -np.inf, -1.0, 0.0, 1e140),
     "example_output": (np.nan, np.inf, -1e140),
     "example_upper": (np.nan, np.inf, -np.inf),
+    "example_targets": (np.nan,),
 }
 
 
@@ -163,11 +168,12 @@ def test_values_that_runs_can_end_with_are_drawn_and_packed(tmp_path):
                 store.save(folder, record, arrays)
             store.pack(folder)
         (found,) = store.read(folder)
+        of = study.read({}, [found])
         found_arrays = store.arrays_of(folder, [found])
         (histories,) = training_curves.histories([found], found_arrays).values()
-        assert training_curves.training_curves("wind", histories)
-        training_curves.gradient_training(histories, "wind")
-        assert draw._example("wind", "bottleneck", [found], found_arrays)
+        assert training_curves.training_curves(of, "wind", histories)
+        training_curves.gradient_training(of, histories, "wind")
+        assert draw.example(of, "wind", "bottleneck", [found], found_arrays)
 
 
 def test_a_figure_shows_windows_of_one_version_of_the_data(folder):
@@ -179,7 +185,7 @@ def test_a_figure_shows_windows_of_one_version_of_the_data(folder):
         cell = replace(clip.cell, strategy=name, data_hash=version)
         found.append(Record(cell, metrics=clip.metrics))
         arrays[found[-1].id] = arrays_of(0, (2, int(version), 1))
-    sketch = draw._example("flights", clip.cell.backbone, found, arrays)
+    sketch = draw.example(study.read({}, []), "flights", clip.cell.backbone, found, arrays)
     titles = [axes.get_title() for axes in sketch.figure.axes]
     assert titles == ["b", "c"]
 

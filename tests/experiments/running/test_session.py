@@ -164,7 +164,7 @@ def test_records_of_other_code_are_not_mixed_unless_told_to(copy, capsys):
     assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "rerun"]) == 0
     assert hosts(copy) == {False: 14}
     assert len(list((copy / "cells").glob("*.json.stale"))) == 13
-    assert len(rows_of(copy)) == 2 * (4 * 18 + 3 * 11)
+    assert len(rows_of(copy)) == 2 * (4 * 19 + 3 * 12)
 
 
 def test_a_dry_run_changes_nothing(copy, capsys):
