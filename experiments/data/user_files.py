@@ -62,7 +62,7 @@ def entry_of(source: str, name: str, arrays: Arrays) -> Entry:
     return Entry(
         lambda: numbers,
         summary=texts.get("title", name),
-        unit=texts.get("unit", "given units"),
+        unit=texts.get("unit", ""),
         group=texts.get("group", name),
         title=texts.get("title", ""),
         columns=() if columns is None else _columns(source, columns, numbers["targets"]),

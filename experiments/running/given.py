@@ -114,6 +114,8 @@ def _named_strategy(given: Any, rows: dict[str, Any]) -> str:
     if isinstance(given, partial) and not given.args:
         values = {key: (value,) for key, value in given.keywords.items()}
         return spelled(base_of(_named_strategy(given.func, rows)), values)
+    if not isinstance(given, str) and not callable(given):
+        raise UsageError(f"A strategy must be a name, a function or a Strategy, got {given!r}.")
     return _named_function("strategy", given, rows)
 
 
