@@ -1,4 +1,4 @@
-"""docs/recipes.md: its blocks run, and are what the study trains."""
+"""docs/recipes.md and docs/own.md: their blocks run, and are what the study trains."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from bounded import constraints
-from experiments.figures import plots
+from experiments import saved
+from experiments.data.user_files import NAMES
+from experiments.figures import draw, plots
+from experiments.sweep import main
 from experiments.training.strategies import TRAINED
 
 ROOT = Path(__file__).parent.parent
@@ -125,3 +128,39 @@ def test_a_physical_bound_after_the_way_back():
     np.testing.assert_allclose(names["exact"], names["physical"], atol=7e-6)
     upper = names["physical_upper"]
     assert (8 * constraints.clip(jnp.full(1000, 99.0), upper=upper / 8) == upper).all()
+
+
+def test_the_page_on_ones_own_is_true(tmp_path, monkeypatch):
+    """Its blocks run in its order, and the model has the weights that gave the predictions."""
+    page = (ROOT / "docs" / "own.md").read_text(encoding="utf-8")
+    data, network, metric, result = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+    (tmp_path / "written_by_the_reader.py").write_text(network + metric)
+    names: dict = {}
+    exec(data, names)
+    command = re.search(r"python -m experiments.sweep (.*?)`", page)[1].split()
+    of = "written_by_the_reader"
+    more = ["--backbones", f"bottleneck,{of}:Net", "--metrics", f"{of}:peak", "--seeds", "1"]
+    more += ["--strategies", "clip", "--save", "predictions,weights"]
+    assert main([*command, *more]) == 0
+    assert f"{of}:peak" in (tmp_path / "results" / "prices" / "summary.csv").read_text()
+    exec(
+        result.replace(
+            "found[0]", "next(r for r in found if r['config']['backbone'] == 'bottleneck')"
+        ),
+        names,
+    )
+    kept, scaling = names["test"], saved.scaling("results/prices", names["record"]["id"])
+    inputs = (names["inputs"][kept["window"]] - scaling["inputs_mean"]) / scaling[
+        "inputs_deviation"
+    ]
+    bounds = (jnp.asarray(kept[side] / scaling["scale"]) for side in ("lower", "upper"))
+    output = names["model"](jnp.asarray(inputs, jnp.float32), *bounds) * scaling["scale"]
+    np.testing.assert_allclose(output, kept["outputs"], rtol=1e-5)
+
+
+def test_the_page_on_ones_own_lists_every_array_of_a_file():
+    page = (ROOT / "docs" / "own.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page.split("## Data")[1].split("```")[0], re.M)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(NAMES)
