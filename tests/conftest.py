@@ -71,7 +71,7 @@ def _few_programs_stay():
 
 
 @pytest.fixture(scope="module")
-def quick():
+def unoptimised():
     """XLA compiles without optimising, for modules that prove nothing of rounding.
 
     JAX has no setting for this but `XLA_FLAGS`, which holds for a whole process: so its function
@@ -79,15 +79,22 @@ def quick():
     """
     usual = getattr(compiler, "get_compile_options", None)
 
-    def quick_options(*args, env_options_overrides=None, **given):
+    def options(*args, env_options_overrides=None, **given):
         overrides = {**QUICK, **(env_options_overrides or {})}
         return usual(*args, env_options_overrides=overrides, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         if usual:
-            patch.setattr(compiler, "get_compile_options", quick_options)
+            patch.setattr(compiler, "get_compile_options", options)
         let_go()
         yield
+
+
+@pytest.fixture
+def unoptimised_processes(monkeypatch):
+    """The same in processes that a test starts, where it is in the fingerprints of records."""
+    flags = (f"--{name}={value}".lower() for name, value in QUICK.items())
+    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
 
 
 @pytest.fixture

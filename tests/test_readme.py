@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bounded import constraints, sets
-from experiments.sweep import run_sweep
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -87,17 +85,3 @@ def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
         drawn = plt.gca().collections or plt.gca().lines
         assert len(drawn) == len(plt.gca().get_legend().get_texts()) >= 2
         plt.close()
-
-
-def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for dtype in ("float32", "bfloat16"):
-        where = {"out": f"results/{dtype}", "console": Console(quiet=True)}
-        run_sweep("smoke", datasets=["irradiance"], seeds=4, dtype=dtype, **where)
-    (code,) = python_in(ROOT / "docs" / "mixed_precision.md")
-    capsys.readouterr()
-    exec(code, {})
-    said = capsys.readouterr().out
-    number = r"-?[01]\.[0-9]{2}"
-    line = rf"irradiance bottleneck between dtypes {number}, between seeds {number}\n"
-    assert re.fullmatch(line, said)

@@ -11,7 +11,7 @@ from bounded import constraints
 from bounded.autoencoder import LSTMAutoencoder
 from bounded.lstm import lstm_scan
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimised")
 INPUTS = jax.random.normal(jax.random.key(1), (3, 5, 1))
 BOTTLENECK_AND_CONDITIONED = pytest.mark.parametrize("conditioned", [False, True])
 

@@ -88,17 +88,13 @@ every_case = pytest.mark.parametrize(
 
 
 @cache
-def jitted(function, sides):
-    return jax.jit(partial(call, function, sides))
-
-
-@cache
-def scanned(function, sides):
+def jitted_and_scanned(function, sides):
     def run(raw, lower, upper):
         def step(carry, row):
             return carry, call(function, sides, *row)
 
-        return jax.lax.scan(step, 0, (raw, lower, upper))[1]
+        scanned = jax.lax.scan(step, 0, (raw, lower, upper))[1]
+        return call(function, sides, raw, lower, upper), scanned
 
     return jax.jit(run)
 
@@ -119,8 +115,8 @@ def faults(function, formula, sides, raw, lower, upper):
     scale = MAPS[formula].scale or 0
     size = abs(raw.astype(np.longdouble)) + sum(abs(bound) for bound in bounds.values()) + scale
     found = set()
-    for run in (partial(call, function, sides), jitted(function, sides), scanned(function, sides)):
-        output = np.asarray(run(raw, lower, upper))
+    outputs = jitted_and_scanned(function, sides)(raw, lower, upper)
+    for output in map(np.asarray, (call(function, sides, raw, lower, upper), *outputs)):
         with np.errstate(invalid="ignore"):
             error = abs(output.astype(np.longdouble) - expected)
             near = error <= 8 * float(info.eps) * (size + abs(expected)) + 8 * float(info.tiny)
@@ -379,9 +375,10 @@ def test_shapes_and_dtypes_broadcast_as_jnp_clip(function, sides):
         (np.ones((2, 3), np.float64), np.ones(3, int)),
         (1.5, 2),
     ):
-        output = function(raw, **dict.fromkeys(sides, bound))
+        bounds = dict.fromkeys(sides, bound)
+        output = jax.eval_shape(lambda raw=raw, bounds=bounds: function(raw, **bounds))
         with jax.numpy_rank_promotion("allow"):
-            expected = jnp.clip(raw, bound, bound)
+            expected = jax.eval_shape(lambda raw=raw, bound=bound: jnp.clip(raw, bound, bound))
         assert (output.shape, output.dtype) == (expected.shape, expected.dtype)
 
 

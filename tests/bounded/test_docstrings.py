@@ -11,6 +11,7 @@ import pytest
 
 import bounded
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 MODULES = ["bounded", *(found.name for found in walk_packages(bounded.__path__, "bounded."))]
 SHOWN = [
     "bounded.constraints",

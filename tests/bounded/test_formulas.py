@@ -47,13 +47,27 @@ def assert_close(found, expected, dtype, ulps, scale=0.0, said=""):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_case
 def test_values_and_derivatives_match_the_formula(name, sides, dtype):
-    @jax.jit
-    def run(z, bounds, hyper):
-        output, pullback = jax.vjp(
-            lambda z, given: getattr(constraints, name)(z, **given), z, {**bounds, **hyper}
-        )
-        return output, *pullback(jnp.ones_like(output))
+    assert_like_the_formula(name, sides, dtype, jax.jit(partial(with_derivatives, name)))
 
+
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [("smooth_clip", BOTH), ("knee_tanh", BOTH), ("squareplus_offset", LOW), ("half_tanh", UP)],
+    ids=id_of,
+)
+def test_values_and_derivatives_match_the_formula_step_by_step(name, sides):
+    """Eager: each operation rounds, and none is fused with another."""
+    assert_like_the_formula(name, sides, np.float32, partial(with_derivatives, name))
+
+
+def with_derivatives(name, z, bounds, hyper):
+    output, pullback = jax.vjp(
+        lambda z, given: getattr(constraints, name)(z, **given), z, {**bounds, **hyper}
+    )
+    return output, *pullback(jnp.ones_like(output))
+
+
+def assert_like_the_formula(name, sides, dtype, run):
     for bounds, hyper in settings(name, sides):
         said = f"{bounds} {hyper}"
         with jax.enable_x64(dtype is np.float64), np.errstate(invalid="ignore"):

@@ -6,7 +6,7 @@ from flax import nnx
 
 from bounded.lstm import lstm, lstm_scan, project
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimised")
 BATCH, STEPS, HIDDEN = 3, 7, 4
 
 

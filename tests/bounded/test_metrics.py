@@ -7,7 +7,7 @@ from bounded import metrics, sets
 from bounded.constraints import clip, identity
 from bounded.penalties import squared_hinge
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 def test_reconstruction_by_hand():

@@ -14,7 +14,7 @@ from bounded.penalties import (
     update_multipliers,
 )
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 def lagrangian(output, lower=None, upper=None, multipliers=2.0, penalty=3.0):

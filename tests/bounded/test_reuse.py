@@ -14,7 +14,7 @@ from numpyro.infer import MCMC, NUTS
 
 from bounded.constraints import sigmoid_interval, smooth_clip
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimised")
 X = jnp.linspace(0.1, 1, 32)[:, None]
 Y = 0.8 * X  # the target lies below the bound, X itself
 

@@ -13,7 +13,7 @@ from experiments.data.datasets import load
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import select_bounds
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimised")
 TARGETS = jnp.array([[[0.2, 1.0], [0.4, 2.0]], [[0.6, 3.0], [0.8, 6.0]]])
 CLIPS = ("clip", "straight_through_clip", "leaky_clip")
 
@@ -143,10 +143,14 @@ def test_on_the_studys_datasets_no_feature_begins_dead(dataset):
         lower, upper = select_bounds(row, part, constants)
         if lower is None and upper is None:
             continue
-        targets = part["targets"]
-        start = starts.constant(constraint, targets, lower, upper)
-        raw = jnp.broadcast_to(start, targets.shape)
-        dead = slope(constraint, raw, lower, upper) == 0
+
+        @jax.jit
+        def begun(targets, *bounds, constraint=constraint):
+            start = starts.constant(constraint, targets, *bounds)
+            raw = jnp.broadcast_to(start, targets.shape)
+            return start, raw, slope(constraint, raw, *bounds) == 0
+
+        start, raw, dead = begun(part["targets"], lower, upper)
         assert jnp.isfinite(start).all(), name
         assert not dead.all((0, 1)).any(), name
         least = -jnp.abs(upper) if name.endswith("d_tanh") else 0 if lower is None else lower

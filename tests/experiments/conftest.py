@@ -12,9 +12,9 @@ from tests.experiments.sweeps import SMOKE, Scripted
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_unless_told_otherwise(request):
+def _unoptimised_unless_told_otherwise(request):
     if not request.node.get_closest_marker("optimised"):
-        request.getfixturevalue("quick")
+        request.getfixturevalue("unoptimised")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ def failing(shape):
     raise RuntimeError("not on this machine")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick", "unoptimised_processes")
 def test_throughput_has_a_row_a_stack_and_says_what_failed(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(STACKS, "failing", Stack(failing, ()))
     monkeypatch.setitem(STACKS, "absent", Stack(failing, ("no_such_package",)))

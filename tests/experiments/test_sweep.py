@@ -167,7 +167,7 @@ def test_a_dataset_that_breaks_its_bound_is_kept_when_allowed_and_reported(tmp_p
     assert sweep.main(options) == 2
     assert "or keep them with --allow-infeasible" in capsys.readouterr().err
     assert sweep.main([*options, "--allow-infeasible"]) == 0
-    expected = "warning: Targets that break their bounds: broken.npz 1.25 %"
+    expected = "warning: Targets that break their bounds: broken 1.25 %"
     assert expected in capsys.readouterr().out
     assert report.main([str(tmp_path / "out")]) == 0
     assert expected in capsys.readouterr().out

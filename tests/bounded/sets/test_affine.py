@@ -1,4 +1,4 @@
-"""Affine sets: by hand, against cvxpy, at degenerate places, exact where an interior is known."""
+"""Affine sets: by hand, against cvxpy, and at degenerate places."""
 
 from functools import partial
 
@@ -7,9 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from bounded.sets import (
     Rows,
@@ -25,9 +22,9 @@ from bounded.sets import (
     stack_rows,
     sum_rows,
 )
+from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE
 
-BATCH, ROWS, SIZE = 5, 8, 4
-INF = np.inf
+pytestmark = pytest.mark.usefixtures("unoptimised")
 # Compiled whole; what is called most often is called at one shape throughout.
 JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial)))
 hardnet, projection, radial = JITTED
@@ -48,65 +45,6 @@ def name_of(value):
     return value if isinstance(value, str) else value.__name__
 
 
-def in_full(matrix, lower, upper, raw):
-    """A case at the shape of `project`; missing rows are rows of zeros without a bound."""
-    missing = ROWS - matrix.shape[-2]
-    matrix = np.pad(matrix, [*[(0, 0)] * (matrix.ndim - 2), (0, missing), (0, 0)])
-    lower, upper = (
-        np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, missing)], constant_values=fill)
-        for x, fill in ((np.asarray(lower), -INF), (np.asarray(upper), INF))
-    )
-    shape = (BATCH, ROWS)
-    matrix = np.broadcast_to(matrix, (*shape, SIZE)).astype(float)
-    return raw, matrix, np.broadcast_to(lower, shape), np.broadcast_to(upper, shape)
-
-
-def cases(seed=0):
-    """Sets by name, each (raw, matrix, lower, upper)."""
-    draw = np.random.default_rng(seed)
-    raw = 3 * draw.normal(size=(BATCH, SIZE))
-    dense = draw.normal(size=(BATCH, ROWS, SIZE))
-    below = np.full((BATCH, ROWS), -INF)
-    inside = draw.uniform(0.1, 1, (BATCH, ROWS))
-    few, narrow = dense[:, :3], inside[:, :3]
-    twice = np.concatenate([few, few, 2 * few[:, :1]], 1)
-    flat = np.concatenate([few[:, :2], -few[:, :2]], 1)
-    on_flat = np.einsum("bmn,bn->bm", few[:, :2], draw.normal(size=(BATCH, SIZE)))
-    budget = np.concatenate([-np.eye(SIZE), np.ones((1, SIZE))])
-    total = np.concatenate([np.zeros((BATCH, SIZE)), draw.uniform(0, 2, (BATCH, 1))], 1)
-    simplex = np.where(np.arange(SIZE + 1) == SIZE, total, -INF)
-    box = np.concatenate([np.eye(SIZE), np.ones((1, SIZE))])
-    capped = np.concatenate([draw.integers(0, 2, (BATCH, SIZE)), draw.uniform(0, 1, (BATCH, 1))], 1)
-    rates = stack_rows(rate_rows(draw.uniform(0, 0.5, (BATCH, SIZE - 1))), sum_rows(1.0, size=SIZE))
-    equal = np.arange(ROWS) < 2
-    same = np.concatenate([narrow, narrow, 2 * narrow[:, :1]], 1)
-    sets = {
-        "generic": (dense, inside, below),
-        "two sides": (dense, inside, inside - 1.2),
-        "constant": (dense[0], inside, below),
-        "inactive": (dense, inside + 100, below),
-        "redundant": (twice, np.concatenate([narrow, narrow + 1, 2 * narrow[:, :1]], 1), None),
-        "parallel": (twice, np.concatenate([narrow, narrow / 2, 3 * narrow[:, :1]], 1), None),
-        "repeated": (twice, same, None),
-        "empty interior": (flat, np.concatenate([on_flat, -on_flat], 1), None),
-        "bounds of 0": (dense, 0 * inside, below),
-        "vertex": (dense, np.where(np.arange(ROWS) < 4, 0.01, inside), inside - 2),
-        "budget": (budget, total, None),
-        "budget of 0": (budget, 0 * total, None),
-        "budget in full": (budget, total, simplex),
-        "caps of 0": (box, capped, np.zeros((BATCH, SIZE + 1))),
-        "rates and sum": (np.asarray(rates.matrix), rates.upper, rates.lower),
-        "equality and inequality": (dense, np.where(equal, 0, inside), np.where(equal, 0, -INF)),
-        "equality twice": (twice, same, same),
-    }
-    for name, (matrix, upper, lower) in sets.items():
-        upper = np.broadcast_to(upper, (BATCH, matrix.shape[-2]))
-        if lower is None:
-            lower = np.full_like(upper, -INF)
-        yield name, in_full(matrix, lower, upper, raw)
-
-
-CASES = dict(cases())
 # Where the projection is smooth in all its arguments: strictly complementary, rows independent.
 SMOOTH = ("generic", "two sides", "constant", "budget", "vertex", "equality and inequality")
 
@@ -272,67 +210,6 @@ def test_second_derivatives_and_forward_mode():
     np.testing.assert_allclose(jacobian, [[0.5, -0.5], [-0.5, 0.5]], atol=1e-6)
 
 
-def exact(function):
-    """Jitted, with a known interior at 0."""
-
-    def with_interior(raw, matrix, upper):
-        return function(raw, Rows(matrix, upper=upper), interior=0 * raw)
-
-    return jax.jit(with_interior)
-
-
-EXACT = {function: exact(function) for function in JITTED}
-
-
-@pytest.mark.parametrize(
-    ("function", "dtype"),
-    [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
-    + [(radial, "float16"), (radial, "bfloat16"), (projection, "bfloat16")],
-    ids=name_of,
-)
-def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, dtype):
-    rows, wide = 3, "float32" if dtype in ("float16", "bfloat16") else dtype
-    limit = 100 if dtype == "float16" else 1e6
-
-    def floats(low, high, shape):
-        return arrays(np.float64, shape, elements=st.floats(low, high))
-
-    @settings(deadline=None, max_examples=30)
-    @given(
-        # Where products underflow nothing is promised.
-        floats(-limit, limit, (BATCH, SIZE)).map(lambda x: np.where(abs(x) < 1e-12, 0, x)),
-        floats(-2, 2, (BATCH, rows, SIZE)).map(lambda x: np.where(abs(x) < 1e-3, 0, x)),
-        floats(0, 10, (BATCH, rows)).map(lambda x: np.where(x < 1e-3, 0, x)),
-    )
-    def check(raw, matrix, upper):
-        if function is hardnet:  # of full rank, and well enough
-            matrix = matrix + 8 * np.eye(rows, SIZE)
-        raw, matrix, upper = (jnp.asarray(x, dtype) for x in (raw, matrix, upper))
-        output = EXACT[function](raw, matrix, upper)
-        assert output.dtype == dtype
-        output, matrix, upper = (np.asarray(x, wide) for x in (output, matrix, upper))
-        assert np.isfinite(output).all()
-        terms = matrix * output[:, None]
-        for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
-            place = np.zeros_like(upper)
-            for i in order:
-                place = place + terms[..., i]
-            assert (place <= upper).all()
-        assert (np.sum(terms.astype(np.longdouble), -1) <= upper).all()
-
-    with jax.enable_x64(dtype == "float64"):
-        check()
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_without_an_interior_rows_hold_to_rounding(name):
-    raw, *rows = (np.asarray(x, np.float32) for x in CASES[name])
-    output, residual = project(raw, *rows)
-    assert output.dtype == residual.dtype == np.float32
-    assert np.max(residual) < 100 * np.finfo(np.float32).eps
-    assert np.max(excess(output, Rows(*rows))) < 1e-4
-
-
 @pytest.mark.parametrize("function", JITTED, ids=name_of)
 def test_raw_inside_and_on_the_boundary_stays_and_keeps_its_gradient(function):
     raw = jnp.array([[0.3, 0.7], [1, -2], [0.1, 0.2]])
@@ -377,10 +254,10 @@ def test_rows_of_zeros_and_far_bounds_are_harmless():
 
 @pytest.mark.parametrize("function", JITTED, ids=name_of)
 def test_nan_fills_its_own_outputs_and_no_others(function):
-    function = EXACT[function]
     raw, matrix = jnp.ones((3, SIZE)).at[1, 0].set(jnp.nan), jnp.eye(2, SIZE)
     upper = jnp.full((3, 2), 0.5).at[2, 1].set(jnp.nan)
-    output = function(raw, jnp.broadcast_to(matrix, (3, 2, SIZE)), upper)
+    rows = Rows(jnp.broadcast_to(matrix, (3, 2, SIZE)), upper=upper)
+    output = function(raw, rows, interior=0 * raw)
     np.testing.assert_array_equal(np.isnan(output).all(-1), [False, True, True])
     assert np.isfinite(output[0]).all()
 

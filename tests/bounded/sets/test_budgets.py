@@ -1,4 +1,4 @@
-"""Budgets: values by hand, sums by hypothesis, derivatives by finite differences, and a solver."""
+"""Budgets: values by hand, sums by hypothesis, and a solver."""
 
 from functools import cache, partial
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bounded import metrics, sets
+from bounded import sets
 from bounded.constraints import clip
 from tests.bounded.sets.cases import BUDGETS
 
@@ -173,71 +173,6 @@ def test_the_projection_is_that_of_a_solver(equality, x64):
 
 
 @every_budget
-@either_sum
-@pytest.mark.parametrize("capped", [False, True], ids=["", "capped"])
-def test_derivatives_are_those_of_finite_differences(budget, equality, capped, x64):
-    generator = np.random.default_rng(3)
-    raw = generator.normal(size=(30, SIZE))
-    total = np.where(np.arange(30) % 2, 0.7, 2.5) * generator.uniform(0.9, 1.1, 30)
-    weight = generator.normal(size=(30, SIZE))
-    arguments = [raw, total]
-    if capped:
-        arguments.append(generator.uniform(0.3, 0.8, (30, SIZE)))
-        total[:] = np.minimum(total, 0.8 * arguments[2].sum(-1)) if equality else total
-
-    directions = [generator.normal(size=x.shape) for x in arguments]
-
-    def weighted(step):
-        moved = [x + step * d for x, d in zip(arguments, directions, strict=True)]
-        upper = moved[2] if capped else None
-        return (budget(*moved[:2], equality=equality, upper=upper) * weight).sum(-1)
-
-    along = jax.jit(lambda step: jax.jvp(weighted, (step,), (1.0,)))
-    found, step = along(0.0)[1], 1e-6
-    difference = (along(step)[0] - along(-step)[0]) / (2 * step)
-    np.testing.assert_allclose(found, difference, atol=1e-6)
-
-
-def test_the_projections_jacobian_is_dead_along_the_common_shift():
-    raw, total = jnp.array([3.0, 2.5, -1.0]), 4.0
-    jacobian = jax.jacobian(sets.budget_projection)(raw, total)
-    np.testing.assert_allclose(jacobian, [[0.5, -0.5, 0], [-0.5, 0.5, 0], [0, 0, 0]])
-    np.testing.assert_allclose(jax.jacobian(sets.budget_projection, 1)(raw, total), [0.5, 0.5, 0])
-    assert metrics.jacobian_rank_fraction(jacobian) == np.float32(1 / 3)
-    inside = jax.jacobian(sets.budget_projection)(raw, 9.0)
-    np.testing.assert_allclose(inside, np.diag([1, 1, 0]))
-
-
-def test_the_ranks_of_the_others():
-    raw = jnp.array([[1.0, 0.5, 2.0], [0.1, 0.2, 0.1]])
-
-    def rank(budget, **keywords):
-        jacobian = metrics.set_jacobian(lambda raw: budget(raw, 1.0, **keywords), raw)
-        assert jacobian.shape == (2, 3, 3)
-        return float(metrics.jacobian_rank_fraction(jacobian[:1])) * 3
-
-    for budget in (sets.budget_softmax, sets.budget_sequential):
-        assert rank(budget) == pytest.approx(3)
-        assert rank(budget, equality=True) == pytest.approx(2)
-    assert rank(sets.budget_rescale) == pytest.approx(2)
-
-
-@every_budget
-@either_sum
-def test_no_derivative_is_nan_where_the_set_is_a_point(budget, equality):
-    raw = jnp.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [-1.0, 2.0, 2.0]])
-    gradients = jax.jit(
-        jax.grad(
-            lambda raw, total, upper: budget(raw, total, equality=equality, upper=upper).sum(),
-            argnums=(0, 1, 2),
-        )
-    )
-    for total, upper in [(0.0, np.inf), (0.0, 0.0), (1.0, 0.0), (2.0, jnp.array([0, 1.0, 1.0]))]:
-        found = gradients(raw, jnp.asarray(total), jnp.broadcast_to(upper, 3))
-        assert all(jnp.isfinite(gradient).all() for gradient in found)
-
-
-@every_budget
 def test_a_set_that_is_not_a_number_spoils_no_other(budget):
     raw = jnp.array([[1.0, jnp.nan], [1.0, 2.0], [1.0, 2.0]])
     output = budget(raw, jnp.array([1.0, jnp.nan, 1.0]))
@@ -270,24 +205,6 @@ def test_an_infinite_cap_is_no_cap(budget):
         np.testing.assert_allclose(
             budget(raw, 1.5, equality=equality, upper=jnp.inf), free, rtol=1e-5
         )
-
-
-@every_budget
-def test_any_axis_any_leading_shape_and_every_transformation(budget):
-    raw = jnp.asarray(np.random.default_rng(4).normal(size=(2, 3, 4)), jnp.float32)
-    total = jnp.array([[1.0], [2.0]])
-    across = budget(raw, total, axis=1)
-    np.testing.assert_array_equal(
-        across, jnp.moveaxis(budget(jnp.moveaxis(raw, 1, 2), total), 2, 1)
-    )
-    one_by_one = jax.vmap(jax.vmap(lambda raw, total: budget(raw, total), (0, None)))
-    last = budget(raw, total)
-    np.testing.assert_allclose(one_by_one(raw, total[:, 0]), last, rtol=1e-6)
-    np.testing.assert_allclose(jax.jit(budget)(raw, total), last, rtol=1e-6)
-    scanned = jax.lax.scan(lambda carry, raw: (carry, budget(raw, 1.0)), 0, raw)[1]
-    np.testing.assert_allclose(scanned, budget(raw, 1.0), rtol=1e-6)
-    assert budget(jnp.zeros((2, 0)), 1.0).shape == (2, 0)
-    assert budget(jnp.zeros((0, 2)), 1.0).shape == (0, 2)
 
 
 def test_nothing_is_compiled_twice():

@@ -106,6 +106,7 @@ def half(raw, lower=None, upper=None):
 """
 
 
+@pytest.mark.usefixtures("unoptimised_processes")
 def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatch):
     (tmp_path / "deadly.py").write_text(DEADLY)
     monkeypatch.chdir(tmp_path)

@@ -20,8 +20,6 @@ from experiments.training.networks import network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
 
-pytestmark = pytest.mark.optimised
-
 SETTINGS = Settings(hidden=4, epochs=2, batches_per_epoch=2, batch=8)
 CELLS = [
     Run("clip", {}, 3e-3, 0),
@@ -44,35 +42,6 @@ def assert_same(one, other):
     np.testing.assert_array_equal(one.examples, other.examples)
     for name, row in one.history.items():
         np.testing.assert_array_equal(row, other.history[name])
-
-
-def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
-    together = runner.run(CELLS[:2])
-    assert_same(together[0], runner.run(CELLS[:1])[0])
-    assert_same(together[1], runner.run([CELLS[1], CELLS[2]])[0])
-    assert_same(together[1], runner.run(CELLS[:2])[1])
-
-
-def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
-    few = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name, *_ in CELLS])
-    for run in CELLS:
-        assert_same(few.run([run])[0], runner.run([run])[0])
-    alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED["clip"]])
-    assert_same(alone.run(CELLS[:1])[0], runner.run(CELLS[:1])[0])
-
-
-@pytest.fixture(scope="module")
-def every_row():
-    return Runner(load("irradiance"), "bottleneck", SETTINGS, list(TRAINED.values()))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_strategy_that_is_compiled_alone_has_the_same_numbers(every_row, name):
-    cells = [Run(name, {}, 3e-3, seed) for seed in range(2)]
-    alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name]])
-    for one, other in zip(alone.run(cells), every_row.run(cells), strict=True):
-        assert_same(one, other)
 
 
 def maps_and_memory():
