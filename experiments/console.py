@@ -91,6 +91,11 @@ def printable(text: str) -> str:
     return STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something: `1 seed`, `2 seeds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def trimmed(text: str, most: int = 60) -> str:
     """Text that somebody else wrote, on one line of so many characters."""
     line = printable(" ".join(text[: 4 * most].split()))

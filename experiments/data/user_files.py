@@ -112,4 +112,10 @@ def _times(source: str, times: np.ndarray, targets: np.ndarray) -> np.ndarray:
             f"{source}: times must be texts or datetime64 of shape {targets.shape[:2]}, the "
             f"targets' windows and steps, got {found.dtype} of shape {found.shape}."
         )
-    return found
+    return _shortest(found) if found.dtype.kind == "M" else found
+
+
+def _shortest(times: np.ndarray) -> np.ndarray:
+    """Times as texts: pandas has them in nanoseconds, most of whose digits say nothing."""
+    texts = times.astype(str), np.datetime_as_string(times, unit="auto")
+    return min(texts, key=lambda found: np.strings.str_len(found).max(initial=0))

@@ -23,6 +23,7 @@ from experiments.figures.style import (
 
 COLUMNS = 5
 LETTER = 0.075  # inches, of an axis' name
+EDGE = 0.05  # inches left of it
 Examples = Mapping[str, np.ndarray]  # `example_*` of one cell: (windows, T, features)
 
 
@@ -76,7 +77,7 @@ def examples(
     legend_above(figure, [*grid[0].lines, *grid[0].collections[:1]])
     figure.supxlabel(_when(first))
     room = int(figure.get_figheight() / LETTER)
-    figure.supylabel(_values(about, feature, features, room))
+    figure.supylabel(_values(about, feature, features, room), x=EDGE / figure.get_figwidth())
     of_feature = f", feature {feature + 1} of {features}" if features > 1 else ""
     return Sketch(
         name=f"example_{slug(dataset)}_{slug(backbone)}",

@@ -11,6 +11,7 @@ from typing import Any
 from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
+from experiments.console import counted
 from experiments.training.strategies import is_coupled
 from experiments.training.tuning import select
 
@@ -31,8 +32,8 @@ class Caution:
 def warnings(study: Study) -> list[Caution]:
     """Those that apply, the gravest first."""
     rankings = study.rankings.items()
-    weak = {of: f"{len(r.scores.groups)} groups" for of, r in rankings if r.is_underpowered}
-    few = {of: f"{r.seeds} seeds" for of, r in rankings if r.seeds < FEWEST_SEEDS}
+    weak = {of: counted(len(r.scores.groups), "group") for of, r in rankings if r.is_underpowered}
+    few = {of: counted(r.seeds, "seed") for of, r in rankings if r.seeds < FEWEST_SEEDS}
     found = [
         Caution("Planned cells without a record", _counts(study.missing)),
         Caution(f"Cells that failed; each counts as a skill of {FLOOR:g}", _counts(study.failures)),

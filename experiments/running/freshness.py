@@ -8,7 +8,7 @@ from rich.console import Console
 
 from experiments import store
 from experiments.cells import METRIC_VERSION, Cell, Place, Record, canonical
-from experiments.console import say
+from experiments.console import counted, say
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import load
 from experiments.running.fingerprints import Fingerprint, Part, fingerprints, surroundings
@@ -41,7 +41,7 @@ def stale_records(
     kept = [record for record in stale if record.cell.seat not in forced]
     if kept and options.stale == "refuse":
         raise UsageError(
-            f"{options.out} holds {len(kept)} stale records:\n{_listed(kept, reasons)}\n"
+            f"{options.out} holds {counted(len(kept), 'stale record')}:\n{_listed(kept, reasons)}\n"
             "Give another --out; or --stale rerun sets them aside and runs those of this plan "
             "again, --stale keep mixes them with new ones."
         )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments import saved, store
 from experiments.cells import Cell, Record, canonical
-from experiments.console import say
+from experiments.console import counted, say
 from experiments.files import StorageError
 from experiments.running import executors, manifest, scheduling
 from experiments.running.fingerprints import Fingerprint, fingerprints, sources_hash
@@ -125,7 +125,7 @@ class _Session:
         if stale:
             seats = {cell.seat for cell in layout.cells.values()}
             again = sum(record.cell.seat in seats for record in stale)
-            text = f"{len(stale)} stale records set aside, {again} of them of this plan."
+            text = f"{counted(len(stale), 'stale record')} set aside, {again} of them of this plan."
             say(self._console, text)
         return without(records, stale), stale
 
@@ -301,7 +301,7 @@ def dry_run(plan: Plan, options: Options, console: Console) -> str:
     todo = [cell for key, cell in layout.cells.items() if key not in before]
     text = (
         f"{options.out}: {_counted(layout, before)}; {len(todo)} to run, "
-        f"in {compilations(layout, todo)} compilations"
+        f"in {counted(compilations(layout, todo), 'compilation')}"
     )
     seconds = estimate([*todo, *layout.later], records, len(devices.cores()))
     if not todo:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments.console import make_console, trimmed
+from experiments.console import counted, make_console, trimmed
 from experiments.console import say as say_here
 
 SAY = """
@@ -137,3 +137,7 @@ print(*called, file=sys.stderr)
 def test_every_command_is_prepared():
     found = subprocess.run([sys.executable, "-c", PREPARE], capture_output=True, text=True)
     assert found.stderr == "sweep report compare archive benchmark reproduce\n"
+
+
+def test_one_of_something_is_no_plural():
+    assert [counted(count, "seed") for count in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]

@@ -316,6 +316,22 @@ def test_names_come_with_the_arrays(tmp_path):
     assert plain.hash == dataset.hash  # which is of what decides numbers
 
 
+@pytest.mark.parametrize(
+    ("unit", "step", "second"),
+    [
+        ("M", "M", "2018-04"),
+        ("ns", "D", "2018-03-02"),
+        ("us", "h", "2018-03-01T01:00"),
+        ("h", "h", "2018-03-01T01"),
+        ("ms", "s", "2018-03-01T00:00:01"),
+    ],
+)
+def test_times_are_told_without_digits_that_say_nothing(tmp_path, unit, step, second):
+    times = np.datetime64("2018-03", step) + np.arange(80).reshape(20, 4)
+    dataset = load(write(tmp_path, times=times.astype(f"datetime64[{unit}]")))
+    assert dataset.times[0, 1] == second
+
+
 def test_a_file_called_as_a_dataset_of_the_table_is_refused(tmp_path):
     np.savez(tmp_path / "wind.npz", **user_arrays())
     with pytest.raises(UsageError, match="would be called wind, as a dataset of the table is"):

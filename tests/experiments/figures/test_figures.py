@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from PIL import Image
@@ -481,6 +482,18 @@ def test_an_axis_is_named_by_what_is_known_of_it(about, label):
     assert figure.get_supylabel() == label
     assert not figure._supylabel.get_parse_math()
     figure.canvas.draw()
+
+
+def test_the_name_of_an_axis_is_clear_of_its_numbers_in_a_wide_figure():
+    about = {"scale": 2e4, "unit": "thousand", "columns": ["Leisure and Hospitality"]}
+    of = study.read({"datasets": {"diffuse": about}}, [])
+    found = {name: arrays() for name in ("clip", "hinge", "smooth_clip", "exp_offset", "a:b")}
+    figure = example_windows.examples(of, "diffuse", "bottleneck", 0, found).figure
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    numbers = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
+    name = figure._supylabel.get_window_extent(renderer)
+    assert name.x0 > 0
+    assert name.x1 < min(box.x0 for box in numbers)
 
 
 def test_a_bound_far_from_the_target_does_not_flatten_it():
