@@ -191,7 +191,9 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
         ),
         ({"lengths": np.full(20, 5)}, "lengths must be 20 whole numbers from 1 to 4"),
         ({"lengths": np.full(20, 2.0)}, "lengths must be whole numbers, got float64"),
+        ({"lengths": np.zeros(0, int)}, r"lengths must be 20 whole numbers .* shape \(0,\)"),
         ({"columns": ["a", "b"]}, r"columns must name the features of targets, \(1,\)"),
+        ({"columns": "a", "targets": np.ones((20, 4))}, "columns must name the features"),
         ({"unit": "a\nb"}, "unit must be a text of 1 to 80 characters"),
         ({"title": 3}, "title must be a text"),
         ({"times": np.zeros((20, 4))}, "times must be texts or datetime64 of shape"),
@@ -217,6 +219,17 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
             {"inputs": np.repeat([0, 1e300], [14, 6])[:, None, None] * np.ones((20, 4, 1))},
             "some inputs are beyond float32",
         ),
+        (
+            {"inputs": user_arrays()["inputs"] * 1e200},
+            "standard deviation of feature 0 of inputs is inf",
+        ),
+        (
+            {"future": user_arrays()["inputs"] * 1e-200},
+            "standard deviation of feature 0 of future is 0.0",
+        ),
+        ({"targets": user_arrays()["targets"] * 1e200, "upper": np.inf}, "mean square is inf"),
+        ({"targets": user_arrays()["targets"] * 1e100, "upper": np.inf}, "mean square is .*e[+]99"),
+        ({"targets": user_arrays()["targets"] * 1e-42}, "mean square is .*e-43"),
     ],
 )
 def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message):
@@ -314,6 +327,15 @@ def test_names_come_with_the_arrays(tmp_path):
     plain = load(write(tmp_path))
     assert (plain.group, plain.columns, plain.times) == ("mine", (), None)
     assert plain.hash == dataset.hash  # which is of what decides numbers
+
+
+def test_other_units_are_other_data(tmp_path):
+    """Metrics of the user's own, and what is saved, are in the dataset's unit."""
+    plain = load(write(tmp_path))
+    twice = {key: 2 * user_arrays()[key] for key in ("targets", "upper")}
+    other = load(write(tmp_path, **twice))
+    np.testing.assert_array_equal(plain.targets, other.targets)
+    assert plain.hash != other.hash
 
 
 def test_a_file_called_as_a_dataset_of_the_table_is_refused(tmp_path):
