@@ -3,7 +3,7 @@
 Predictions are of the test split, in the dataset's unit. Weights are the best on validation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,22 @@ def weights(folder: str | Path, identity: str) -> dict[str, Any]:
     Raises:
       StorageError: if they were not saved, or cannot be read.
     """
-    found: dict[Any, Any] = {}
-    for path, array in _read(folder, "weights", identity).items():
-        *modules, name = (int(step) if step.isdigit() else step for step in path.split("/"))
-        place = found
-        for module in modules:
-            place = place.setdefault(module, {})
-        place[name] = array
+    found = _read(folder, "weights", identity, _tree)
     found.pop(SCALING, None)
+    return found
+
+
+def _tree(arrays: Arrays) -> dict[Any, Any]:
+    """Arrays by module, of their paths."""
+    found: dict[Any, Any] = {}
+    for path, array in arrays.items():
+        *modules, name = (int(step) if step.isdecimal() else step for step in path.split("/"))
+        place: Any = found
+        for module in modules:
+            place = place.setdefault(module, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name in place:
+            raise ValueError(f"{path} is within or around another array")
+        place[name] = array
     return found
 
 
@@ -81,11 +89,15 @@ def _path(folder: str | Path, kind: str, identity: str) -> Path:
     return Path(folder) / kind / f"{identity}.npz"
 
 
-def _read(folder: str | Path, kind: str, identity: str) -> dict[str, np.ndarray]:
+def _read(
+    folder: str | Path, kind: str, identity: str, of: Callable[[Arrays], dict] = dict
+) -> dict[Any, Any]:
     path = _path(folder, kind, identity)
     try:
-        return dict(read_arrays(read_bytes(path)))
+        return of(read_arrays(read_bytes(path)))
     except FileNotFoundError:
         raise StorageError(f"{path} is not there: run the sweep with --save {kind}.") from None
     except ValueError as error:
-        raise StorageError(f"{path} does not hold {kind} ({error}).") from error
+        raise StorageError(
+            f"{path} does not hold {kind} ({error}). Delete it: --save {kind} runs its cell again."
+        ) from error

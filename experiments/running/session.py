@@ -259,16 +259,16 @@ def _before(layout: Layout, records: Sequence[Record], options: Options) -> dict
     return {
         key: status
         for key, status in found.items()
-        if status != "done" or not _unsaved(layout, key, options)
+        if status != "done" or not _unsaved(layout.cells[key], options)
     }
 
 
-def _unsaved(layout: Layout, identity: str, options: Options) -> bool:
+def _unsaved(cell: Cell, options: Options) -> bool:
     """Whether a finished cell is run again for what it did not save."""
-    kinds = options.save if layout.phase == "final" else ()
-    if not layout.cells[identity].is_trained:
+    kinds = options.save if cell.phase == "final" else ()
+    if not cell.is_trained:
         kinds = tuple(kind for kind in kinds if kind != "weights")
-    return saved.missing(options.out, identity, kinds)
+    return saved.missing(options.out, cell.id, kinds)
 
 
 def _counted(layout: Layout, before: Mapping[str, str]) -> str:

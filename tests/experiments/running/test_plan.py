@@ -91,6 +91,16 @@ def test_unconstrained_and_clip_are_always_rows():
     )
 
 
+def test_a_network_whose_name_ends_as_sizes_do_is_refused():
+    """It would be read as that of the name before it."""
+    with pytest.raises(UsageError, match="mine:net_32 ends as networks of 32 hidden units do"):
+        make_plan("smoke", backbones=["mine:net_32"], hidden=32)
+    assert make_plan("smoke", backbones=["mine:net_32"], hidden=8).backbones == ("mine:net_32",)
+    sized = make_plan("smoke", backbones=["mine:net_32"], hidden=[8, 32])
+    assert sized.backbones == ("mine:net_32_8", "mine:net_32_32")
+    assert list(map(sized.network, sized.backbones)) == ["mine:net_32"] * 2
+
+
 def test_cells_are_complete_and_as_their_json_says():
     plan = make_plan("smoke", backbones=("bottleneck", "conditioned"), seeds=2)
     found = cells(plan, load("irradiance"), [TRAINED["clip"], TRAINED["tanh_range"]])
