@@ -13,7 +13,12 @@ from experiments.cells import Cell, Record, canonical
 from experiments.console import say
 from experiments.files import StorageError
 from experiments.running import executors, manifest, scheduling
-from experiments.running.fingerprints import Fingerprint, fingerprints, sources_hash
+from experiments.running.fingerprints import (
+    Fingerprint,
+    fingerprints,
+    has_own_training,
+    sources_hash,
+)
 from experiments.running.freshness import (
     check_compatible,
     of_other_choices,
@@ -181,6 +186,7 @@ class _Session:
                     sources_hash(),
                     None if elsewhere else layout.datasets[lot.dataset],
                     self._options.save if layout.phase == "final" else (),
+                    made_by[cells[0].id]["training"] if has_own_training(cells[0]) else "",
                 )
 
             watch, timeout = self.watch, self._options.timeout
