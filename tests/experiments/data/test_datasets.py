@@ -283,7 +283,7 @@ def test_missing_targets_count_nowhere(tmp_path):
     dataset = load(write(tmp_path, targets=targets, upper=upper))
     np.testing.assert_array_equal(dataset.where, ~np.isnan(targets))
     assert dataset.targets[3, 1] == dataset.targets[19, 0] == 0
-    assert np.isinf(dataset.upper[3, 1])
+    assert dataset.upper[3, 1] == dataset.upper[3, 0]
     training = targets[:14][~np.isnan(targets[:14])]
     assert dataset.scale == pytest.approx(np.sqrt(np.mean(training**2)))
     assert dataset.target_range()["lower"] * dataset.scale == pytest.approx(training.min())
@@ -291,6 +291,19 @@ def test_missing_targets_count_nowhere(tmp_path):
     with pytest.raises(UsageError, match="upper is nan at window 4, step 1, feature 0"):
         load(write(tmp_path, targets=targets, upper=upper))
     assert load(write(tmp_path)).where is None
+
+
+def test_a_missing_bound_is_what_it_last_was_so_that_it_moves_no_maximum(tmp_path):
+    targets, upper, lower = (np.ones((20, 4, 1)) for _ in range(3))
+    upper[:], lower[:] = np.arange(2, 6)[:, None], 0
+    for window, steps in ((0, [1, 2]), (1, [0]), (2, [0, 1, 2, 3]), (3, [2, 3])):
+        targets[window, steps] = upper[window, steps] = lower[window, steps] = np.nan
+    lengths = np.array([4, 4, 4, 3] + [4] * 16)
+    dataset = load(write(tmp_path, targets=targets, upper=upper, lower=lower, lengths=lengths))
+    expected = [[2, 2, 2, 5], [3, 3, 4, 5], [np.inf] * 4, [2, 3, 3, 3], [2, 3, 4, 5]]
+    np.testing.assert_array_equal(dataset.upper[:5, :, 0], expected)
+    np.testing.assert_array_equal(dataset.lower[2], -np.inf)
+    assert not np.delete(dataset.lower, 2, axis=0).any()
 
 
 def test_a_padded_window_is_scaled_as_the_window(tmp_path):
