@@ -3,13 +3,20 @@
 Predictions are of the test split, in the dataset's unit. Weights are the best on validation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.files import StorageError, make_folder, read_arrays, read_bytes, write_arrays
+from experiments.files import (
+    StorageError,
+    forget,
+    make_folder,
+    read_arrays,
+    read_bytes,
+    write_arrays,
+)
 
 KINDS = ("predictions", "weights")
 Arrays = Mapping[str, np.ndarray]
@@ -17,10 +24,20 @@ SCALING = "scaling"  # of what a network reads and gives, beside its weights
 
 
 def write(folder: Path, identity: str, saved: Mapping[str, Arrays]) -> None:
-    """Write what a cell saves, by kind."""
-    for kind, arrays in saved.items():
-        make_folder(folder / kind)
-        write_arrays(_path(folder, kind, identity), arrays)
+    """Write what a cell saves, by kind; what it saved before, of other kinds, is deleted."""
+    for kind in KINDS:
+        if kind in saved:
+            make_folder(folder / kind)
+            write_arrays(_path(folder, kind, identity), saved[kind])
+        else:
+            forget(folder / kind, [_path(folder, kind, identity).name], (".npz",))
+
+
+def kinds(folder: Path, identities: Collection[str]) -> tuple[str, ...]:
+    """What some of these cells have saved."""
+    return tuple(
+        kind for kind in KINDS if any(_path(folder, kind, one).exists() for one in identities)
+    )
 
 
 def missing(folder: Path, identity: str, kinds: tuple[str, ...]) -> bool:

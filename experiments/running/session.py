@@ -185,7 +185,7 @@ class _Session:
                     self._options.allow_infeasible,
                     sources_hash(),
                     None if elsewhere else layout.datasets[lot.dataset],
-                    self._options.save if layout.phase == "final" else (),
+                    self._kept(cells),
                     made_by[cells[0].id]["training"] if has_own_training(cells[0]) else "",
                 )
 
@@ -207,6 +207,12 @@ class _Session:
                         kinds = [kind for worker in team() for kind in worker.devices]
                         self._spent["devices"] = kinds
         return ran
+
+    def _kept(self, cells: Sequence[Cell]) -> tuple[str, ...]:
+        """What cells save: what is asked for, and anew what they saved before."""
+        asked = self._options.save if cells[0].phase == "final" else ()
+        before = saved.kinds(self._options.out, [cell.id for cell in cells])
+        return tuple(dict.fromkeys((*asked, *before)))
 
     def _save(self, reply: Reply, made_by: Mapping[str, Fingerprint], shown: Display) -> set[str]:
         self._spent["compile_seconds"] += reply.compile_seconds

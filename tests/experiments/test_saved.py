@@ -101,6 +101,18 @@ def test_what_finished_cells_have_not_saved_they_are_run_again_for(scripted, tmp
     assert "0 to run" in run()
 
 
+def test_what_was_saved_before_is_never_beside_a_newer_record(scripted, tmp_path):
+    options = [*SMOKE, "--datasets", "irradiance", "--out", str(tmp_path)]
+    assert sweep.main([*options, "--save", "predictions"]) == 0
+    (path, *_) = sorted((tmp_path / "predictions").iterdir())
+    path.write_bytes(b"of other code")
+    assert sweep.main([*options, "--force"]) == 0
+    assert "outputs" in saved.predictions(tmp_path, path.stem)
+    saved.write(tmp_path, path.stem, {})  # as one that failed
+    assert not path.exists()
+    assert not (tmp_path / "weights").exists()
+
+
 def test_a_dry_run_counts_what_is_run_again_to_be_saved(scripted, tmp_path, capsys):
     tuned = [*SMOKE, "--datasets", "irradiance", "--tuning-seeds", "1", "--out", str(tmp_path)]
     assert sweep.main(tuned) == 0
