@@ -171,6 +171,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         plan,
         strategies=tuple(dict.fromkeys((*ALWAYS, *plan.strategies))),
         datasets=tuple(dict.fromkeys(plan.datasets)),
+        metrics=tuple(dict.fromkeys(plan.metrics)),
         backbones=tuple(
             sized(backbone, size) if len(plan.hidden) > 1 else backbone
             for backbone in dict.fromkeys(plan.backbones)

@@ -214,6 +214,10 @@ def test_datasets_of_the_same_shapes_share_a_compilation():
     assert compilations(together, together.cells.values()) == 2
     apart = lay_out(make_plan("smoke", datasets=("irradiance", "sines")))
     assert compilations(apart, apart.cells.values()) == 2
+    one = together.datasets["irradiance"]
+    missing = replace(one, where=np.ones(one.targets.shape, bool))
+    with_missing = replace(together, datasets={**together.datasets, "irradiance": missing})
+    assert compilations(with_missing, with_missing.cells.values()) == 4
     baselines = [cell for cell in apart.cells.values() if not cell.is_trained]
     assert compilations(apart, baselines) == 0
 
