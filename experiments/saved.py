@@ -3,13 +3,20 @@
 Predictions are of the test split, in the dataset's unit. Weights are the best on validation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.files import StorageError, make_folder, read_arrays, read_bytes, write_arrays
+from experiments.files import (
+    StorageError,
+    forget,
+    make_folder,
+    read_arrays,
+    read_bytes,
+    write_arrays,
+)
 
 KINDS = ("predictions", "weights")
 Arrays = Mapping[str, np.ndarray]
@@ -17,10 +24,20 @@ SCALING = "scaling"  # of what a network reads and gives, beside its weights
 
 
 def write(folder: Path, identity: str, saved: Mapping[str, Arrays]) -> None:
-    """Write what a cell saves, by kind."""
-    for kind, arrays in saved.items():
-        make_folder(folder / kind)
-        write_arrays(_path(folder, kind, identity), arrays)
+    """Write what a cell saves, by kind; what it saved before, of other kinds, is deleted."""
+    for kind in KINDS:
+        if kind in saved:
+            make_folder(folder / kind)
+            write_arrays(_path(folder, kind, identity), saved[kind])
+        else:
+            forget(folder / kind, [_path(folder, kind, identity).name], (".npz",))
+
+
+def kinds(folder: Path, identities: Collection[str]) -> tuple[str, ...]:
+    """What some of these cells have saved."""
+    return tuple(
+        kind for kind in KINDS if any(_path(folder, kind, one).exists() for one in identities)
+    )
 
 
 def missing(folder: Path, identity: str, kinds: tuple[str, ...]) -> bool:
@@ -58,14 +75,22 @@ def weights(folder: str | Path, identity: str) -> dict[str, Any]:
     Raises:
       StorageError: if they were not saved, or cannot be read.
     """
-    found: dict[Any, Any] = {}
-    for path, array in _read(folder, "weights", identity).items():
-        *modules, name = (int(step) if step.isdigit() else step for step in path.split("/"))
-        place = found
-        for module in modules:
-            place = place.setdefault(module, {})
-        place[name] = array
+    found = _read(folder, "weights", identity, _tree)
     found.pop(SCALING, None)
+    return found
+
+
+def _tree(arrays: Arrays) -> dict[Any, Any]:
+    """Arrays by module, of their paths."""
+    found: dict[Any, Any] = {}
+    for path, array in arrays.items():
+        *modules, name = (int(step) if step.isdecimal() else step for step in path.split("/"))
+        place: Any = found
+        for module in modules:
+            place = place.setdefault(module, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name in place:
+            raise ValueError(f"{path} is within or around another array")
+        place[name] = array
     return found
 
 
@@ -81,11 +106,15 @@ def _path(folder: str | Path, kind: str, identity: str) -> Path:
     return Path(folder) / kind / f"{identity}.npz"
 
 
-def _read(folder: str | Path, kind: str, identity: str) -> dict[str, np.ndarray]:
+def _read(
+    folder: str | Path, kind: str, identity: str, of: Callable[[Arrays], dict] = dict
+) -> dict[Any, Any]:
     path = _path(folder, kind, identity)
     try:
-        return dict(read_arrays(read_bytes(path)))
+        return of(read_arrays(read_bytes(path)))
     except FileNotFoundError:
         raise StorageError(f"{path} is not there: run the sweep with --save {kind}.") from None
     except ValueError as error:
-        raise StorageError(f"{path} does not hold {kind} ({error}).") from error
+        raise StorageError(
+            f"{path} does not hold {kind} ({error}). Delete it: --save {kind} runs its cell again."
+        ) from error

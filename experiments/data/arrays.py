@@ -40,7 +40,8 @@ def moments(array: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, n
     features = list(_features(array, counts))
     mean = np.array([values.mean(dtype=np.float64) for values in features])
     constant = np.array([values.min() == values.max() for values in features])
-    deviation = np.array([values.std(dtype=np.float64) for values in features])
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = np.array([values.std(dtype=np.float64) for values in features])
     return mean, np.where(constant, 1.0, deviation)
 
 

@@ -52,10 +52,8 @@ def completed(name: str, arrays: Arrays) -> Arrays:
     _refuse(name, "targets", np.isinf(found["targets"]) & counts, found["targets"])
     for key in shapes.keys() & found.keys():
         of = counts.all(-1, keepdims=True) if key in SUMS else counts
-        unknown = np.isnan(found[key])
-        _refuse(name, key, unknown & of, found[key])
-        if unknown.any():
-            found[key] = np.where(unknown, KEPT_WHERE_MISSING[key], found[key])
+        _refuse(name, key, np.isnan(found[key]) & of, found[key])
+        found[key] = _filled(found[key], KEPT_WHERE_MISSING[key])
     _check_counts(name, counts, found["split"])
     if known is not None:
         found["inputs"] = np.where(known[..., None], found["inputs"], 0)
@@ -122,7 +120,7 @@ def _known_steps(name: str, arrays: Arrays) -> np.ndarray | None:
     if lengths.shape != (windows,) or lengths.min() < 1 or lengths.max() > steps:
         raise UsageError(
             f"{name}: lengths must be {windows} whole numbers from 1 to {steps}, one a window, got "
-            f"shape {lengths.shape} and values from {lengths.min()} to {lengths.max()}."
+            f"shape {lengths.shape} and values {np.unique(lengths)[:5]}."
         )
     return np.arange(steps) < lengths[:, None]
 
@@ -131,6 +129,22 @@ def _last_known(bound: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """A bound that in the padding stays what it last was: it moves no window's maximum."""
     steps = np.minimum(np.arange(bound.shape[1]), lengths[:, None].astype(int) - 1)
     return np.take_along_axis(bound, steps[..., None], axis=1)
+
+
+def _filled(bound: np.ndarray, without: float) -> np.ndarray:
+    """A bound that where it is NaN is what it last was in its window, or first is: it moves no
+    window's maximum, and a network may read it. Where it is never known it is `without`."""
+    rows = np.flatnonzero(np.isnan(bound).any(axis=(1, 2)))
+    if not len(rows):
+        return bound
+    known = ~np.isnan(bound[rows])
+    steps = np.where(known, np.arange(bound.shape[1], dtype=np.int32)[:, None], -1)
+    last = np.maximum.accumulate(steps, axis=1)
+    last = np.where(last < 0, known.argmax(axis=1)[:, None], last)
+    filled = np.take_along_axis(bound[rows], last, axis=1)
+    found = np.array(bound)
+    found[rows] = np.where(np.isnan(filled), without, filled)
+    return found
 
 
 def _check_finite(name: str, key: str, array: np.ndarray, known: np.ndarray | None) -> None:

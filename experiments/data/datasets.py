@@ -26,6 +26,7 @@ from experiments.data.user_files import read
 from experiments.usage import UsageError, choose
 
 ARRAYS = ("inputs", "future", "targets", *BOUNDS, *SUMS, "where", "lengths")
+FLOAT32 = np.finfo(np.float32)
 Standard = tuple[np.ndarray, np.ndarray]  # deviation and mean of each feature
 
 
@@ -43,7 +44,7 @@ class Dataset:
     split: np.ndarray  # (windows,), an index into SPLITS
     scale: float  # what one scaled unit is, in `unit`
     unit: str
-    hash: str  # of the arrays above, and of those below that decide numbers
+    hash: str  # of the arrays and the scale above, and of those below that decide numbers
     infeasible: float = 0.0  # share of targets outside their bounds
     sum_lower: np.ndarray | None = None  # of the features' sum, (windows, H, 1)
     sum_upper: np.ndarray | None = None
@@ -130,18 +131,19 @@ def _scaled(name: str, entry: Entry, arrays: Arrays, infeasible: float) -> Datas
     counts = arrays.get("where")
     targets = arrays["targets"][training]
     targets = targets if counts is None else targets[counts[training]]
-    scale = float(np.sqrt(np.mean(np.square(targets, dtype=np.float64))))
-    if not 0 < scale < np.inf:
+    with np.errstate(over="ignore"):
+        scale = float(np.sqrt(np.mean(np.square(targets, dtype=np.float64))))
+    if not float(FLOAT32.tiny) <= scale <= float(FLOAT32.max):
         raise UsageError(
-            f"{name}: the training targets' root mean square is {scale}; it must be positive and "
-            "finite to scale by."
+            f"{name}: the training targets' root mean square is {scale}; it must be positive, and "
+            "a float32, to scale by."
         )
     found = {
         key: scaled(arrays[key], np.float64(scale), np.float64(0))
         for key in ("targets", *BOUNDS, *SUMS)
         if key in arrays
     }
-    standards = {key: _standard(key, arrays) for key in ("inputs", "future") if key in arrays}
+    standards = {key: _standard(name, key, arrays) for key in ("inputs", "future") if key in arrays}
     found |= {key: scaled(arrays[key], *standard) for key, standard in standards.items()}
     for key in ("inputs", "future", "targets"):
         if key in found and not np.isfinite(found[key]).all():
@@ -163,7 +165,7 @@ def _scaled(name: str, entry: Entry, arrays: Arrays, infeasible: float) -> Datas
         split=split,
         scale=scale,
         unit=entry.unit,
-        hash=content_hash(found | {"split": split}),
+        hash=content_hash(found | {"split": split, "scale": np.float32(scale)}),
         standards=standards,
         infeasible=infeasible,
         title=entry.title,
@@ -172,10 +174,16 @@ def _scaled(name: str, entry: Entry, arrays: Arrays, infeasible: float) -> Datas
     )
 
 
-def _standard(key: str, arrays: Arrays) -> Standard:
+def _standard(name: str, key: str, arrays: Arrays) -> Standard:
     """Deviation and mean of each feature over the training split, padding left out."""
     training, known = arrays["split"] == 0, None
     if key == "inputs" and "lengths" in arrays:
         known = np.arange(arrays[key].shape[1]) < arrays["lengths"][training, None]
     mean, deviation = moments(arrays[key][training], known)
+    for feature, found in enumerate(deviation):
+        if not 0 < found < np.inf:
+            raise UsageError(
+                f"{name}: the standard deviation of feature {feature} of {key} is {found} over the "
+                "training split; it must be positive and finite to scale by. Rescale that feature."
+            )
     return deviation, mean

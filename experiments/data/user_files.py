@@ -97,7 +97,7 @@ def _text(source: str, key: str, value: np.ndarray) -> str:
 def _columns(source: str, columns: np.ndarray, targets: np.ndarray) -> tuple[str, ...]:
     found = np.asarray(columns)
     features = targets.shape[2:]
-    if found.shape != features:
+    if found.ndim != 1 or found.shape != features:
         raise UsageError(
             f"{source}: columns must name the features of targets, {features}, got shape "
             f"{found.shape}."

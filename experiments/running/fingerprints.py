@@ -277,30 +277,39 @@ def shapes_of(dataset: Dataset, split: str) -> Data:
 
 def _parts(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> dict[str, Part]:
     """By their names in a fingerprint."""
-    sizes = str(data)
+    return {"strategy": _strategy(cell, rows, data), "training": training(cell, data)}
+
+
+def _strategy(cell: Cell, rows: Mapping[str, Strategy], data: Data) -> Part:
     if cell.strategy in BASELINES:
-        baseline, metrics = BASELINES[cell.strategy][0], cell.training.get("metrics", "")
-        return {
-            "strategy": Part(f"baseline {cell.strategy}", partial(syntax, baseline)),
-            "training": Part(
-                f"metrics {sizes} {metrics}", partial(of_metrics, data, metrics), not metrics
-            ),
-        }
+        return Part(f"baseline {cell.strategy}", partial(syntax, BASELINES[cell.strategy][0]))
     settings, row = Settings(**cell.settings), rows[cell.strategy]
     window = {key: array and array.shape[1:] for key, array in data["train"].items()}
-    shapes = sizes if row.own else window
-    return {
-        "strategy": Part(
-            f"{cell.strategy if row.own else base_of(cell.strategy)} {settings.batch} {shapes}",
-            partial(_of_own if row.own else of_strategy, row, data, settings),
-            not row.own,
-        ),
-        "training": Part(
-            f"{cell.network} {asdict(settings)} {sizes}",
-            partial(of_training, cell.network, settings, data),
-            not settings.metrics and not is_own(cell.network),
-        ),
-    }
+    shapes = str(data) if row.own else window
+    return Part(
+        f"{cell.strategy if row.own else base_of(cell.strategy)} {settings.batch} {shapes}",
+        partial(_of_own if row.own else of_strategy, row, data, settings),
+        not row.own,
+    )
+
+
+def training(cell: Cell, data: Data) -> Part:
+    """What trains and measures a cell, whatever its strategy."""
+    if not cell.is_trained:
+        metrics = cell.training.get("metrics", "")
+        trace = partial(of_metrics, data, metrics)
+        return Part(f"metrics {data} {metrics}", trace, not has_own_training(cell))
+    settings = Settings(**cell.settings)
+    return Part(
+        f"{cell.network} {asdict(settings)} {data}",
+        partial(of_training, cell.network, settings, data),
+        not has_own_training(cell),
+    )
+
+
+def has_own_training(cell: Cell) -> bool:
+    """Whether its network, or a metric, is the user's."""
+    return is_own(cell.network) or bool(cell.training.get("metrics"))
 
 
 def _kept() -> dict[str, str]:

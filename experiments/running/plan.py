@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.cells import UNTRAINED, Cell, Json, Record
 from experiments.data.catalogue import DATASETS
-from experiments.data.datasets import Dataset, load
+from experiments.data.datasets import ARRAYS, Dataset, load
 from experiments.data.known import known_dataset
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
@@ -208,8 +208,9 @@ def compilations(layout: Layout, cells: Iterable[Cell]) -> int:
 
     def shapes(name: str) -> tuple:
         dataset = layout.datasets[name]
-        splits = tuple(np.bincount(dataset.split))
-        return dataset.inputs.shape, dataset.targets.shape, dataset.sides(), splits
+        arrays = {key: getattr(dataset, key) for key in ARRAYS}
+        known = ((key, array.shape) for key, array in arrays.items() if array is not None)
+        return tuple(np.bincount(dataset.split)), *known
 
     trained = (cell for cell in cells if cell.is_trained)
     lots = in_lots(trained, layout.strategies)

@@ -163,6 +163,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
                 choose(kind, value, table)
         if not getattr(plan, name):
             raise UsageError(f"--{name} is empty; valid names: {', '.join(table)}.")
+    _check_unsized(plan)
     for metric in plan.metrics:
         if not is_own(metric):
             raise UsageError(f"--metrics takes module:function, got {metric!r}.")
@@ -170,12 +171,23 @@ def make_plan(preset: str, **changes: Any) -> Plan:
         plan,
         strategies=tuple(dict.fromkeys((*ALWAYS, *plan.strategies))),
         datasets=tuple(dict.fromkeys(plan.datasets)),
+        metrics=tuple(dict.fromkeys(plan.metrics)),
         backbones=tuple(
             sized(backbone, size) if len(plan.hidden) > 1 else backbone
             for backbone in dict.fromkeys(plan.backbones)
             for size in plan.hidden
         ),
     )
+
+
+def _check_unsized(plan: Plan) -> None:
+    """That of one size no network's name ends in it, as names do where there are several."""
+    for backbone in plan.backbones if len(plan.hidden) == 1 else ():
+        if backbone.endswith(sized("", plan.hidden[0])):
+            raise UsageError(
+                f"{backbone} ends as networks of {plan.hidden[0]} hidden units do where there are "
+                "several sizes: give the function another name."
+            )
 
 
 def _read(name: str, value: Any) -> Any:

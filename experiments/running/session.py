@@ -13,7 +13,12 @@ from experiments.cells import Cell, Record, canonical
 from experiments.console import counted, say
 from experiments.files import StorageError
 from experiments.running import executors, manifest, scheduling
-from experiments.running.fingerprints import Fingerprint, fingerprints, sources_hash
+from experiments.running.fingerprints import (
+    Fingerprint,
+    fingerprints,
+    has_own_training,
+    sources_hash,
+)
 from experiments.running.freshness import (
     check_compatible,
     of_other_choices,
@@ -180,7 +185,8 @@ class _Session:
                     self._options.allow_infeasible,
                     sources_hash(),
                     None if elsewhere else layout.datasets[lot.dataset],
-                    self._options.save if layout.phase == "final" else (),
+                    self._kept(cells),
+                    made_by[cells[0].id]["training"] if has_own_training(cells[0]) else "",
                 )
 
             watch, timeout = self.watch, self._options.timeout
@@ -201,6 +207,12 @@ class _Session:
                         kinds = [kind for worker in team() for kind in worker.devices]
                         self._spent["devices"] = kinds
         return ran
+
+    def _kept(self, cells: Sequence[Cell]) -> tuple[str, ...]:
+        """What cells save: what is asked for, and anew what they saved before."""
+        asked = self._options.save if cells[0].phase == "final" else ()
+        before = saved.kinds(self._options.out, [cell.id for cell in cells])
+        return tuple(dict.fromkeys((*asked, *before)))
 
     def _save(self, reply: Reply, made_by: Mapping[str, Fingerprint], shown: Display) -> set[str]:
         self._spent["compile_seconds"] += reply.compile_seconds
@@ -259,16 +271,16 @@ def _before(layout: Layout, records: Sequence[Record], options: Options) -> dict
     return {
         key: status
         for key, status in found.items()
-        if status != "done" or not _unsaved(layout, key, options)
+        if status != "done" or not _unsaved(layout.cells[key], options)
     }
 
 
-def _unsaved(layout: Layout, identity: str, options: Options) -> bool:
+def _unsaved(cell: Cell, options: Options) -> bool:
     """Whether a finished cell is run again for what it did not save."""
-    kinds = options.save if layout.phase == "final" else ()
-    if not layout.cells[identity].is_trained:
+    kinds = options.save if cell.phase == "final" else ()
+    if not cell.is_trained:
         kinds = tuple(kind for kind in kinds if kind != "weights")
-    return saved.missing(options.out, identity, kinds)
+    return saved.missing(options.out, cell.id, kinds)
 
 
 def _counted(layout: Layout, before: Mapping[str, str]) -> str:

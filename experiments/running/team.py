@@ -34,6 +34,7 @@ class Request:
     sources: str = ""  # of the code that asks
     loaded: Dataset | None = None  # the dataset, where the worker is the process that asks
     save: tuple[str, ...] = ()  # of saved.KINDS, of final cells
+    training: str = ""  # the fingerprint of what trains them, where some of that is the user's
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from experiments.cells import Cell, Record
 from experiments.data.checks import BOUNDS, SUMS
 from experiments.data.datasets import Dataset, load
-from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash
+from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash, training
 from experiments.running.team import Arrays, Reply, Request
 from experiments.saved import SCALING
 from experiments.training import baselines, devices
@@ -29,6 +29,7 @@ from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
 
 SHOWN = ("targets", *BOUNDS, *SUMS)
+_checked: set[tuple[str, ...]] = set()  # what was found to be as planned
 
 
 def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs: None) -> Reply:
@@ -59,12 +60,14 @@ def run_batch(request: Request, on_epochs: Callable[[int], None] = lambda epochs
 def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     cells, first = request.cells, request.cells[0]
     dataset = request.loaded or _dataset(request.dataset, request.allow_infeasible, first.data_hash)
+    _check_training(request, dataset)
     if first.strategy in BASELINES:
         return _baselines(cells, dataset, request.save)
     settings = Settings(**first.settings)
     strategies = tuple(map(_strategy, request.strategies))
     _check_own(request, dataset)
-    runner = Runner(dataset, first.network, settings, strategies, first.split, request.save)
+    own = (*request.programs.values(), request.training)
+    runner = Runner(dataset, first.network, settings, strategies, first.split, request.save, own)
     finished, kept = [], {}
     for start in range(0, len(cells), runner.batch):
         batch = cells[start : start + runner.batch]
@@ -100,6 +103,20 @@ def _check_own(request: Request, dataset: Dataset) -> None:
             raise UsageError(
                 f"this worker imported another version of {name} than was planned: restart it."
             )
+
+
+def _check_training(request: Request, dataset: Dataset) -> None:
+    """The same of the user's network and metrics, once in a process other than the sweep's."""
+    first, planned = request.cells[0], request.training
+    of = planned, first.network, str(first.settings), dataset.name, first.split
+    if not planned or request.loaded or of in _checked:
+        return
+    if training(first, shapes_of(dataset, first.split)).trace() != planned:
+        raise UsageError(
+            f"this worker imported another version of {first.network}, or of the metrics, than was "
+            "planned: restart it."
+        )
+    _checked.add(of)
 
 
 def _strategy(name: str) -> Strategy:

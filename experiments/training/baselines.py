@@ -26,10 +26,11 @@ def _bound(data: Data) -> np.ndarray:
 def _scaled_bound_baseline(data: Data) -> np.ndarray:
     train = data["train"]
     counts = True if train["where"] is None else train["where"]
-    bound, target = _bound_or_range(data, "train") * counts, train["targets"] * counts
+    bound = _bound_or_range(data, "train").astype(np.float64) * counts  # whose square is finite
+    target = train["targets"] * counts
     power = (bound**2).sum((0, 1))
     factor = (bound * target).sum((0, 1)) / np.where(power == 0, 1, power)
-    return factor * _bound_or_range(data, "final")
+    return (factor * _bound_or_range(data, "final")).astype(target.dtype)
 
 
 def _climatology(train: Data) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from experiments.training.users_code import imported, users_code
 from experiments.usage import UsageError
 
+REAL = jnp.floating, jnp.integer
 Part = Mapping[str, Any]  # of `cell.data_of`
 
 
@@ -69,5 +70,5 @@ def check_metrics(metrics: str, part: Part, dataset: str) -> None:
         with users_code(name, says):
             found = jax.eval_shape(measure, like)
         shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", type(found).__name__)
-        if shape != () or not jnp.issubdtype(dtype, jnp.number):
+        if shape != () or not any(jnp.issubdtype(dtype, of) for of in REAL):
             raise UsageError(f"{name} must give one number, got {dtype} of shape {shape}.")

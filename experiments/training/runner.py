@@ -1,7 +1,7 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -63,6 +63,7 @@ class Runner:
       strategies: the rows that a cell may name.
       split: where the metrics are taken at the end, "test" or "validation".
       save: what results hold besides: "predictions", "weights".
+      own: fingerprints of what is the user's, without which a function counts as what it was.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Runner:
         strategies: Sequence[Strategy],
         split: str = "test",
         save: Collection[str] = (),
+        own: Iterable[Any] = (),
     ):
         self._settings, self._save = settings, save
         self._strategies = {strategy.name: strategy for strategy in strategies}
@@ -81,8 +83,9 @@ class Runner:
         leaves, structure = jax.tree.flatten(jax.tree.map(jax.typeof, data))
         rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
         outputs = "predictions" in save
-        own = (factory_of(backbone), *functions(settings.metrics).values())
+        own = (factory_of(backbone), *functions(settings.metrics).values(), *own)
         self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves), outputs, own)
+        self._first_bias = _compiled_bias(own)
         self.compile_seconds = time.perf_counter() - started
         self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
@@ -138,9 +141,7 @@ class Runner:
         here = self._here()
         if self._settings.start == "zero":
             return np.zeros(here["train"]["targets"].shape[2], np.float32)
-        return np.asarray(
-            jax.jit(first_bias, static_argnums=0)(strategy, here["train"], here["range"], hyper)
-        )
+        return np.asarray(self._first_bias(strategy, here["train"], here["range"], hyper))
 
     def _here(self) -> Data:
         """The data as one device has it."""
@@ -149,6 +150,12 @@ class Runner:
     def advance(self, jobs: Job, state: State) -> tuple[State, dict]:
         """A chunk of epochs: the new state (the old one is used up) and a row of the history."""
         return self._compiled.advance(self._data, jobs, state)
+
+
+@lru_cache(maxsize=4)
+def _compiled_bias(own: tuple[Any, ...]) -> Callable:
+    """`first_bias`, compiled anew where what is the user's became another."""
+    return jax.jit(lambda *given: first_bias(*given), static_argnums=0)
 
 
 def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -> jax.Array:
@@ -265,7 +272,7 @@ def _compile(
     structure: Any,
     leaves: tuple[Any, ...],
     outputs: bool,
-    own: tuple[Any, ...],  # what names of the user's stand for
+    own: tuple[Any, ...],  # what names of the user's stand for, and its fingerprints
 ) -> _Compiled:
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))

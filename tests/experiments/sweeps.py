@@ -40,7 +40,14 @@ class Scripted:
     compile_seconds = 0.0
 
     def __init__(
-        self, dataset: Dataset, backbone: str, settings: Settings, strategies, split="test", save=()
+        self,
+        dataset: Dataset,
+        backbone: str,
+        settings: Settings,
+        strategies,
+        split="test",
+        save=(),
+        own=(),
     ):
         self.batch = cells_at_once()
         self._of = f"{dataset.name} {backbone} {settings} {split}"

@@ -101,6 +101,39 @@ def test_what_finished_cells_have_not_saved_they_are_run_again_for(scripted, tmp
     assert "0 to run" in run()
 
 
+def test_what_was_saved_before_is_never_beside_a_newer_record(scripted, tmp_path):
+    options = [*SMOKE, "--datasets", "irradiance", "--out", str(tmp_path)]
+    assert sweep.main([*options, "--save", "predictions"]) == 0
+    (path, *_) = sorted((tmp_path / "predictions").iterdir())
+    path.write_bytes(b"of other code")
+    assert sweep.main([*options, "--force"]) == 0
+    assert "outputs" in saved.predictions(tmp_path, path.stem)
+    saved.write(tmp_path, path.stem, {})  # as one that failed
+    assert not path.exists()
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_dry_run_counts_what_is_run_again_to_be_saved(scripted, tmp_path, capsys):
+    tuned = [*SMOKE, "--datasets", "irradiance", "--tuning-seeds", "1", "--out", str(tmp_path)]
+    assert sweep.main(tuned) == 0
+    for more, left in ((["--save", "predictions"], 7), ([], 0)):
+        capsys.readouterr()
+        assert sweep.main([*tuned, *more, "--dry-run"]) == 0
+        assert f"; {left} to run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a")])
+def test_weights_of_no_tree_are_refused(tmp_path, names):
+    saved.write(tmp_path, "odd", {"weights": {name: np.ones(1) for name in names}})
+    with pytest.raises(StorageError, match=r"does not hold weights \(a(/b)? is within or around"):
+        saved.weights(tmp_path, "odd")
+
+
+def test_only_plain_numbers_are_places_in_a_list(tmp_path):
+    saved.write(tmp_path, "odd", {"weights": {"a/0": np.ones(1), "a/\u00b2": np.ones(1)}})
+    assert set(saved.weights(tmp_path, "odd")["a"]) == {0, "\u00b2"}
+
+
 def test_other_things_cannot_be_saved(tmp_path):
     with pytest.raises(UsageError, match=r"Unknown thing to --save 'weight'.*'weights'"):
         Options(tmp_path, save=("weight",))

@@ -191,7 +191,9 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
         ),
         ({"lengths": np.full(20, 5)}, "lengths must be 20 whole numbers from 1 to 4"),
         ({"lengths": np.full(20, 2.0)}, "lengths must be whole numbers, got float64"),
+        ({"lengths": np.zeros(0, int)}, r"lengths must be 20 whole numbers .* shape \(0,\)"),
         ({"columns": ["a", "b"]}, r"columns must name the features of targets, \(1,\)"),
+        ({"columns": "a", "targets": np.ones((20, 4))}, "columns must name the features"),
         ({"unit": "a\nb"}, "unit must be a text of 1 to 80 characters"),
         ({"title": 3}, "title must be a text"),
         ({"times": np.zeros((20, 4))}, "times must be texts or datetime64 of shape"),
@@ -217,6 +219,17 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
             {"inputs": np.repeat([0, 1e300], [14, 6])[:, None, None] * np.ones((20, 4, 1))},
             "some inputs are beyond float32",
         ),
+        (
+            {"inputs": user_arrays()["inputs"] * 1e200},
+            "standard deviation of feature 0 of inputs is inf",
+        ),
+        (
+            {"future": user_arrays()["inputs"] * 1e-200},
+            "standard deviation of feature 0 of future is 0.0",
+        ),
+        ({"targets": user_arrays()["targets"] * 1e200, "upper": np.inf}, "mean square is inf"),
+        ({"targets": user_arrays()["targets"] * 1e100, "upper": np.inf}, "mean square is .*e[+]99"),
+        ({"targets": user_arrays()["targets"] * 1e-42}, "mean square is .*e-43"),
     ],
 )
 def test_a_users_file_that_cannot_be_used_is_refused(tmp_path, changes, message):
@@ -270,7 +283,7 @@ def test_missing_targets_count_nowhere(tmp_path):
     dataset = load(write(tmp_path, targets=targets, upper=upper))
     np.testing.assert_array_equal(dataset.where, ~np.isnan(targets))
     assert dataset.targets[3, 1] == dataset.targets[19, 0] == 0
-    assert np.isinf(dataset.upper[3, 1])
+    assert dataset.upper[3, 1] == dataset.upper[3, 0]
     training = targets[:14][~np.isnan(targets[:14])]
     assert dataset.scale == pytest.approx(np.sqrt(np.mean(training**2)))
     assert dataset.target_range()["lower"] * dataset.scale == pytest.approx(training.min())
@@ -278,6 +291,19 @@ def test_missing_targets_count_nowhere(tmp_path):
     with pytest.raises(UsageError, match="upper is nan at window 4, step 1, feature 0"):
         load(write(tmp_path, targets=targets, upper=upper))
     assert load(write(tmp_path)).where is None
+
+
+def test_a_missing_bound_is_what_it_last_was_so_that_it_moves_no_maximum(tmp_path):
+    targets, upper, lower = (np.ones((20, 4, 1)) for _ in range(3))
+    upper[:], lower[:] = np.arange(2, 6)[:, None], 0
+    for window, steps in ((0, [1, 2]), (1, [0]), (2, [0, 1, 2, 3]), (3, [2, 3])):
+        targets[window, steps] = upper[window, steps] = lower[window, steps] = np.nan
+    lengths = np.array([4, 4, 4, 3] + [4] * 16)
+    dataset = load(write(tmp_path, targets=targets, upper=upper, lower=lower, lengths=lengths))
+    expected = [[2, 2, 2, 5], [3, 3, 4, 5], [np.inf] * 4, [2, 3, 3, 3], [2, 3, 4, 5]]
+    np.testing.assert_array_equal(dataset.upper[:5, :, 0], expected)
+    np.testing.assert_array_equal(dataset.lower[2], -np.inf)
+    assert not np.delete(dataset.lower, 2, axis=0).any()
 
 
 def test_a_padded_window_is_scaled_as_the_window(tmp_path):
@@ -330,6 +356,15 @@ def test_times_are_told_without_digits_that_say_nothing(tmp_path, unit, step, se
     times = np.datetime64("2018-03", step) + np.arange(80).reshape(20, 4)
     dataset = load(write(tmp_path, times=times.astype(f"datetime64[{unit}]")))
     assert dataset.times[0, 1] == second
+
+
+def test_other_units_are_other_data(tmp_path):
+    """Metrics of the user's own, and what is saved, are in the dataset's unit."""
+    plain = load(write(tmp_path))
+    twice = {key: 2 * user_arrays()[key] for key in ("targets", "upper")}
+    other = load(write(tmp_path, **twice))
+    np.testing.assert_array_equal(plain.targets, other.targets)
+    assert plain.hash != other.hash
 
 
 def test_a_file_called_as_a_dataset_of_the_table_is_refused(tmp_path):

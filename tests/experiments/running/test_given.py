@@ -7,6 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from rich.console import Console
 
 from bounded.constraints import clip, smooth_clip
@@ -50,6 +51,37 @@ def run(out, **changes):
 
 def ran(out):
     return {record.cell.strategy: record for record in store.read(out)}
+
+
+def test_what_functions_read_may_change_between_two_sweeps(tmp_path, undrawn):
+    """As a constant of a notebook: what was compiled with the old one is not what runs."""
+    scale = {"of": 1.0}
+
+    class Network(nnx.Module):
+        def __init__(self, in_features, out_features, steps, rngs):
+            self.last = nnx.Linear(in_features, out_features, rngs=rngs)
+
+        def __call__(self, inputs, bounds):
+            return scale["of"] * self.last(inputs)
+
+    def mine(raw, lower, upper):
+        return scale["of"] * jnp.minimum(raw, upper)
+
+    def largest(output, target, lower, upper, where):
+        return scale["of"] * jnp.max(target)
+
+    def metrics(of, strategy, **given):
+        scale["of"] = of
+        out = tmp_path / f"{of} {strategy}"
+        run(out, updates=1, **given)
+        return ran(out)[strategy].metrics
+
+    for names, strategy, given in (
+        (("mse", "here:largest"), "clip", {"backbones": [Network], "metrics": [largest]}),
+        (("mse",), "here:mine", {"strategies": [mine]}),
+    ):
+        then, now = metrics(1.0, strategy, **given), metrics(0.5, strategy, **given)
+        assert all(then[name] != now[name] for name in names)
 
 
 def test_what_can_be_imported_goes_by_its_module():

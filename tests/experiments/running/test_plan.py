@@ -91,6 +91,16 @@ def test_unconstrained_and_clip_are_always_rows():
     )
 
 
+def test_a_network_whose_name_ends_as_sizes_do_is_refused():
+    """It would be read as that of the name before it."""
+    with pytest.raises(UsageError, match="mine:net_32 ends as networks of 32 hidden units do"):
+        make_plan("smoke", backbones=["mine:net_32"], hidden=32)
+    assert make_plan("smoke", backbones=["mine:net_32"], hidden=8).backbones == ("mine:net_32",)
+    sized = make_plan("smoke", backbones=["mine:net_32"], hidden=[8, 32])
+    assert sized.backbones == ("mine:net_32_8", "mine:net_32_32")
+    assert list(map(sized.network, sized.backbones)) == ["mine:net_32"] * 2
+
+
 def test_cells_are_complete_and_as_their_json_says():
     plan = make_plan("smoke", backbones=("bottleneck", "conditioned"), seeds=2)
     found = cells(plan, load("irradiance"), [TRAINED["clip"], TRAINED["tanh_range"]])
@@ -204,6 +214,10 @@ def test_datasets_of_the_same_shapes_share_a_compilation():
     assert compilations(together, together.cells.values()) == 2
     apart = lay_out(make_plan("smoke", datasets=("irradiance", "sines")))
     assert compilations(apart, apart.cells.values()) == 2
+    one = together.datasets["irradiance"]
+    missing = replace(one, where=np.ones(one.targets.shape, bool))
+    with_missing = replace(together, datasets={**together.datasets, "irradiance": missing})
+    assert compilations(with_missing, with_missing.cells.values()) == 4
     baselines = [cell for cell in apart.cells.values() if not cell.is_trained]
     assert compilations(apart, baselines) == 0
 

@@ -23,6 +23,10 @@ def baseline_request(**changes):
     return replace(request, **changes)
 
 
+def measured(output, target, lower, upper, where):
+    return output.mean()
+
+
 def test_what_goes_and_comes_can_be_sent():
     request = baseline_request()
     assert pickle.loads(pickle.dumps(request)) == request
@@ -57,6 +61,21 @@ def test_another_version_of_a_users_strategy_is_refused():
     found = fingerprints([cell], {"irradiance": dataset}, {name: row})
     programs = {name: found[cell.id]["strategy"]}
     worker._check_own(replace(request, programs=programs), dataset)
+
+
+@pytest.mark.parametrize("strategy", ["clip", "bound"])
+def test_another_version_of_a_users_network_or_metric_is_refused(strategy):
+    metrics, backbones = [f"{__name__}:measured"], ["experiments.training.backbones:MLP"]
+    plan = make_plan("smoke", strategies=["bound"], backbones=backbones, metrics=metrics)
+    dataset = load("irradiance")
+    found = cells(plan, dataset, [TRAINED["clip"]])
+    cell = next(cell for cell in found if cell.strategy == strategy)
+    request = baseline_request(cells=[cell], training="0" * 32)
+    reply = run_batch(request)
+    assert reply.refused
+    assert f"another version of {cell.network}, or of the metrics" in reply.error
+    planned = fingerprints([cell], {"irradiance": dataset}, {})[cell.id]["training"]
+    worker._check_training(replace(request, training=planned), dataset)
 
 
 @pytest.mark.parametrize(

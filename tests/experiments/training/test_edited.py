@@ -12,7 +12,9 @@ from experiments.training.edited import edited
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """On the path; what is imported of it is forgotten."""
+    """On the path; what is imported of it is forgotten, and what others left of these names."""
+    for name in ("mine", "other", "first", "early", "beside", "through"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)

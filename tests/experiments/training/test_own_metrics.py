@@ -68,6 +68,7 @@ def test_runs_and_baselines_have_it():
     ("metric", "message"),
     [
         (lambda *given: given[0], r"must give one number, got float32 of shape \(10, 4, 1\)"),
+        (lambda *given: given[0].sum() * 1j, "must give one number, got complex64"),
         (lambda output, target: 0.0, "does not fit mine: .*positional arguments"),
         (lambda *given: float(given[0].sum()), "does not fit mine: .*[Tt]rac"),
     ],
@@ -135,5 +136,6 @@ def test_names_of_ones_own_are_planned_and_the_metric_is_part_of_the_cell(tmp_pa
     assert {cell.network for cell in trained} == {"here:net"}
     assert {cell.backbone for cell in trained} == {"here:net_2", "here:net_3"}
     assert {cell.training["metrics"] for cell in layout.cells.values()} == {"here:m"}
+    assert make_plan("smoke", metrics=["here:m", "here:m"]).metrics == ("here:m",)
     with pytest.raises(UsageError, match="--metrics takes module:function, got 'mae'"):
         make_plan("smoke", metrics=["mae"])

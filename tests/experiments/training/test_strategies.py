@@ -339,6 +339,14 @@ def test_baselines_have_the_targets_shape_and_learn_from_training_alone(dataset)
     np.testing.assert_allclose(factor, expected, rtol=1e-4)
 
 
+def test_the_scaled_bound_is_known_of_a_bound_that_is_far_away():
+    train = {"upper": np.full((2, 3, 1), 1e30, np.float32), "lower": None, "where": None}
+    train["targets"] = np.ones_like(train["upper"])
+    data = {"train": train, "final": train, "range": {"upper": np.ones(1, np.float32)}}
+    make, _ = BASELINES["scaled_bound"]
+    np.testing.assert_allclose(make(data), train["targets"], rtol=1e-6)
+
+
 def test_a_users_function_becomes_a_row():
     row = resolve("bounded.constraints:clip")
     output = row.evaluate(jnp.array([[[3.0]]]), None, jnp.array([[[1.0]]]), row.hyper({}))

@@ -1,0 +1,121 @@
+"""Missing targets count in no number: by hand, and whatever the arrays hold there."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounded.penalties import update_multipliers
+from experiments.data.catalogue import Entry
+from experiments.data.datasets import prepared
+from experiments.training import cell
+from experiments.training.baselines import BASELINES, _climatology, measure
+from experiments.training.cell import Settings, data_of
+from experiments.training.runner import Run, Runner, counted_steps, first_bias
+from experiments.training.strategies import TRAINED
+
+SETTINGS = Settings(hidden=3, epochs=2, batches_per_epoch=2, batch=4)
+WHERE = np.array([[[True, True], [False, True]], [[True, False], [False, False]]])
+VALUES = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+
+
+def dataset():
+    """A window of each split has no target, and a step of all training windows has none."""
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(1, 2, (20, 4, 2))
+    missing = rng.uniform(size=targets.shape) < 0.3
+    missing[[0, 14, 17]] = missing[:14, 1, 0] = True
+    upper = targets + rng.uniform(-0.2, 1, targets.shape).clip(0)
+    arrays = {"inputs": targets, "targets": np.where(missing, np.nan, targets), "upper": upper}
+    arrays["split"] = np.repeat([0, 1, 2], [14, 3, 3])
+    return prepared("mine", Entry(lambda: arrays, "", "1"))
+
+
+def with_other_values_where_missing(found):
+    return replace(
+        found,
+        targets=np.where(found.where, found.targets, 7),
+        upper=np.where(found.where, found.upper, 0.1).astype(np.float32),
+    )
+
+
+NAMES = ("clip", "smooth_clip", "squared_hinge", "augmented_lagrangian")
+
+
+@pytest.fixture(scope="module")
+def both():
+    return dataset(), with_other_values_where_missing(dataset())
+
+
+def test_what_is_there_where_targets_are_missing_changes_no_number(both):
+    rows = [TRAINED[name] for name in NAMES]
+    one, other = (Runner(of, "bottleneck", SETTINGS, rows) for of in both)
+    for name in NAMES:
+        first, second = (of.run([Run(name, {}, 1e-2, 0)])[0] for of in (one, other))
+        assert first.error is None
+        np.testing.assert_equal(second.metrics, first.metrics)
+        np.testing.assert_equal(second.history, first.history)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_nor_that_of_a_baseline(both, name):
+    first, second = (measure(name, data_of(of, "test"))[0] for of in both)
+    np.testing.assert_equal(second, first)
+
+
+def test_nor_the_windows_that_are_shown_the_ranges_and_the_starts(both):
+    first, second = (data_of(of, "test") for of in both)
+    np.testing.assert_array_equal(first["examples"], second["examples"])
+    for side in ("lower", "upper"):
+        np.testing.assert_array_equal(first["range"][side], second["range"][side])
+    for row in (TRAINED["clip"], TRAINED["smooth_clip"], own_row()):
+        hyper = row.hyper(row.hyperparameters)
+        starts = [first_bias(row, data["train"], data["range"], hyper) for data in (first, second)]
+        np.testing.assert_array_equal(*starts)
+
+
+def own_row():
+    """One whose inverse `bounded` does not know."""
+    return replace(
+        TRAINED["clip"], own=True, begins_through=lambda lower, upper, hyper: lambda raw, *_: raw
+    )
+
+
+def test_means_are_over_what_counts():
+    assert cell.mean_of_counted(VALUES, None) == VALUES.mean()
+    assert cell.mean_of_counted(VALUES, WHERE) == VALUES[WHERE].mean()
+    steps = jnp.asarray(VALUES[..., :1])  # of the features' sum, which needs them all
+    assert cell.mean_of_counted(steps, jnp.asarray(WHERE)) == 0
+    assert cell.mean_of_counted(steps, jnp.asarray(WHERE).at[1, 0].set(True)) == 2
+    assert cell.mean_of_counted(VALUES, np.zeros_like(WHERE)) == 0
+    np.testing.assert_array_equal(counted_steps({"where": WHERE}), [[True, False], [False, False]])
+
+
+@pytest.mark.parametrize("where", [None, WHERE, np.zeros_like(WHERE)])
+def test_the_slope_is_that_of_the_error(where):
+    part = {"targets": jnp.ones_like(VALUES), "where": where}
+    expected = jax.grad(cell.squared_error)(jnp.asarray(VALUES), part)
+    np.testing.assert_allclose(cell.slope_of_squared_error(VALUES, part), expected, rtol=1e-6)
+
+
+def test_multipliers_follow_what_counts():
+    state = jnp.full((2, 2), 0.5)
+    row, hyper = TRAINED["augmented_lagrangian"], np.array([2, 0, 0], np.float32)
+    part = {"lower": None, "upper": jnp.full_like(VALUES, 1), "sum_lower": None, "sum_upper": None}
+    given = {"data": {"range": dict.fromkeys(("lower", "upper"), jnp.zeros(2))}, "state": state}
+    job = cell.Job(0, hyper, 0, 0, 0)
+    for where in (None, WHERE):
+        found = cell.proposed(row, VALUES, part={**part, "where": where}, job=job, **given)
+        expected = update_multipliers(state, VALUES, upper=1.0, penalty=2.0, where=where)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[1, 0] == 0.5  # where nothing counts
+
+
+def test_climatology_is_the_mean_of_what_is_known():
+    found = _climatology({"targets": VALUES, "where": WHERE})
+    np.testing.assert_allclose(found, [[[2, 1], [2, 3]]])
+    np.testing.assert_array_equal(
+        _climatology({"targets": VALUES, "where": None}), VALUES.mean(0, keepdims=True)
+    )
