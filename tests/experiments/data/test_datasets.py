@@ -101,7 +101,9 @@ def test_what_is_held_out_goes_round_the_year(blocks):
     np.testing.assert_array_equal(deal_in_turns(blocks + 3)[:blocks], split)
 
 
-@pytest.mark.parametrize("name", ["daily_temperature", "streamflow", "parking", "wind_farm"])
+@pytest.mark.parametrize(
+    "name", ["daily_temperature", "streamflow", "parking", "wind_farm", "employment"]
+)
 def test_every_split_is_like_the_others(name):
     """Drawn by chance, the test split of the few blocks of a series was early summer alone."""
     dataset = load(name)
@@ -178,6 +180,22 @@ def test_no_day_of_a_cut_series_is_in_two_splits():
     assert sum(map(len, days)) == 988
     np.testing.assert_array_equal(arrays["targets"], -arrays["inputs"])
     np.testing.assert_array_equal(np.diff(arrays["inputs"], axis=1), 1)
+
+
+def test_series_of_several_features_are_cut_alike():
+    both = np.arange(180).reshape(90, 2)
+    arrays = _cut(both, both / 2, steps=12, every=3, block=18)
+    assert arrays["inputs"].shape == (5 * 3, 12, 2)
+    np.testing.assert_array_equal(arrays["inputs"][4], both[21:33])
+    np.testing.assert_array_equal(arrays["targets"], arrays["inputs"] / 2)
+
+
+def test_every_sector_has_a_part_of_its_own():
+    dataset = load("employment")
+    assert len(dataset.columns) == dataset.targets.shape[2] == 3
+    assert (np.ptp(dataset.upper, axis=2) > 0).all()
+    share = dataset.targets / dataset.upper
+    assert 0.45 < share.min() < share.max() < 0.85
 
 
 def user_arrays(**changes):
@@ -401,7 +419,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 8
+    assert len(packages) == 9
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")
