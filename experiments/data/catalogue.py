@@ -190,6 +190,16 @@ def _wind_farm(closed: bool = False) -> Arrays:
     return _below(plant, made, deal(data["day"], block=5), signed=False, **given)
 
 
+def _cyclones() -> Arrays:
+    data = _read("cyclones")
+    bound, target, pressure = (
+        data[key].astype(float) for key in ("storm_force", "hurricane_force", "pressure")
+    )
+    storm = np.unique(data["storm"], return_inverse=True)[1]
+    inputs = np.concatenate([bound, pressure], axis=-1)
+    return _below(bound, target, deal(storm, block=4), signed=False, inputs=inputs)
+
+
 def _employment() -> Arrays:
     data = _read("employment")
     sector, part = (data[key] / 10 for key in ("sector", "part"))
@@ -329,6 +339,11 @@ _ROWS = {
         "what each of four turbines makes below what their plant makes, France (Engie)",
         "kWh per hour",
         columns=TURBINES,
+    ),
+    "cyclones": Entry(
+        _cyclones,
+        "width of hurricane-force winds below that of storm-force winds, Atlantic cyclones (NOAA)",
+        "nautical miles",
     ),
     "employment": Entry(
         _employment,

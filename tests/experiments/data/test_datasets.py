@@ -102,7 +102,7 @@ def test_what_is_held_out_goes_round_the_year(blocks):
 
 
 @pytest.mark.parametrize(
-    "name", ["daily_temperature", "streamflow", "parking", "wind_farm", "employment"]
+    "name", ["daily_temperature", "streamflow", "parking", "wind_farm", "employment", "cyclones"]
 )
 def test_every_split_is_like_the_others(name):
     """Drawn by chance, the test split of the few blocks of a series was early summer alone."""
@@ -196,6 +196,13 @@ def test_every_sector_has_a_part_of_its_own():
     assert (np.ptp(dataset.upper, axis=2) > 0).all()
     share = dataset.targets / dataset.upper
     assert 0.45 < share.min() < share.max() < 0.85
+
+
+def test_a_cyclone_is_in_one_split():
+    with np.load(FOLDER / "cyclones.npz") as file:
+        storm = file["storm"]
+    split = load("cyclones").split
+    assert all(len(set(split[storm == one])) == 1 for one in np.unique(storm))
 
 
 def user_arrays(**changes):
