@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -259,6 +260,33 @@ def cyclones(packages: Path) -> Arrays:
     return {name: array[strong] for name, array in arrays.items()}
 
 
+def baseball(packages: Path) -> Arrays:
+    """At bats, hits, and doubles, triples and home runs of a player in twelve seasons on end."""
+    seasons, counted = 12, ("AB", "H", "2B", "3B", "HR")
+    with zipfile.ZipFile(packages / "lahman/data/_source.zip") as archive:
+        archive.extract("baseballdatabank-2021.2/core/Batting.csv", packages)
+    players: dict[str, dict[int, np.ndarray]] = {}
+    for row in _rows(packages / "baseballdatabank-2021.2/core/Batting.csv"):
+        if row["AB"] != "0":
+            years, year = players.setdefault(row["playerID"], {}), int(row["yearID"])
+            counts = np.array([int(row[name]) for name in counted])
+            years[year] = years.get(year, 0) + counts  # of several teams in one season
+    found = []
+    for years in players.values():
+        for first in sorted(years):
+            if all(first + season in years for season in range(seasons)):
+                career = [years[first + season] for season in range(seasons)]
+                found.append((first, np.stack(career)))
+                break
+    at_bats, hits, kinds = np.split(np.stack([career for _, career in found]), [1, 2], axis=-1)
+    return {
+        "first": np.array([first for first, _ in found], np.int16),
+        "at_bats": at_bats.astype(np.uint16),
+        "hits": hits.astype(np.uint16),
+        "kinds": kinds.astype(np.uint8),
+    }
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -272,6 +300,7 @@ CONTENT_SHA256 = {
     wind_farm: "73c4a12057a203feb64c6f774b41ae54efabcc5102651062d936afdb07532059",
     employment: "f69958a74a9c919e4c4183d4b06fe11b88c9a398030a76288d9ccf87024b56ef",
     cyclones: "b1688ed0adb9437e9235e86ee3fa1cac46eeea750c18a2fd7587037391b5ed3c",
+    baseball: "f29c1628fa4694ad70ca37aaeeef36edf8d56e2213a8a191924c6692776c0dbf",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.data.dealing import deal, deal_in_order, deal_in_turns
+
 FOLDER = Path(__file__).parent
 ROLES = {
     "study": "the target lies below the bound",
@@ -18,7 +20,6 @@ ROLES = {
     "wrong_bound": "the bound fails for some targets, which shows what relying on it costs",
     "coupled": "the targets' sum is known, which shows what holding a sum costs or gives",
 }
-SPLIT_SEED = 0
 TURBINES = ("R80711", "R80721", "R80736", "R80790")
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
 Arrays = dict[str, np.ndarray]
@@ -36,37 +37,6 @@ class Entry:
     title: str = ""  # for readers, in place of its name
     columns: tuple[str, ...] = ()  # what the targets' features are called
     times: np.ndarray | None = None  # of the targets' steps, (windows, H): text or datetime64
-
-
-def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
-    """Split index of each window, by blocks of `block` days dealt 5:1:1 within every seven.
-
-    Every seven blocks (about a season) give five to training and one each to validation and
-    test, in an order drawn from a fixed seed: each split sees every season, and few neighbouring
-    days are parted. Windows of the same day (at several sites) always go together.
-    """
-    generator = np.random.default_rng(SPLIT_SEED)
-    blocks = int(day.max()) // block + 1
-    rounds = [generator.permutation([0, 0, 0, 0, 0, 1, 2]) for _ in range(-(-blocks // 7))]
-    return np.concatenate(rounds)[day // block].astype(np.uint8)
-
-
-def deal_in_turns(blocks: int) -> np.ndarray:
-    """Split index of each block of a series, such as of 52 days: of every seven, a year, five to
-    training and one each to validation and test, which are two blocks further on every year.
-
-    With few blocks, drawing them as `deal` does may give a split one season alone.
-    """
-    year, place = np.divmod(np.arange(blocks), 7)
-    test, validation = 2 * year % 7, (2 * year + 3) % 7
-    return np.where(place == test, 2, place == validation).astype(np.uint8)
-
-
-def deal_in_order(windows: int) -> np.ndarray:
-    """Split index of each window: the first 70 % training, then 15 % validation, then test."""
-    held_out = max(1, round(0.15 * windows))
-    counts = [max(0, windows - 2 * held_out), held_out, held_out]
-    return np.repeat(np.arange(3, dtype=np.uint8), counts)[:windows]
 
 
 def _read(name: str) -> Arrays:
@@ -198,6 +168,14 @@ def _cyclones() -> Arrays:
     storm = np.unique(data["storm"], return_inverse=True)[1]
     inputs = np.concatenate([bound, pressure], axis=-1)
     return _below(bound, target, deal(storm, block=4), signed=False, inputs=inputs)
+
+
+def _baseball() -> Arrays:
+    data = _read("baseball")
+    hits, kinds = data["hits"].astype(float), data["kinds"].astype(float)
+    given = {"inputs": np.concatenate([hits, data["at_bats"]], axis=-1), "sum_upper": hits}
+    split = deal(data["first"] - data["first"].min(), block=3)
+    return _below(hits, kinds, split, signed=False, **given)
 
 
 def _employment() -> Arrays:
@@ -344,6 +322,12 @@ _ROWS = {
         _cyclones,
         "width of hurricane-force winds below that of storm-force winds, Atlantic cyclones (NOAA)",
         "nautical miles",
+    ),
+    "baseball": Entry(
+        _baseball,
+        "doubles, triples and home runs below a player's hits, twelve seasons (Baseball Databank)",
+        "hits per season",
+        columns=("doubles", "triples", "home runs"),
     ),
     "employment": Entry(
         _employment,

@@ -14,8 +14,6 @@ from experiments.data.catalogue import (
     _cut,
     _parking,
     baseflow,
-    deal,
-    deal_in_turns,
 )
 from experiments.data.datasets import SPLITS, load
 from experiments.usage import UsageError
@@ -79,30 +77,17 @@ def test_temperatures_go_below_zero():
     assert 0.05 < (dataset.upper < 0).mean() < 0.15
 
 
-def test_blocks_of_days_stay_together_and_every_season_is_everywhere():
-    day = np.tile(np.arange(365), 2)
-    split = deal(day)
-    np.testing.assert_array_equal(split[:365], split[365:])
-    blocks = split[:364].reshape(-1, 14)
-    assert (blocks == blocks[:, :1]).all()
-    for part in range(3):
-        seasons = np.unique(day[split == part] // 98)
-        assert {0, 1, 2} <= set(seasons)
-
-
-@pytest.mark.parametrize("blocks", [7, 28, 70])
-def test_what_is_held_out_goes_round_the_year(blocks):
-    split = deal_in_turns(blocks)
-    years = split.reshape(-1, 7)
-    np.testing.assert_array_equal(np.sort(years), np.tile([0, 0, 0, 0, 0, 1, 2], (blocks // 7, 1)))
-    for part in (1, 2):
-        places = (years == part).argmax(axis=1)
-        assert len(set(places.tolist())) == min(7, len(years))
-    np.testing.assert_array_equal(deal_in_turns(blocks + 3)[:blocks], split)
-
-
 @pytest.mark.parametrize(
-    "name", ["daily_temperature", "streamflow", "parking", "wind_farm", "employment", "cyclones"]
+    "name",
+    [
+        "daily_temperature",
+        "streamflow",
+        "parking",
+        "wind_farm",
+        "employment",
+        "cyclones",
+        "baseball",
+    ],
 )
 def test_every_split_is_like_the_others(name):
     """Drawn by chance, the test split of the few blocks of a series was early summer alone."""
@@ -203,6 +188,15 @@ def test_a_cyclone_is_in_one_split():
         storm = file["storm"]
     split = load("cyclones").split
     assert all(len(set(split[storm == one])) == 1 for one in np.unique(storm))
+
+
+def test_hits_of_three_kinds_are_some_of_all():
+    dataset = load("baseball")
+    assert len(dataset.columns) == dataset.targets.shape[2] == 3
+    singles = (dataset.sum_upper - dataset.targets.sum(axis=-1, keepdims=True)) * dataset.scale
+    np.testing.assert_allclose(singles, singles.round(), atol=1e-3)
+    assert singles.min() > -1e-3
+    assert singles.max() > 200
 
 
 def user_arrays(**changes):
@@ -426,7 +420,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 9
+    assert len(packages) == 10
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")
