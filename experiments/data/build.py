@@ -287,6 +287,26 @@ def baseball(packages: Path) -> Arrays:
     }
 
 
+def gasoline(packages: Path) -> Arrays:
+    """Oil products and gasoline that the United States use, and gasoline that they make, weekly in
+    thousands of barrels a day."""
+    of = {
+        "products": "Product Supplied of Petroleum Products",
+        "gasoline": "Product Supplied of Finished Motor Gasoline",
+        "made": "Refiner and Blender Adjusted Net Production of Finished Motor Gasoline",
+    }
+    series: dict[str, dict[date, float]] = {}
+    shutil.unpack_archive(packages / "autots/datasets/data/eia_weekly.zip", packages)
+    for row in _rows(packages / "eia_weekly.zip"):  # a table, whatever it is called
+        name = row["series_id"].removeprefix("Weekly U.S. ").partition("  (")[0]
+        series.setdefault(name, {})[date.fromisoformat(row["datetime"])] = float(row["value"])
+    weeks = sorted(series[of["products"]])
+    return {
+        key: np.array([series[name][week] for week in weeks]).astype(np.uint16)
+        for key, name in of.items()
+    }
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -301,6 +321,7 @@ CONTENT_SHA256 = {
     employment: "f69958a74a9c919e4c4183d4b06fe11b88c9a398030a76288d9ccf87024b56ef",
     cyclones: "b1688ed0adb9437e9235e86ee3fa1cac46eeea750c18a2fd7587037391b5ed3c",
     baseball: "f29c1628fa4694ad70ca37aaeeef36edf8d56e2213a8a191924c6692776c0dbf",
+    gasoline: "ee1a8193680a9e879d124b508b2b9863725463638834f2e8d635d747b8a89166",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

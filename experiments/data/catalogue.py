@@ -184,6 +184,14 @@ def _employment() -> Arrays:
     return _cut(sector, part, signed=False, steps=12, every=1, block=18)
 
 
+def _gasoline() -> Arrays:
+    data = {key: values.astype(float)[:, None] for key, values in _read("gasoline").items()}
+    cut = partial(_cut, signed=False, steps=12, every=2, block=22)
+    arrays = cut(data["products"], data["gasoline"])
+    made = cut(data["made"], data["gasoline"])["inputs"]
+    return arrays | {"inputs": np.concatenate([arrays["inputs"], made], axis=-1)}
+
+
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
     return _cut(discharge, baseflow(discharge), signed=False)
@@ -328,6 +336,11 @@ _ROWS = {
         "doubles, triples and home runs below a player's hits, twelve seasons (Baseball Databank)",
         "hits per season",
         columns=("doubles", "triples", "home runs"),
+    ),
+    "gasoline": Entry(
+        _gasoline,
+        "gasoline among all oil products that are used, weekly, United States (EIA)",
+        "thousand barrels per day",
     ),
     "employment": Entry(
         _employment,

@@ -87,6 +87,7 @@ def test_temperatures_go_below_zero():
         "employment",
         "cyclones",
         "baseball",
+        "gasoline",
     ],
 )
 def test_every_split_is_like_the_others(name):
@@ -197,6 +198,17 @@ def test_hits_of_three_kinds_are_some_of_all():
     np.testing.assert_allclose(singles, singles.round(), atol=1e-3)
     assert singles.min() > -1e-3
     assert singles.max() > 200
+
+
+def test_what_is_made_stands_beside_what_is_supplied():
+    arrays = DATASETS["gasoline"].load()
+    with np.load(FOLDER / "gasoline.npz") as file:
+        weeks = {name: values.tolist() for name, values in file.items()}
+    second = slice(2, 2 + 12)  # the window two weeks on
+    np.testing.assert_array_equal(arrays["inputs"][1, :, 0], weeks["products"][second])
+    np.testing.assert_array_equal(arrays["inputs"][1, :, 1], weeks["made"][second])
+    np.testing.assert_array_equal(arrays["targets"][1, :, 0], weeks["gasoline"][second])
+    assert arrays["upper"].shape == arrays["targets"].shape
 
 
 def user_arrays(**changes):
@@ -420,7 +432,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 10
+    assert len(packages) == 11
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")
