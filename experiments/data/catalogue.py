@@ -184,6 +184,17 @@ def _employment() -> Arrays:
     return _cut(sector, part, signed=False, steps=12, every=1, block=18)
 
 
+def _crime() -> Arrays:
+    """A state is a block: its years are in one split."""
+    data = _read("crime")
+    years = data["violent"].shape[1]
+    violent, kinds = data["violent"].reshape(-1, 1) / 10, data["kinds"].reshape(-1, 2) / 10
+    bound = np.broadcast_to(violent, kinds.shape)
+    arrays = _cut(bound, kinds, signed=False, steps=12, every=3, block=years)
+    one = arrays["inputs"][..., :1]
+    return arrays | {"inputs": one, "sum_upper": one}
+
+
 def _gasoline() -> Arrays:
     data = {key: values.astype(float)[:, None] for key, values in _read("gasoline").items()}
     cut = partial(_cut, signed=False, steps=12, every=2, block=22)
@@ -336,6 +347,12 @@ _ROWS = {
         "doubles, triples and home runs below a player's hits, twelve seasons (Baseball Databank)",
         "hits per season",
         columns=("doubles", "triples", "home runs"),
+    ),
+    "crime": Entry(
+        _crime,
+        "murders and robberies among violent crimes, fifty states of the United States (FBI)",
+        "per 100,000 people",
+        columns=("murder", "robbery"),
     ),
     "gasoline": Entry(
         _gasoline,

@@ -88,6 +88,7 @@ def test_temperatures_go_below_zero():
         "cyclones",
         "baseball",
         "gasoline",
+        "crime",
     ],
 )
 def test_every_split_is_like_the_others(name):
@@ -198,6 +199,17 @@ def test_hits_of_three_kinds_are_some_of_all():
     np.testing.assert_allclose(singles, singles.round(), atol=1e-3)
     assert singles.min() > -1e-3
     assert singles.max() > 200
+
+
+def test_a_state_is_in_one_split_and_its_crimes_are_some_of_all():
+    dataset, arrays = load("crime"), DATASETS["crime"].load()
+    assert arrays["inputs"].shape[2] == 1
+    assert len(dataset.columns) == dataset.targets.shape[2] == 2
+    np.testing.assert_array_equal(arrays["sum_upper"], arrays["inputs"])
+    by_state = dataset.split.reshape(50, -1)
+    np.testing.assert_array_equal(by_state, np.broadcast_to(by_state[:, :1], by_state.shape))
+    with np.load(FOLDER / "crime.npz") as file:
+        np.testing.assert_array_equal(arrays["inputs"][-1], file["violent"][-1, 9:21] / 10)
 
 
 def test_what_is_made_stands_beside_what_is_supplied():
