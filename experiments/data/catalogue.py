@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.data.dealing import deal, deal_in_order, deal_in_turns
+
 FOLDER = Path(__file__).parent
 ROLES = {
     "study": "the target lies below the bound",
@@ -18,7 +20,7 @@ ROLES = {
     "wrong_bound": "the bound fails for some targets, which shows what relying on it costs",
     "coupled": "the targets' sum is known, which shows what holding a sum costs or gives",
 }
-SPLIT_SEED = 0
+TURBINES = ("R80711", "R80721", "R80736", "R80790")
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
 Arrays = dict[str, np.ndarray]
 
@@ -35,37 +37,6 @@ class Entry:
     title: str = ""  # for readers, in place of its name
     columns: tuple[str, ...] = ()  # what the targets' features are called
     times: np.ndarray | None = None  # of the targets' steps, (windows, H): text or datetime64
-
-
-def deal(day: np.ndarray, block: int = 14) -> np.ndarray:
-    """Split index of each window, by blocks of `block` days dealt 5:1:1 within every seven.
-
-    Every seven blocks (about a season) give five to training and one each to validation and
-    test, in an order drawn from a fixed seed: each split sees every season, and few neighbouring
-    days are parted. Windows of the same day (at several sites) always go together.
-    """
-    generator = np.random.default_rng(SPLIT_SEED)
-    blocks = int(day.max()) // block + 1
-    rounds = [generator.permutation([0, 0, 0, 0, 0, 1, 2]) for _ in range(-(-blocks // 7))]
-    return np.concatenate(rounds)[day // block].astype(np.uint8)
-
-
-def deal_in_turns(blocks: int) -> np.ndarray:
-    """Split index of each block of 52 days: of the seven of a year five to training and one each to
-    validation and test, which are two blocks further on every year.
-
-    With few blocks, drawing them as `deal` does may give a split one season alone.
-    """
-    year, place = np.divmod(np.arange(blocks), 7)
-    test, validation = 2 * year % 7, (2 * year + 3) % 7
-    return np.where(place == test, 2, place == validation).astype(np.uint8)
-
-
-def deal_in_order(windows: int) -> np.ndarray:
-    """Split index of each window: the first 70 % training, then 15 % validation, then test."""
-    held_out = max(1, round(0.15 * windows))
-    counts = [max(0, windows - 2 * held_out), held_out, held_out]
-    return np.repeat(np.arange(3, dtype=np.uint8), counts)[:windows]
 
 
 def _read(name: str) -> Arrays:
@@ -162,6 +133,76 @@ def _counts(name: str, whole: str, part: str) -> Arrays:
     return _below(data[whole], data[part], deal(data["day"]), signed=False)
 
 
+def _parking(repaired: bool = True) -> Arrays:
+    """Cars below a car park's places, known with how full the others of the town are. Repaired,
+    a car park that counts more cars than it has places is full."""
+    data = _read("parking")
+    cars, day, places = data["cars"].astype(float), data["day"], data["places"]
+    bound = np.broadcast_to(places[:, None, None], cars.shape).astype(float)
+    if repaired:
+        cars = np.minimum(cars, bound)
+    same_day = day[:, None] == day
+    np.fill_diagonal(same_day, False)
+    others = np.tensordot(same_day.astype(float), np.stack([cars, bound]), axes=(1, 1))
+    filled = others[:, 0] / others[:, 1]
+    inputs = np.concatenate([bound, filled], axis=-1)
+    return _below(bound, cars, deal(day, block=2), signed=False, inputs=inputs)
+
+
+def _wind_farm(closed: bool = False) -> Arrays:
+    """What each turbine makes, below what all make together; closed, their sum is told too."""
+    data = _read("wind_farm")
+    made = data["made"] / 10
+    plant = made.sum(axis=-1, keepdims=True)
+    inputs = np.concatenate([plant, data["wind_from"] / 100], axis=-1)
+    sums = {"sum_lower": plant} if closed else {}
+    given = {"inputs": inputs, "sum_upper": plant, **sums}
+    return _below(plant, made, deal(data["day"], block=5), signed=False, **given)
+
+
+def _cyclones() -> Arrays:
+    data = _read("cyclones")
+    bound, target, pressure = (
+        data[key].astype(float) for key in ("storm_force", "hurricane_force", "pressure")
+    )
+    storm = np.unique(data["storm"], return_inverse=True)[1]
+    inputs = np.concatenate([bound, pressure], axis=-1)
+    return _below(bound, target, deal(storm, block=4), signed=False, inputs=inputs)
+
+
+def _baseball() -> Arrays:
+    data = _read("baseball")
+    hits, kinds = data["hits"].astype(float), data["kinds"].astype(float)
+    given = {"inputs": np.concatenate([hits, data["at_bats"]], axis=-1), "sum_upper": hits}
+    split = deal(data["first"] - data["first"].min(), block=3)
+    return _below(hits, kinds, split, signed=False, **given)
+
+
+def _employment() -> Arrays:
+    data = _read("employment")
+    sector, part = (data[key] / 10 for key in ("sector", "part"))
+    return _cut(sector, part, signed=False, steps=12, every=1, block=18)
+
+
+def _crime() -> Arrays:
+    """A state is a block: its years are in one split."""
+    data = _read("crime")
+    years = data["violent"].shape[1]
+    violent, kinds = data["violent"].reshape(-1, 1) / 10, data["kinds"].reshape(-1, 2) / 10
+    bound = np.broadcast_to(violent, kinds.shape)
+    arrays = _cut(bound, kinds, signed=False, steps=12, every=3, block=years)
+    one = arrays["inputs"][..., :1]
+    return arrays | {"inputs": one, "sum_upper": one}
+
+
+def _gasoline() -> Arrays:
+    data = {key: values.astype(float)[:, None] for key, values in _read("gasoline").items()}
+    cut = partial(_cut, signed=False, steps=12, every=2, block=22)
+    arrays = cut(data["products"], data["gasoline"])
+    made = cut(data["made"], data["gasoline"])["inputs"]
+    return arrays | {"inputs": np.concatenate([arrays["inputs"], made], axis=-1)}
+
+
 def _streamflow() -> Arrays:
     discharge = _read("streamflow")["discharge"] / 1000
     return _cut(discharge, baseflow(discharge), signed=False)
@@ -187,15 +228,22 @@ def _daily_temperature() -> Arrays:
     return _cut(data["highest"] / 10, data["lowest"] / 10)
 
 
-def _cut(bound: np.ndarray, target: np.ndarray, signed: bool = True) -> Arrays:
-    """Windows of 24 days, one every 4, of daily series, within blocks of 52 days that are dealt as
-    one: no day is in two splits."""
-    days = len(bound) // 52 * 52
-    blocks = np.stack([bound[:days], target[:days]]).reshape(2, -1, 52, 1)
-    starts = range(0, 52 - 24 + 1, 4)
-    windows = np.stack([blocks[:, :, start : start + 24] for start in starts], axis=2)
+def _cut(
+    bound: np.ndarray,
+    target: np.ndarray,
+    signed: bool = True,
+    steps: int = 24,
+    every: int = 4,
+    block: int = 52,
+) -> Arrays:
+    """Windows of 24 steps, one every 4, of series, within blocks of 52 steps that are dealt as one:
+    no step is in two splits."""
+    whole = len(bound) // block * block
+    blocks = np.stack([bound[:whole], target[:whole]]).reshape(2, -1, block, bound[0].size)
+    starts = range(0, block - steps + 1, every)
+    windows = np.stack([blocks[:, :, start : start + steps] for start in starts], axis=2)
     split = np.repeat(deal_in_turns(blocks.shape[1]), len(starts))
-    return _below(*windows.reshape(2, -1, 24, 1), split, signed)
+    return _below(*windows.reshape(2, -1, steps, bound[0].size), split, signed)
 
 
 def _sines(windows: int = 800, steps: int = 24, seed: int = 0) -> Arrays:
@@ -282,6 +330,41 @@ _ROWS = {
         "riders without a subscription among all of a bicycle hire, Washington (UCI)",
         "riders per hour",
     ),
+    "parking": Entry(_parking, "cars below the places of a car park, Birmingham (UCI)", "cars"),
+    "wind_farm": Entry(
+        _wind_farm,
+        "what each of four turbines makes below what their plant makes, France (Engie)",
+        "kWh per hour",
+        columns=TURBINES,
+    ),
+    "cyclones": Entry(
+        _cyclones,
+        "width of hurricane-force winds below that of storm-force winds, Atlantic cyclones (NOAA)",
+        "nautical miles",
+    ),
+    "baseball": Entry(
+        _baseball,
+        "doubles, triples and home runs below a player's hits, twelve seasons (Baseball Databank)",
+        "hits per season",
+        columns=("doubles", "triples", "home runs"),
+    ),
+    "crime": Entry(
+        _crime,
+        "murders and robberies among violent crimes, fifty states of the United States (FBI)",
+        "per 100,000 people",
+        columns=("murder", "robbery"),
+    ),
+    "gasoline": Entry(
+        _gasoline,
+        "gasoline among all oil products that are used, weekly, United States (EIA)",
+        "thousand barrels per day",
+    ),
+    "employment": Entry(
+        _employment,
+        "employees in a part of a sector below those of the sector, United States (BLS)",
+        "thousands",
+        columns=("manufacturing", "retail trade", "local government"),
+    ),
     "streamflow": Entry(
         _streamflow, "baseflow, by a filter, below a river's daily discharge (USGS)", "m³/s"
     ),
@@ -291,10 +374,25 @@ _ROWS = {
         "diffuse irradiance; the sensor of its bound reads low on some days (NREL TMY3)",
         role="wrong_bound",
     ),
+    "parking_raw": Entry(
+        lambda: _parking(repaired=False),
+        "cars as counted, now and then more than the car park has places, Birmingham (UCI)",
+        "cars",
+        group="parking",
+        role="wrong_bound",
+    ),
     "closure_greensboro": _radiation(
         lambda: _closure(0),
         "diffuse and direct horizontal irradiance, whose sum is global (NREL TMY3)",
         role="coupled",
+    ),
+    "closure_wind_farm": Entry(
+        lambda: _wind_farm(closed=True),
+        "what each of four turbines makes, whose sum is known, France (Engie)",
+        "kWh per hour",
+        group="wind_farm",
+        role="coupled",
+        columns=TURBINES,
     ),
     "irradiance_autoencoder": _radiation(
         lambda: _diffuse(target="global"),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.catalogue import DATASETS, Arrays, Entry, deal_in_order
+from experiments.data.catalogue import DATASETS, Arrays, Entry
+from experiments.data.dealing import deal_in_order
 from experiments.usage import UsageError, choose
 
 NUMBERS = (

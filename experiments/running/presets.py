@@ -96,12 +96,25 @@ PRESETS = {
     ),
     "full": Plan(
         strategies=(*TRAINED, *BASELINES),
-        # Not those of several sites in one, whose sites are there, nor the 144 steps of household.
-        datasets=tuple(
-            name
-            for name, entry in DATASETS.items()
-            if name not in ("irradiance", "dew_point", "household", "direct_ahead")
-            and entry.role != "coupled"
+        # Those of the first study, whose records results/reference/ has.
+        datasets=(
+            "household_hourly",
+            "diffuse_greensboro",
+            "diffuse_sand_point",
+            "direct_greensboro",
+            "direct_sand_point",
+            "dew_point_ewr",
+            "dew_point_jfk",
+            "dew_point_lga",
+            "daily_temperature",
+            "wind",
+            "flights",
+            "bikeshare",
+            "streamflow",
+            "spectrum",
+            "irradiance_soiled",
+            "irradiance_autoencoder",
+            "sines",
         ),
         **REFERENCE_RUN,
     ),

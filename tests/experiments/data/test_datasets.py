@@ -12,9 +12,8 @@ from experiments.data.catalogue import (
     FOLDER,
     ROLES,
     _cut,
+    _parking,
     baseflow,
-    deal,
-    deal_in_turns,
 )
 from experiments.data.datasets import SPLITS, load
 from experiments.usage import UsageError
@@ -42,12 +41,13 @@ def test_every_dataset_keeps_its_promises(name):
     assert dataset.inputs.shape[:2] == (windows, steps) or dataset.is_forecast
     assert dataset.inputs.dtype == dataset.targets.dtype == np.float32
     assert dataset.sides()
+    holds = {}
     for side, sign in (("upper", 1), ("lower", -1)):
         bound = getattr(dataset, side)
         if bound is not None:
             assert bound.shape == dataset.targets.shape
-            holds = (sign * dataset.targets <= sign * bound).all()
-            assert holds == (dataset.role != "wrong_bound")
+            holds[side] = (sign * dataset.targets <= sign * bound).all()
+    assert all(holds.values()) == (dataset.role != "wrong_bound")
     training = dataset.part("train")["targets"]
     np.testing.assert_allclose(np.sqrt(np.mean(training.astype(float) ** 2)), 1, rtol=1e-5)
     shares = np.bincount(dataset.split, minlength=3) / windows
@@ -77,31 +77,22 @@ def test_temperatures_go_below_zero():
     assert 0.05 < (dataset.upper < 0).mean() < 0.15
 
 
-def test_blocks_of_days_stay_together_and_every_season_is_everywhere():
-    day = np.tile(np.arange(365), 2)
-    split = deal(day)
-    np.testing.assert_array_equal(split[:365], split[365:])
-    blocks = split[:364].reshape(-1, 14)
-    assert (blocks == blocks[:, :1]).all()
-    for part in range(3):
-        seasons = np.unique(day[split == part] // 98)
-        assert {0, 1, 2} <= set(seasons)
-
-
-@pytest.mark.parametrize("blocks", [7, 28, 70])
-def test_what_is_held_out_goes_round_the_year(blocks):
-    split = deal_in_turns(blocks)
-    years = split.reshape(-1, 7)
-    np.testing.assert_array_equal(np.sort(years), np.tile([0, 0, 0, 0, 0, 1, 2], (blocks // 7, 1)))
-    for part in (1, 2):
-        places = (years == part).argmax(axis=1)
-        assert len(set(places.tolist())) == min(7, len(years))
-    np.testing.assert_array_equal(deal_in_turns(blocks + 3)[:blocks], split)
-
-
-@pytest.mark.parametrize("name", ["daily_temperature", "streamflow"])
-def test_every_split_of_a_series_is_like_the_others(name):
-    """Drawn by chance, the test split of the few blocks was early summer alone."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        "daily_temperature",
+        "streamflow",
+        "parking",
+        "wind_farm",
+        "employment",
+        "cyclones",
+        "baseball",
+        "gasoline",
+        "crime",
+    ],
+)
+def test_every_split_is_like_the_others(name):
+    """Drawn by chance, the test split of the few blocks of a series was early summer alone."""
     dataset = load(name)
     means = [dataset.part(split)["targets"].mean() for split in SPLITS]
     assert max(means) < 1.3 * min(means)
@@ -123,6 +114,33 @@ def test_a_soiled_sensor_reads_low_on_whole_days_and_breaks_a_few_bounds():
     assert 0.03 < wrong.infeasible < 0.06
     np.testing.assert_array_equal(wrong.targets, right.targets)
     assert wrong.standards["inputs"][1] < right.standards["inputs"][1]  # the mean
+
+
+def test_a_car_park_that_counts_too_many_cars_is_full_once_repaired():
+    repaired, raw = load("parking"), load("parking_raw")
+    cars, counted = (dataset.targets * dataset.scale for dataset in (repaired, raw))
+    np.testing.assert_allclose(cars, np.minimum(counted, raw.upper * raw.scale), rtol=1e-5)
+    assert 0.005 < raw.infeasible < 0.02
+
+
+def test_a_car_park_is_known_by_its_places_and_by_the_others_that_day():
+    with np.load(FOLDER / "parking.npz") as file:
+        day, places, cars = file["day"], file["places"].astype(float), file["cars"].astype(float)
+    others = (day == day[0]) & (np.arange(len(day)) > 0)
+    inputs = _parking(repaired=False)["inputs"]
+    np.testing.assert_array_equal(inputs[0, :, 0], places[0])
+    filled = cars[others, :, 0].sum(axis=0) / places[others].sum()
+    np.testing.assert_allclose(inputs[0, :, 1], filled, rtol=1e-12)
+
+
+def test_turbines_make_together_what_their_plant_makes():
+    dataset, closed = load("wind_farm"), load("closure_wind_farm")
+    assert dataset.sides() == ("lower", "upper", "sum_upper")
+    assert len(dataset.columns) == dataset.targets.shape[2]
+    np.testing.assert_array_equal(closed.sum_lower, closed.sum_upper)
+    total = dataset.targets.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(total, dataset.sum_upper, atol=1e-5)
+    np.testing.assert_array_equal(dataset.upper, dataset.sum_upper.repeat(4, axis=2))
 
 
 def test_the_baseflow_filter_is_the_formula_written_out():
@@ -149,6 +167,60 @@ def test_no_day_of_a_cut_series_is_in_two_splits():
     assert sum(map(len, days)) == 988
     np.testing.assert_array_equal(arrays["targets"], -arrays["inputs"])
     np.testing.assert_array_equal(np.diff(arrays["inputs"], axis=1), 1)
+
+
+def test_series_of_several_features_are_cut_alike():
+    both = np.arange(180).reshape(90, 2)
+    arrays = _cut(both, both / 2, steps=12, every=3, block=18)
+    assert arrays["inputs"].shape == (5 * 3, 12, 2)
+    np.testing.assert_array_equal(arrays["inputs"][4], both[21:33])
+    np.testing.assert_array_equal(arrays["targets"], arrays["inputs"] / 2)
+
+
+def test_every_sector_has_a_part_of_its_own():
+    dataset = load("employment")
+    assert len(dataset.columns) == dataset.targets.shape[2] == 3
+    assert (np.ptp(dataset.upper, axis=2) > 0).all()
+    share = dataset.targets / dataset.upper
+    assert 0.45 < share.min() < share.max() < 0.85
+
+
+def test_a_cyclone_is_in_one_split():
+    with np.load(FOLDER / "cyclones.npz") as file:
+        storm = file["storm"]
+    split = load("cyclones").split
+    assert all(len(set(split[storm == one])) == 1 for one in np.unique(storm))
+
+
+def test_hits_of_three_kinds_are_some_of_all():
+    dataset = load("baseball")
+    assert len(dataset.columns) == dataset.targets.shape[2] == 3
+    singles = (dataset.sum_upper - dataset.targets.sum(axis=-1, keepdims=True)) * dataset.scale
+    np.testing.assert_allclose(singles, singles.round(), atol=1e-3)
+    assert singles.min() > -1e-3
+    assert singles.max() > 200
+
+
+def test_a_state_is_in_one_split_and_its_crimes_are_some_of_all():
+    dataset, arrays = load("crime"), DATASETS["crime"].load()
+    assert arrays["inputs"].shape[2] == 1
+    assert len(dataset.columns) == dataset.targets.shape[2] == 2
+    np.testing.assert_array_equal(arrays["sum_upper"], arrays["inputs"])
+    by_state = dataset.split.reshape(50, -1)
+    np.testing.assert_array_equal(by_state, np.broadcast_to(by_state[:, :1], by_state.shape))
+    with np.load(FOLDER / "crime.npz") as file:
+        np.testing.assert_array_equal(arrays["inputs"][-1], file["violent"][-1, 9:21] / 10)
+
+
+def test_what_is_made_stands_beside_what_is_supplied():
+    arrays = DATASETS["gasoline"].load()
+    with np.load(FOLDER / "gasoline.npz") as file:
+        weeks = {name: values.tolist() for name, values in file.items()}
+    second = slice(2, 2 + 12)  # the window two weeks on
+    np.testing.assert_array_equal(arrays["inputs"][1, :, 0], weeks["products"][second])
+    np.testing.assert_array_equal(arrays["inputs"][1, :, 1], weeks["made"][second])
+    np.testing.assert_array_equal(arrays["targets"][1, :, 0], weeks["gasoline"][second])
+    assert arrays["upper"].shape == arrays["targets"].shape
 
 
 def user_arrays(**changes):
@@ -423,7 +495,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 6
+    assert len(packages) == 11
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.data.catalogue import Entry, deal_in_order
+from experiments.data.catalogue import Entry
 from experiments.data.datasets import prepared
+from experiments.data.dealing import deal_in_order
 from experiments.training import networks
 from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.cell import Settings
