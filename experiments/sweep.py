@@ -32,6 +32,7 @@ from experiments.running.presets import PRESETS, Plan, make_plan
 from experiments.running.session import dry_run, run
 from experiments.running.watch import end_soon
 from experiments.training import devices, limits
+from experiments.training.backbones import BACKBONES
 from experiments.training.strategy_rows import Strategy
 from experiments.usage import UsageError
 
@@ -174,8 +175,12 @@ def parser() -> argparse.ArgumentParser:
         "first, smooth_clip(temperature=[0.1,0.3]). Skill and ranking need "
         "climatology_clipped among them",
     )
-    add("--datasets", **_several(names), help="names from --list, or paths to .npz")
-    add("--backbones", **_several(names), help="bottleneck, conditioned")
+    add("--datasets", **_several(names), help="names from --list, or paths to .npz of your own")
+    add(
+        "--backbones",
+        **_several(names),
+        help=f"{', '.join(BACKBONES)}, or module:factory of your own",
+    )
     add(
         "--hidden",
         **_several(_numbers(int)),
@@ -205,9 +210,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--metrics",
-        type=names,
-        help="of your own, module:function of (output, target, lower, upper, where), "
-        "comma-separated",
+        **_several(names),
+        help="of your own, module:function of (output, target, lower, upper, where)",
     )
     add("--out", type=Path, help="folder; default: results/PRESET")
     add("--workers", type=int, metavar="N", help="run on N processes of this machine")
@@ -224,10 +228,10 @@ def parser() -> argparse.ArgumentParser:
     add("--stale", default="refuse", help=f"records of other code or data. {stale}")
     add(
         "--save",
-        type=names,
+        **_several(names),
         default=(),
         metavar="WHAT",
-        help="predictions and/or weights of every final cell, comma-separated: see docs/own.md",
+        help="predictions and/or weights of every final cell: see docs/own.md",
     )
     add("--tables", action="store_true", help="print every metric by dataset at the end")
     add("--dry-run", action="store_true", help="say what would run, and stop")

@@ -145,12 +145,7 @@ def test_the_page_on_ones_own_is_true(tmp_path, monkeypatch):
     more += ["--strategies", "clip", "--save", "predictions,weights"]
     assert main([*command, *more]) == 0
     assert f"{of}:peak" in (tmp_path / "results" / "prices" / "summary.csv").read_text()
-    exec(
-        result.replace(
-            "found[0]", "next(r for r in found if r['config']['backbone'] == 'bottleneck')"
-        ),
-        names,
-    )
+    exec(result, names)
     kept, scaling = names["test"], saved.scaling("results/prices", names["record"]["id"])
     inputs = (names["inputs"][kept["window"]] - scaling["inputs_mean"]) / scaling[
         "inputs_deviation"

@@ -8,15 +8,16 @@ from typing import Any
 from experiments.analysis.statistics import FLOOR
 from experiments.analysis.study import Study, finals, shown
 from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Table
-from experiments.cells import Place, canonical
+from experiments.cells import UNTRAINED, Place, canonical
 from experiments.console import trimmed
 from experiments.data.catalogue import DATASETS
+from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import holds, table_row
 from experiments.training.tuning import LEARNING_RATES
 from experiments.usage import in_order
 
-LONGEST = 200  # characters of the names of columns
+LONGEST = 200  # characters of names in a row
 PLACE = STRATEGY, Column("dataset"), Column("backbone")
 SUMMARY = Column("summary", "what it is")
 FIXED = {
@@ -61,7 +62,11 @@ def settings(study: Study) -> Table:
     for record in study.records:
         for key, value in record.cell.settings.items():
             shared[key].add(str(value))
-    found = FIXED | {key: ", ".join(in_order(values, ())) for key, values in shared.items()}
+    found = (
+        FIXED
+        | _of_others(study)
+        | {key: ", ".join(in_order(values, ())) for key, values in shared.items()}
+    )
     found |= {key: str(plan[key]) for key in ("seeds", "tuning_seeds") if key in plan}
     rows = [(key.replace("_", " "), value) for key, value in found.items()]
     tried = {of.cell.training.get("learning_rate") for of in study.records} - {None}
@@ -76,6 +81,20 @@ def settings(study: Study) -> Table:
     return Table(
         "settings", "settings-each", "Model, training, versions and machine", columns, rows
     )
+
+
+def _of_others(study: Study) -> dict[str, str]:
+    """What is fixed, where not all networks are LSTMs, or not all data of the table."""
+    networks = {record.cell.network for record in study.records} - {*AUTOENCODERS, UNTRAINED}
+    data = set(study.every_dataset) - DATASETS.keys()
+    found = {}
+    if networks:
+        names = trimmed(", ".join(in_order(networks, BACKBONES)), LONGEST)
+        found["network"] = f"bottleneck, conditioned: {FIXED['network']}; another: {names}"
+    if data:
+        names = trimmed(", ".join(in_order(data, DATASETS)), LONGEST)
+        found["splits"] = f"{FIXED['splits']}; of {names} by its file, or 70/15/15 in order"
+    return found
 
 
 def _defaults_first(rate: float) -> tuple[int, float]:

@@ -213,8 +213,9 @@ def _told(key: str, unit: str, arrays: Arrays, where: np.ndarray) -> str:
     window, step, feature = first = tuple(map(int, np.argwhere(where)[0]))
     worst = np.abs(value - bound)[where].max()
     share = 100 * where.sum() / np.broadcast_to(_counted(key, arrays), where.shape).sum()
+    amount = [f"{worst:.4g}", *([unit] if unit else [])]
     what, at = ("sums of targets", "") if key in SUMS else ("targets", f", feature {feature}")
     return (
-        f"{key}: {where.sum()} {what} ({share:.3g} %), by up to {worst:.4g} {unit}; first at "
+        f"{key}: {where.sum()} {what} ({share:.3g} %), by up to {' '.join(amount)}; first at "
         f"window {window}, step {step}{at}: {value[first]:g}, bound {bound[first]:g}."
     )

@@ -74,7 +74,7 @@ def entry_of(source: str, name: str, arrays: Arrays) -> Entry:
 def _arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+            arrays = {key: _member(file, key) for key in file.files}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("it has members that are no arrays")
     except FileNotFoundError:
@@ -82,6 +82,18 @@ def _arrays(path: Path) -> Arrays:
     except Exception as error:  # whatever zipfile, zlib and numpy make of a damaged file
         raise UsageError(f"{path}: not a readable .npz of plain arrays ({error}).") from error
     return arrays
+
+
+def _member(file: Arrays, key: str) -> np.ndarray:
+    try:
+        return file[key]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise ValueError(
+            f"{key} is of Python objects, as pandas has its texts: save numpy.asarray({key}, str), "
+            "or float for numbers"
+        ) from error
 
 
 def _text(source: str, key: str, value: np.ndarray) -> str:

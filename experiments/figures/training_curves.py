@@ -101,6 +101,7 @@ def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
             low, _, high = those[name]
             color = look(name)["color"]
             axes.fill_between(medians[name][0], low, high, color=color, alpha=0.13, linewidth=0)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_yscale("log")
         axes.set_ylim(ends)
         plain_ticks(axes.yaxis)
@@ -147,6 +148,7 @@ def gradient_training(
             axes.set_title(f"{measure}, {backbone}" if count > 1 else measure)
         for axes in of_row:
             axes.set_ylim(0, max(0.05, 1.05 * most))
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     figure.supxlabel("Epoch")
     figure.supylabel("Share of entries")
     return Sketch(

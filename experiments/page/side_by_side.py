@@ -34,6 +34,8 @@ def show(console: Console, found: Compared, first: str, second: str) -> None:
     say(console, f"A: {first}\nB: {second}\n")
     # Baselines have no seeds and no settings: on the same data they are the same.
     telling = [one for one in found.differences if one.place[2] != UNTRAINED or one.change.value]
+    if not telling:
+        say(console, "No strategy was trained in both on the same dataset and backbone.\n")
     for (dataset, backbone), rows in groupby(telling, lambda one: one.place[1:]):
         console.print(_table(dataset, backbone, list(rows), dataset in found.other_data))
     for line in (*_words(found), *_alone(found), *_settings(found)):

@@ -27,7 +27,8 @@ from experiments.usage import in_order
 
 PAGE = "report.html"
 SHOWN = "violation_rate", "gradient_dead_fraction", "blocked_fraction", "code_reliance"
-MARKS = "* best   ! outputs outside the bound   x a run ended without a gradient"
+MARKS = "* best   ! outputs or sums outside a bound   x a run ended without a gradient"
+BROKEN = "violation_rate", "sum_violation_rate_1e-4"  # sums that are exact hold to rounding
 MEANING = f"skill: 1 - mse / mse of {REFERENCE}, the clipped training mean"
 WIDE = 10_000
 COLUMNS = [column for column in METRICS if column.key in SHOWN]
@@ -75,10 +76,13 @@ def scores(
         means = {name: of[metric].mean for name, of in found.items() if metric in of}
         values = {name: round(mean, 3) for name, mean in means.items() if math.isfinite(mean)}
         best = max(values.values(), default=math.nan)
-        rates = {name: of["violation_rate"] for name, of in found.items() if "violation_rate" in of}
+        broken = {
+            name: any(key in of and of[key].mean > 0 for key in BROKEN)
+            for name, of in found.items()
+        }
         marks = {
             name: "*" * (value == best)
-            + "!" * (name in rates and rates[name].mean > 0)
+            + "!" * broken[name]
             + "x" * ((name, dataset, backbone) in stuck)
             for name, value in values.items()
         }

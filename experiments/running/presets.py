@@ -248,13 +248,15 @@ def _flag(name: str) -> str:
 def _check_dataset(name: str) -> None:
     """That a name is of the table, of a `.npz`, or stands for what was given."""
     path = Path(name)
-    if name.endswith(".npz") or known_dataset(name):
+    if name in DATASETS or name.endswith(".npz") or known_dataset(name):
         return
-    if name not in DATASETS and path.is_dir():
+    if path.is_dir():
         raise UsageError(
             f"{name} is a folder: name the .npz in it, such as {name.rstrip('/')}/*.npz."
         )
-    if name not in DATASETS and (path.suffix or path.exists()):
+    if Path(f"{name}.npz").exists():
+        raise UsageError(f"{name} is no dataset of the table. For the file give {name}.npz.")
+    if path.suffix or path.exists():
         raise UsageError(
             f"{name} is no .npz, which holds inputs, targets, and upper and/or lower, each "
             "(windows, steps, features). Of a table with a column each, in windows of 24 steps:\n"

@@ -92,8 +92,9 @@ class Factory:
         }
         if is_forecast(part) and "horizon" not in known:
             raise UsageError(
-                f"{self._name} gives raw of as many steps as its inputs, {steps}, but targets "
-                f"have {more['horizon']}: name horizon (and future_features) among its arguments."
+                f"{self._name} gives raw of the steps of its inputs, {steps}, but the data are a "
+                f"forecast of {more['horizon']}: name horizon (and future_features) among its "
+                "arguments."
             )
         return {
             "in_features": part["inputs"].shape[2],

@@ -46,6 +46,19 @@ def test_two_sweeps_fit_80_columns(folders, capsys, tmp_path):
     assert {row["seeds"] for row in rows} == {"1", "2"}
 
 
+def test_that_only_baselines_are_in_both_is_said(tmp_path, capsys):
+    both = []
+    for backbone in written.BACKBONES:
+        records = written.sweep(["wind"], NAMES, seeds=2)
+        here = [one for one in records if one.cell.backbone in (backbone, "none")]
+        both.append(str(written.save(tmp_path / backbone, here)))
+    assert compare.main(both) == 0
+    text = capsys.readouterr().out
+    assert "No strategy was trained in both on the same dataset and backbone." in text
+    assert compare.main(both[:1] * 2) == 0
+    assert "No strategy was trained" not in capsys.readouterr().out
+
+
 def test_other_data_and_settings_are_said(tmp_path, capsys):
     first = written.save(tmp_path / "one", written.sweep(["wind"], NAMES, seeds=2))
     second = written.save(tmp_path / "other", written.sweep(["wind"], NAMES, seeds=2))

@@ -113,6 +113,7 @@ def test_lists_are_words_or_parts_between_commas(tmp_path, monkeypatch):
         "backbones": ["bottleneck", "conditioned"],
         "hidden": ["4,8", "16"],
         "learning_rates": ["0.1", "0.2,"],
+        "metrics": ["mine:peak,mine:low", "mine:end"],
     }
     command = [[f"--{name.replace('_', '-')}", *words] for name, words in lists.items()]
     with pytest.raises(ZeroDivisionError):
@@ -123,7 +124,11 @@ def test_lists_are_words_or_parts_between_commas(tmp_path, monkeypatch):
         "backbones": ("bottleneck", "conditioned"),
         "hidden": (4, 8, 16),
         "learning_rates": (0.1, 0.2),
+        "metrics": ("mine:peak", "mine:low", "mine:end"),
     }
+    kinds = ("predictions", "weights")
+    for words in (["predictions,weights"], ["predictions", "weights"]):
+        assert sweep.parser().parse_args(["--save", *words]).save == kinds
     with pytest.raises(SystemExit):
         sweep.main(["--datasets"])
 
@@ -139,6 +144,8 @@ def test_the_way_from_a_csv_that_is_shown_is_one(tmp_path, monkeypatch, capsys):
     assert "mine.csv is no .npz, which holds inputs, targets, and upper and/or lower" in error
     exec("import numpy\n" + "\n".join(line.strip() for line in error.splitlines()[1:]))
     assert sweep.main([*options, "--datasets", "mine.npz"]) == 0
+    assert sweep.main([*options, "--datasets", "mine"]) == 2
+    assert "For the file give mine.npz." in capsys.readouterr().err
     (tmp_path / "folder").mkdir()
     assert sweep.main([*options, "--datasets", "folder/"]) == 2
     assert (

@@ -469,3 +469,15 @@ def test_who_holds_a_bounded_sum_is_shown_where_there_is_one():
     shown = ("sum_violation_bottleneck", "sum_farthest_bottleneck", "jacobian_rank_bottleneck")
     assert [float(rows["unconstrained"][key]) for key in shown] == [0.5, 1.5, 1]
     assert [float(rows["budget_softmax"][key]) for key in shown] == [0, 0, 0.5]
+
+
+def test_settings_say_which_networks_and_data_are_no_lstm_and_not_of_the_table():
+    def said(records):
+        rows = rows_of(setup_tables.settings(study.read({}, records)))
+        return {row["setting"]: row["value"] for row in rows}
+
+    usual = said([written.record("clip", "wind")])
+    own = said([written.record("clip", "prices"), written.record("clip", "wind", "mine:Net")])
+    assert usual["network"].startswith("LSTM encoder")
+    assert own["network"] == f"bottleneck, conditioned: {usual['network']}; another: mine:Net"
+    assert own["splits"] == f"{usual['splits']}; of prices by its file, or 70/15/15 in order"

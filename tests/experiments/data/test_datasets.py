@@ -268,12 +268,16 @@ def test_a_users_file_is_dealt_in_order(tmp_path):
         ({"columns": "a", "targets": np.ones((20, 4))}, "columns must name the features"),
         ({"unit": "a\nb"}, "unit must be a text of 1 to 80 characters"),
         ({"title": 3}, "title must be a text"),
+        (
+            {"columns": np.array(["a"], object)},
+            r"mine.npz: .*columns is .* numpy.asarray\(columns, str",
+        ),
         ({"times": np.zeros((20, 4))}, "times must be texts or datetime64 of shape"),
         ({"split": np.arange(20)}, "split must be 20 of 0"),
         ({"split": np.zeros(20, int)}, "leave no window for validation and test"),
         (
             {"upper": user_arrays()["inputs"] * 0.4},
-            r"break their bounds\. upper: 80 targets \(100 %\)",
+            r"break their bounds\. upper: 80 targets \(100 %\), by up to 0\.2; first at window 0",
         ),
         (
             {

@@ -553,6 +553,9 @@ def test_one_seed_one_epoch_and_one_step_are_drawn_without_a_warning():
     found = sketched(records, {r.id: made for r in trained})
     axes = found["example_diffuse_bottleneck"].figure.axes[0]
     assert all(len(line.get_xdata()) == 2 for line in axes.lines)
+    for name in ("training_curves_diffuse", "gradient_training_diffuse"):
+        ticks = found[name].figure.axes[0].get_xticks()
+        np.testing.assert_array_equal(ticks, np.round(ticks))  # there is no epoch 3.8
     for sketch in found.values():
         sketch.figure.canvas.draw()
 

@@ -37,6 +37,26 @@ def test_scores_are_marked_and_fit_80_columns(tmp_path, capsys):
     assert long in found
 
 
+def test_sums_outside_their_bound_are_marked_but_for_rounding(tmp_path, capsys):
+    rates = {"clip": (1.0, 1.0), "budget_softmax": (0.25, 0.0)}
+    records = [
+        written.record(
+            name,
+            "household_hourly",
+            r2=0.5,
+            violation_rate=0.0,
+            **{"sum_violation_rate": exact, "sum_violation_rate_1e-4": tolerant},
+        )
+        for name, (exact, tolerant) in rates.items()
+    ]
+    folder = written.save(tmp_path / "sums", records, written.manifest(["household_hourly"]))
+    found = {
+        line.split()[0]: line.split()[1:] for line in shown(capsys, folder, records) if line.strip()
+    }
+    assert found["clip"] == ["*!", "0.500"]
+    assert found["budget_softmax"] == ["*", "0.500"]
+
+
 def test_skill_is_shown_where_every_dataset_has_its_baseline_and_r2_elsewhere(tmp_path, capsys):
     baseline = written.record("climatology_clipped", "wind", mse=0.5, r2=0.25)
     clip = [written.record("clip", "wind", seed=seed, mse=0.1 + seed, r2=0.75) for seed in (0, 1)]

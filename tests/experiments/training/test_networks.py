@@ -170,7 +170,7 @@ def test_a_network_of_ones_own_reads_inputs_and_bounds():
 @pytest.mark.parametrize(
     ("factory", "of", "message"),
     [
-        (Mine, "forecast", "name horizon"),
+        (Mine, "forecast", "a forecast of 3: name horizon"),
         (Dropped, "plain", r"variables that are not nnx.Param \(Rng"),
         (Flat, "plain", r"must give raw of float32 \(14, 4, 1\), got float32 of \(14, 4\)"),
         (lambda in_features, out_features, steps, rngs: 3, "plain", "must give an nnx.Module, got"),
