@@ -113,6 +113,17 @@ def test_multipliers_follow_what_counts():
     assert found[1, 0] == 0.5  # where nothing counts
 
 
+def test_windows_are_shown_by_what_is_known_of_them(both):
+    of, _ = both
+    known = np.zeros_like(of.where)
+    known[17:, :2] = True
+    targets = np.zeros_like(of.targets)
+    targets[17:, 0] = np.array([1, 2, 3])[:, None]  # what varies less, hidden, varies most
+    targets[17:, 2:] = np.array([90, 50, 0])[:, None, None]
+    found = cell.example_windows(replace(of, targets=targets, where=known), "test")
+    assert found.tolist() == [1, 2]
+
+
 def test_climatology_is_the_mean_of_what_is_known():
     found = _climatology({"targets": VALUES, "where": WHERE})
     np.testing.assert_allclose(found, [[[2, 1], [2, 3]]])
