@@ -1,6 +1,7 @@
 """A dataset of the user's own: an `.npz` of arrays, and what they are called."""
 
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -73,6 +74,8 @@ def entry_of(source: str, name: str, arrays: Arrays) -> Entry:
 
 def _arrays(path: Path) -> Arrays:
     try:
+        if path.stat() and not is_zipfile(path):
+            raise ValueError("it is no zip archive, as numpy.savez writes one")
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: _member(file, key) for key in file.files}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):

@@ -163,7 +163,7 @@ def make_plan(preset: str, **changes: Any) -> Plan:
     tables: dict[str, dict[str, Any]] = {
         "strategies": {**TRAINED, **COUPLED, **BASELINES},
         "datasets": DATASETS,
-        "backbones": dict.fromkeys(BACKBONES),
+        "backbones": dict.fromkeys((*BACKBONES, "module:factory")),
     }
     for name, table in tables.items():
         kind = {"strategies": "strategy"}.get(name, name.removesuffix("s"))
