@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +18,6 @@ from experiments.usage import UsageError
 
 CHUNK = 512  # windows that a network is evaluated on at once
 Data = dict[str, Any]  # of `cell.data_of`
-
-
-class Network(Protocol):
-    """What training asks of a network."""
-
-    def initial(self, key: jax.Array, bias: jax.Array) -> Any:
-        """Parameters, with which raw lies about the bias, (K,)."""
-
-    def raw(self, parameters: Any, part: Data) -> jax.Array:
-        """(windows, H, K), of a split or a batch."""
 
 
 class Autoencoder:
@@ -50,6 +40,7 @@ class Autoencoder:
         )
 
     def initial(self, key: jax.Array, bias: jax.Array) -> Any:
+        """Parameters, with which raw lies about the bias, (K,)."""
         model = self._model(key)
         model.dense.bias[...] = bias
         return nnx.split(model)[1]
