@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -23,6 +24,7 @@ from experiments.training.cell import Data, Job, Program, Settings, State, data_
 from experiments.training.own_metrics import functions
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
+REACH, HALVINGS, CLOSE = 100.0, 40, 1e-3  # of the search for an inverse, in scaled units
 # Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
 # strategy with what is around it, to other bits than where it is compiled with others.
 STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
@@ -161,7 +163,7 @@ def _compiled_bias(own: tuple[Any, ...]) -> Callable:
 def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -> jax.Array:
     """The raw, one a feature, at which a network begins that is trained on these windows.
 
-    Through a function of the user's own whose inverse `bounded` does not know, the mean target.
+    The inverse of a function of the user's own is looked for, see `bisected`.
     """
     bounds = select_bounds(strategy, part, ranges)
     constraint = strategy.begins_through(*bounds, hyper)
@@ -171,7 +173,35 @@ def first_bias(strategy: Strategy, part: Data, ranges: Data, hyper: jax.Array) -
     except TypeError:
         if not strategy.own:
             raise
+    if strategy.coupled:
         return starts.constant(identity, part["targets"], where=part["where"])
+    inverse = bisected(constraint)
+    return starts.constant(
+        constraint, part["targets"], *given, inverse=inverse, where=part["where"]
+    )
+
+
+def bisected(constraint: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The inverse of a map that rises or falls entry by entry, within REACH.
+
+    Where there is no such raw, of a map that mixes entries for example, it is the output itself.
+    """
+
+    def inverse(output: jax.Array, lower: Any, upper: Any) -> jax.Array:
+        ends = jnp.full_like(output, -REACH), jnp.full_like(output, REACH)
+        first, last = (constraint(end, lower, upper) for end in ends)
+
+        def halved(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            middle = (ends[0] + ends[1]) / 2
+            is_before = (constraint(middle, lower, upper) < output) == (first < last)
+            return jnp.where(is_before, middle, ends[0]), jnp.where(is_before, ends[1], middle)
+
+        low, high = lax.fori_loop(0, HALVINGS, halved, ends)
+        raw = (low + high) / 2
+        error = jnp.abs(constraint(raw, lower, upper) - output)
+        return jnp.where(error <= CLOSE * (1 + jnp.abs(output)), raw, output)
+
+    return inverse
 
 
 def stacked(

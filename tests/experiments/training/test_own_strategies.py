@@ -14,6 +14,7 @@ from experiments.training import strategy_rows
 from experiments.training.cell import Settings
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import Run, Runner, first_bias
+from experiments.training.users_code import known
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH
 from experiments.usage import UsageError
@@ -230,3 +231,24 @@ def test_jit_hides_no_parameter(write):
     row = resolve(write(source, "map"))
     np.testing.assert_array_equal(row.evaluate(RAW, None, UPPER, jnp.zeros(3)), RAW)
     np.testing.assert_array_equal(row.train(RAW, None, UPPER, 0.5, None, jnp.zeros(3))[0], RAW / 2)
+
+
+def test_the_start_through_a_function_of_ones_own_is_looked_for():
+    targets = jnp.linspace(0.3, 0.7, 24).reshape(4, 6, 1)
+    part = dict.fromkeys(("sum_lower", "sum_upper", "where"))
+    part |= {"targets": targets, "lower": 0 * targets, "upper": 1 + 0 * targets}
+    ranges, hyper = dict.fromkeys(BOTH, jnp.zeros(1)), jnp.zeros(3)
+
+    def begun(function):
+        with known({"here:f": function}):
+            return float(first_bias(resolve("here:f"), part, ranges, hyper)[0])
+
+    def share(raw, lower, upper):
+        return lower + (upper - lower) * jax.nn.sigmoid(raw - 3)
+
+    logit = float(jnp.mean(jnp.log(targets / (1 - targets))))
+    assert begun(share) == pytest.approx(logit + 3, abs=1e-3)
+    falls = begun(lambda raw, lower, upper: upper - jnp.exp(raw / 4))
+    assert falls == pytest.approx(4 * float(jnp.mean(jnp.log(1 - targets))), abs=1e-3)
+    mixed = begun(lambda raw, lower, upper: jnp.sort(jnp.sin(9 * raw), axis=1) + 5)
+    assert mixed == pytest.approx(float(targets.mean()), rel=1e-4)
