@@ -26,8 +26,8 @@ A row of your own stands in a module of yours, and is named as `--strategies min
     )
 
 `begins_through` gives the constraint at whose inverse of the targets the network begins: left out
-where raw is the output, or is wherever it is inside. The inverse of one that `bounded` does not know
-is looked for by bisection. With a `state`, `update` gives the next one of each batch.
+where raw is the output, or is wherever it is inside. The inverse of one that `bounded` does not
+know is looked for by bisection. With a `state`, `update` gives the next one of each batch.
 """
 
 from collections.abc import Callable, Collection, Mapping

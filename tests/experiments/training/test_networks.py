@@ -10,7 +10,7 @@ from experiments.data.catalogue import Entry
 from experiments.data.datasets import prepared
 from experiments.data.dealing import deal_in_order
 from experiments.training import networks
-from experiments.training.backbones import AUTOENCODERS, BACKBONES
+from experiments.training.backbones import BACKBONES, FACTORIES
 from experiments.training.cell import Settings
 from experiments.training.networks import Factory, network
 from experiments.training.runner import Run, Runner
@@ -129,7 +129,7 @@ def test_networks_without_a_code_have_no_reliance_on_it():
     assert result.examples.shape == (2, 3, 1)
 
 
-@pytest.mark.parametrize("backbone", set(BACKBONES) - set(AUTOENCODERS))
+@pytest.mark.parametrize("backbone", FACTORIES)
 def test_a_start_is_where_raw_lies_about(backbone):
     found, parameters, part = initial(backbone, "plain")
     moved = {**parameters, "bias": parameters["bias"] + 2}

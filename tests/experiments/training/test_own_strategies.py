@@ -14,9 +14,9 @@ from experiments.training import strategy_rows
 from experiments.training.cell import Settings
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import Run, Runner, first_bias
-from experiments.training.users_code import known
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH
+from experiments.training.users_code import known
 from experiments.usage import UsageError
 
 RAW, UPPER = jnp.array([[[-1.0], [0.5]]]), jnp.array([[[1.0], [0.2]]])
@@ -244,7 +244,7 @@ def test_the_start_through_a_function_of_ones_own_is_looked_for():
             return float(first_bias(resolve("here:f"), part, ranges, hyper)[0])
 
     def share(raw, lower, upper):
-        return lower + (upper - lower) * jax.nn.sigmoid(raw - 3)
+        return lower + (upper - lower) * 1 / (1 + jnp.exp(3 - raw))
 
     logit = float(jnp.mean(jnp.log(targets / (1 - targets))))
     assert begun(share) == pytest.approx(logit + 3, abs=1e-3)
