@@ -126,7 +126,8 @@ def _named_function(kind: str, given: Any, found: dict[str, Any]) -> str:
         raise UsageError(f"A {kind} must be a name or a function, got {given!r}.")
     if _is_importable(given):
         return f"{given.__module__}:{given.__name__}"
-    return _put(found, _label(getattr(given, "__name__", type(given).__name__)), given)
+    function = given.func if isinstance(given, partial) else given
+    return _put(found, _label(getattr(function, "__name__", type(function).__name__)), given)
 
 
 def _label(name: str) -> str:

@@ -6,7 +6,8 @@ A strategy is two pure functions,
     evaluate(raw, lower, upper, hyper) -> output
 
 with progress in [0, 1], `state` of shape (T, F) and `hyper` a vector, so that one `lax.switch`
-serves every row. The penalty is added to the loss: a scalar, or one value an entry, of raw's shape.
+serves every row. The penalty is added to the loss: a scalar, or one value an entry, of raw's shape,
+of which the mean over the targets that are there is taken.
 
 A row of your own stands in a module of yours, and is named as `--strategies mine:annealed`:
 
