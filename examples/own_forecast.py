@@ -29,7 +29,7 @@ targets = cut(cars, 0, 24)
 targets[rng.uniform(size=targets.shape) < 0.02] = np.nan
 known = [cut(series, 0, 24) for series in (np.sin(phase), np.cos(phase), is_weekend)]
 np.savez(
-    "parking.npz",
+    "garage.npz",
     inputs=cut(cars, -48, 0),
     targets=targets,
     future=np.concatenate(known, axis=-1),
@@ -43,8 +43,8 @@ np.savez(
 
 rows = run_sweep(
     "smoke",
-    out="results/parking",
-    datasets=["parking.npz"],
+    out="results/garage",
+    datasets=["garage.npz"],
     strategies=["clip", "unconstrained", "climatology_clipped"],
     backbones=["conditioned"],
     seeds=1,
@@ -56,6 +56,6 @@ outside = {row["strategy"]: row["value"] for row in rows if row["metric"] == "vi
 for name in ("clip", "unconstrained"):
     print(f"{name}: skill {skill[name]:.2f}, {outside[name]:.1%} of the hours outside")
 
-(record,) = [one for one in load("results/parking") if one["config"]["strategy"]["name"] == "clip"]
-tomorrow = predictions("results/parking", record["id"])
+(record,) = [one for one in load("results/garage") if one["config"]["strategy"]["name"] == "clip"]
+tomorrow = predictions("results/garage", record["id"])
 print(f"at {tomorrow['times'][0, 12]}: {tomorrow['outputs'][0, 12, 0]:.0f} of {PLACES} places")

@@ -35,6 +35,7 @@ EDITS = {"a constant": ("2.0", "2.5"), "a function": ("raw + 1", "raw + 1 + 1")}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    anew(tmp_path)
     yield tmp_path
     anew(tmp_path)
 

@@ -39,7 +39,7 @@ def scripted(monkeypatch):
         class Scripted:
             batch, compile_seconds = 2, 0.0
 
-            def __init__(self, dataset, backbone, settings, strategies, split, save):
+            def __init__(self, dataset, backbone, settings, strategies, split, save, own):
                 self.shape = (2, *dataset.targets.shape[1:])
                 on_compile({strategy.name for strategy in strategies})
 
