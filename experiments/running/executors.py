@@ -85,9 +85,10 @@ class _Process:
 
     def __init__(self, cores: Sequence[int], variables: Mapping[str, str]):
         self._cores, self._variables = cores, variables
-        self.start()
+        self.executor: ProcessPoolExecutor | None = None
 
     def start(self) -> None:
+        """Begin it, which `kill` ends however early it comes."""
         self.executor = ProcessPoolExecutor(1, get_context("spawn"), _prepare_worker)
         with devices.inherited(self._cores, self._variables), _own_interrupts():
             self._ready = self.executor.submit(_hello)
@@ -119,6 +120,8 @@ class _Process:
     def kill(self) -> None:
         """End it at once, whatever it does, or is kept from doing: stopped, or waiting for a
         thread of the user's."""
+        if self.executor is None:
+            return
         # Not by what it said of itself: it may hang before it says anything.
         processes = list((self.executor._processes or {}).values())
         for process in processes:
@@ -182,6 +185,8 @@ def pool(count: int) -> Iterator[Team]:
         return found
 
     try:
+        for process in processes:
+            process.start()
         workers = [worker(process) for process in processes]
         yield lambda: workers
     finally:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_a_pool_gives_the_same_bits(tmp_path, undisturbed):
     sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
     assert_same(tmp_path, undisturbed)
     assert store.read_manifest(tmp_path)["where"] == "2 processes"
-    assert not multiprocessing.active_children()
+    check_none_is_left()
 
 
 def test_a_pool_of_which_a_worker_is_killed_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
@@ -134,6 +135,7 @@ def test_a_new_workers_start_does_not_count_against_its_batch():
 
 def test_a_worker_that_dies_while_it_starts_is_started_again():
     process = executors._Process(devices.cores(), {})
+    process.start()
     first = next(iter(process.executor._processes))
     os.kill(first, signal.SIGKILL)
     assert process.hello()["process"] != first
@@ -142,6 +144,7 @@ def test_a_worker_that_dies_while_it_starts_is_started_again():
 
 def test_workers_leave_ctrl_c_to_the_process_that_started_them():
     process = executors._Process(devices.cores(), {})
+    process.start()
     first = next(iter(process.executor._processes))
     os.kill(first, signal.SIGINT)
     assert process.hello()["process"] == first
@@ -187,6 +190,14 @@ def is_gone(process):
     return True
 
 
+def check_none_is_left(before=()):
+    """Not by `active_children` alone: the executor's thread, which may be the one that hears of a
+    process' end, says so a moment later."""
+    for process in set(multiprocessing.active_children()) - set(before):
+        process.join(5)
+        assert is_gone(process.pid)
+
+
 def test_a_worker_that_hangs_while_it_starts_is_ended(monkeypatch):
     monkeypatch.setattr(executors, "JOIN_SECONDS", 0.5)
     monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
@@ -196,16 +207,13 @@ def test_a_worker_that_hangs_while_it_starts_is_ended(monkeypatch):
         executors.pool(2) as workers,
     ):
         workers()
-    for process in set(multiprocessing.active_children()) - before:
-        process.join(5)
-        # Not by `is_alive`: the executor's thread, which may be the one that hears of its end, says
-        # so a moment later.
-        assert is_gone(process.pid)
+    check_none_is_left(before)
 
 
 def test_a_worker_that_is_stopped_while_it_starts_is_ended(monkeypatch):
     monkeypatch.setattr(executors, "JOIN_SECONDS", 1)
     process = executors._Process(devices.cores(), {})
+    process.start()
     (first,) = process.executor._processes
     os.kill(first, signal.SIGSTOP)
     with pytest.raises(UsageError, match="did not start within 1 seconds"):
@@ -213,18 +221,28 @@ def test_a_worker_that_is_stopped_while_it_starts_is_ended(monkeypatch):
     assert is_gone(first)
 
 
-def test_one_ctrl_c_ends_workers_that_hang_while_they_start(monkeypatch):
+@pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["while the first begins", "later"])
+def test_one_ctrl_c_ends_workers_that_hang_while_they_start(monkeypatch, seconds):
     monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
-    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    submit, began = ProcessPoolExecutor.submit, []
+    interrupt = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+
+    def submitted(self, *task):
+        found = submit(self, *task)
+        if not began:
+            began.append(interrupt.start())
+            time.sleep(0.2)  # the interrupt waits until the submission is through
+        return found
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submitted)
 
     def start():
         with executors.pool(2) as team:
             team()
 
-    interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         start()
-    assert not multiprocessing.active_children()
+    check_none_is_left()
 
 
 def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_again(tmp_path):
@@ -261,7 +279,7 @@ def test_a_worker_that_hangs_when_it_is_started_again_ends_the_run(monkeypatch):
         monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 60))
         with pytest.raises(UsageError, match=r"did not start within 0\.5 seconds"):
             worker.restart()
-    assert not multiprocessing.active_children()
+    check_none_is_left()
 
 
 STAYS = """
@@ -294,7 +312,7 @@ def test_what_hangs_on_a_worker_is_ended_once_the_minutes_are_over(monkeypatch):
 
     with pytest.raises(watch.Over):
         run()
-    assert not multiprocessing.active_children()
+    check_none_is_left()
 
 
 HANGS_ONCE = """
@@ -320,4 +338,4 @@ def test_a_dask_worker_that_does_not_answer_keeps_nobody_waiting(tmp_path, monke
         (worker,) = team()
         assert worker.executor.submit(os.getpid).result(timeout=60)
         assert team() == [worker]
-    assert not multiprocessing.active_children()
+    check_none_is_left()
