@@ -270,6 +270,7 @@ def _spectrum(windows: int = 800, channels: int = 24, seed: int = 0) -> Arrays:
     return _below(signal[..., None], baseline[..., None], deal_in_order(windows))
 
 
+SUBMETERS = ("kitchen", "laundry", "heater and air conditioning")
 _radiation = partial(Entry, group="irradiance", unit="W/m²")
 _ROWS = {
     "household_hourly": Entry(
@@ -277,11 +278,13 @@ _ROWS = {
         "three sub-meters below a house's mains, hourly (UCI)",
         "Wh per hour",
         group="household",
+        columns=SUBMETERS,
     ),
     "household": Entry(
         lambda: _household(10),
         "three sub-meters below a house's mains, every ten minutes (UCI)",
         "Wh per 10 minutes",
+        columns=SUBMETERS,
     ),
     "irradiance": _radiation(
         _diffuse, "diffuse below global horizontal irradiance, two sites (NREL TMY3)"
@@ -384,6 +387,7 @@ _ROWS = {
     "closure_greensboro": _radiation(
         lambda: _closure(0),
         "diffuse and direct horizontal irradiance, whose sum is global (NREL TMY3)",
+        columns=("diffuse", "direct"),
         role="coupled",
     ),
     "closure_wind_farm": Entry(

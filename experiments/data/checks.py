@@ -196,9 +196,10 @@ def _counted(key: str, arrays: Arrays) -> np.ndarray:
 def refuse_infeasible(
     name: str, unit: str, arrays: Arrays, outside: Mapping[str, np.ndarray]
 ) -> None:
-    """
+    """Refuse targets that break their bounds.
+
     Raises:
-      UsageError: if targets break their bounds: how many, by how much, and where first.
+      UsageError: says how many, by how much, and where first.
     """
     lines = [_told(key, unit, arrays, where) for key, where in outside.items() if where.any()]
     if lines:

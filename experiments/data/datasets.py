@@ -19,7 +19,6 @@ from experiments.data.checks import (
     SUMS,
     broken,
     completed,
-    is_forecast,
     refuse_infeasible,
 )
 from experiments.data.user_files import read
@@ -71,11 +70,6 @@ class Dataset:
     def sides(self) -> tuple[str, ...]:
         """The bounds that there are, of "lower", "upper", "sum_lower" and "sum_upper"."""
         return tuple(side for side in (*BOUNDS, *SUMS) if getattr(self, side) is not None)
-
-    @property
-    def is_forecast(self) -> bool:
-        """Whether targets are of other steps than inputs."""
-        return is_forecast(self.part("train"))
 
     def target_range(self) -> dict[str, np.ndarray]:
         """Smallest ("lower") and largest ("upper") training target of each feature."""

@@ -17,7 +17,6 @@ import numpy as np
 
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import Dataset, load, prepared
-from experiments.data.known import known
 from experiments.data.user_files import entry_of
 from experiments.training import users_code
 from experiments.training.strategies import table_row
@@ -100,7 +99,7 @@ def named(
         tuple(code),
         tuple(sets),
     )
-    with users_code.known(code), known(sets):
+    with users_code.known({**code, **sets}):
         yield names
 
 

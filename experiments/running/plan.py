@@ -10,9 +10,9 @@ import numpy as np
 from experiments.cells import UNTRAINED, Cell, Json, Record
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import ARRAYS, Dataset, load
-from experiments.data.known import known_dataset
 from experiments.running.presets import Plan
 from experiments.running.team import Lot
+from experiments.training import users_code
 from experiments.training.baselines import BASELINES
 from experiments.training.edited import edited
 from experiments.training.networks import check_network
@@ -105,7 +105,7 @@ def lay_out(plan: Plan, allow_infeasible: bool = False) -> Layout:
     datasets: dict[str, Dataset] = {}
     given: dict[str, str] = {}
     for name in plan.datasets:
-        dataset = known_dataset(name) or load(name, allow_infeasible)
+        dataset = users_code.given(name) or load(name, allow_infeasible)
         if dataset.name in datasets:
             raise UsageError(
                 f"{name} and {given[dataset.name]} would both be called {dataset.name}: rename one."

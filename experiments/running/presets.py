@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.cells import sized
 from experiments.data.catalogue import DATASETS
-from experiments.data.known import known_dataset
+from experiments.training import users_code
 from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.baselines import BASELINES
 from experiments.training.cell import DTYPES, STARTS, Settings
@@ -248,7 +248,7 @@ def _flag(name: str) -> str:
 def _check_dataset(name: str) -> None:
     """That a name is of the table, of a `.npz`, or stands for what was given."""
     path = Path(name)
-    if name in DATASETS or name.endswith(".npz") or known_dataset(name):
+    if name in DATASETS or name.endswith(".npz") or users_code.given(name):
         return
     if path.is_dir():
         raise UsageError(

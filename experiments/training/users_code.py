@@ -1,4 +1,4 @@
-"""Functions and classes of the user's own: how they are found and run where a sweep is planned."""
+"""What is the user's own: how it is found, and run where a sweep is planned."""
 
 import importlib
 import os
@@ -60,6 +60,11 @@ def users_code(name: str, says: Callable[[str], str]) -> Iterator[None]:
         )
 
 
+def given(name: str) -> Any:
+    """What a name stands for within `known`; None outside."""
+    return _known.get(name)
+
+
 def imported(kind: str, name: str, path: str) -> Any:
     """What `module:function` stands for; the module is looked for in this folder too.
 
@@ -71,8 +76,8 @@ def imported(kind: str, name: str, path: str) -> Any:
     Raises:
       UsageError: if there is no such thing.
     """
-    if path in _known:
-        return _known[path]
+    if (found := given(path)) is not None:
+        return found
     module, _, function = path.partition(":")
 
     def says(error: str) -> str:

@@ -15,6 +15,7 @@ from experiments.data.catalogue import (
     _parking,
     baseflow,
 )
+from experiments.data.checks import is_forecast
 from experiments.data.datasets import SPLITS, load
 from experiments.usage import UsageError
 
@@ -38,7 +39,7 @@ def test_content_hash_sees_values_names_and_shapes():
 def test_every_dataset_keeps_its_promises(name):
     dataset = load(name)
     windows, steps, _ = dataset.targets.shape
-    assert dataset.inputs.shape[:2] == (windows, steps) or dataset.is_forecast
+    assert dataset.inputs.shape[:2] == (windows, steps) or is_forecast(dataset.part("train"))
     assert dataset.inputs.dtype == dataset.targets.dtype == np.float32
     assert dataset.sides()
     holds = {}
@@ -400,10 +401,11 @@ def test_a_padded_window_is_scaled_as_the_window(tmp_path):
 def test_a_forecast_has_steps_of_its_own(tmp_path):
     given = {"targets": np.ones((20, 6, 1)), "upper": 2.0, "lengths": np.full(20, 3)}
     dataset = load(write(tmp_path, **given))
-    assert dataset.is_forecast
+    assert is_forecast(dataset.part("train"))
     assert dataset.where is None  # only the inputs are padded
-    assert not load(write(tmp_path)).is_forecast
-    assert load(write(tmp_path, future=np.ones((20, 4, 2)))).is_forecast
+    assert not is_forecast(load(write(tmp_path)).part("train"))
+    ahead = load(write(tmp_path, future=np.ones((20, 4, 2))))
+    assert is_forecast(ahead.part("train"))
 
 
 def test_names_come_with_the_arrays(tmp_path):

@@ -13,8 +13,8 @@ from rich.console import Console
 from bounded.constraints import clip, smooth_clip
 from experiments import store, sweep
 from experiments.data.datasets import load
-from experiments.data.known import known_dataset
 from experiments.running.given import named
+from experiments.training import users_code
 from experiments.training.own_strategies import resolve
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import constraint_row
@@ -158,9 +158,9 @@ def test_datasets_of_arrays_are_what_a_file_of_them_would_be(tmp_path):
     with named(None, given, allow_infeasible=True) as found:
         assert found.datasets == ["dataset1", "mine", "broken", str(path), "sines"]
         assert found.datasets_here == ("dataset1", "mine", "broken")
-        dataset = known_dataset("mine")
+        dataset = users_code.given("mine")
         assert (dataset.name, dataset.group, dataset.hash) == ("mine", "mine", load(str(path)).hash)
-    assert known_dataset("mine") is None
+    assert users_code.given("mine") is None
     with named(None, [replace(dataset, name="again")]) as found:
         assert found.datasets == ["again"]
 
