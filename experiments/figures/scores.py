@@ -175,8 +175,10 @@ def planned(of: Study) -> Sketch | None:
             gain = ranking.difference(name, "clip")
             _mark(axes, row + shift, name, gain.value, gain.low, gain.high, filled=column == 0)
             axes.text(edge, row, verdict(found), **beside)
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # lines would cross the words
     for row, name in enumerate(names):
-        axes.text((0.1 - NAMES) / width, row - 0.3, PLANNED[name], color="#555555", **beside)
+        said = {"color": "#555555", "bbox": ground, **beside}
+        axes.text((0.1 - NAMES) / width, row - 0.3, PLANNED[name], **said)
     axes.spines["left"].set_visible(False)  # which the questions would cross
     _zero_line(axes)
     row_labels(axes, names)
