@@ -48,18 +48,21 @@ def pack(found: Found) -> dict[str, np.ndarray]:
 
 
 def _histories(found: Found) -> dict[str, np.ndarray]:
-    def shapes(index: int) -> Hashable:
-        arrays, names = found[index][1], ("epoch", *HISTORY)
-        return tuple((n, arrays[f"history_{n}"].shape) for n in names if f"history_{n}" in arrays)
+    """One a row, filled up with zeros to the longest of those that hold the same."""
+
+    def names(index: int) -> Hashable:
+        return tuple(name for name in ("epoch", *HISTORY) if f"history_{name}" in found[index][1])
 
     held = {}
     curves = [i for i, (r, a) in enumerate(found) if _is_final(r) and "history_epoch" in a]
-    for prefix, indices in _alike("history", curves, shapes):
+    for prefix, indices in _alike("history", curves, names):
         held[f"{prefix}_of"] = np.array(indices)
-        for name, _ in shapes(indices[0]):
+        for name in names(indices[0]):
+            rows = [found[index][1][f"history_{name}"] for index in indices]
+            longest = max(map(len, rows))
             with np.errstate(over="ignore"):
-                rows = np.stack([found[index][1][f"history_{name}"] for index in indices])
-                held[f"{prefix}_{name}"] = rows if name == "epoch" else rows.astype("f2")
+                filled = np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
+                held[f"{prefix}_{name}"] = filled if name == "epoch" else filled.astype("f2")
     return held
 
 
@@ -119,7 +122,10 @@ def unpack(held: Arrays) -> list[tuple[Record, dict[str, np.ndarray]]]:
             for name in names - {"of"}:
                 of_all = rest[f"{prefix}_{name}"]
                 is_own = kind == "history" or name == "output"
-                arrays[index][f"{kind}_{name}"] = of_all[row] if is_own else of_all
+                values = of_all[row] if is_own else of_all
+                if kind == "history":
+                    values = values[rest[f"{prefix}_epoch"][row] > 0]
+                arrays[index][f"{kind}_{name}"] = values
     return list(zip(records, map(checked, arrays), strict=True))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.cells import Cell, Record
+from experiments.cells import Cell, Record, random_seed
 from experiments.data.checks import BOUNDS, SUMS
 from experiments.data.datasets import Dataset, load
 from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash, training
@@ -130,7 +130,7 @@ def _strategy(name: str) -> Strategy:
 
 def _run_of(cell: Cell) -> Run:
     rate = cell.training["learning_rate"]
-    return Run(cell.strategy, cell.hyperparameters, rate, cell.seed)
+    return Run(cell.strategy, cell.hyperparameters, rate, random_seed(cell))
 
 
 def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -> Reply:

@@ -87,6 +87,22 @@ def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packe
     assert store.load_arrays(packed, RECORDS[2].id) == {}
 
 
+def test_histories_of_several_lengths_come_back_as_they_were(tmp_path):
+    folder = tmp_path / "sweep"
+    records = [record_of(seed) for seed in range(3)]
+    with store.opened(folder):
+        for length, record in enumerate(records, 1):
+            arrays = arrays_of(0)
+            short = {key: a[:length] if "history" in key else a for key, a in arrays.items()}
+            store.save(folder, record, short)
+    store.pack(folder)
+    shutil.rmtree(folder / "cells")
+    for length, record in enumerate(records, 1):
+        found = store.load_arrays(folder, record.id)
+        np.testing.assert_array_equal(found["history_epoch"], [5, 10, 15][:length])
+        assert found["history_mse"].shape == (length,)
+
+
 def test_times_missing_targets_and_inputs_of_other_length_are_kept(tmp_path):
     held = arrays_of(0)
     held["example_inputs"] = np.zeros((2, 9, 3))

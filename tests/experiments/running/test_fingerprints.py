@@ -66,7 +66,7 @@ CHANGES_NOTHING = [
     (FORMULAS, r"(\ndef )", r"\n# A comment.\n\1"),
     (CELL, r'"""A training step', '"""One step of training'),
     (CELL, r"\bsquared_error\b", "mean_error"),
-    (CELL, r"\b_final_loss\b", "_last_loss"),
+    (CELL, r"\b_chunk\b", "_piece"),
 ]
 
 
