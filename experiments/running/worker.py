@@ -20,6 +20,7 @@ from experiments.running.team import Arrays, Reply, Request
 from experiments.saved import SCALING
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
+from experiments.training.blocks import block_mse
 from experiments.training.cell import Settings, data_of, example_windows
 from experiments.training.limits import Ended
 from experiments.training.own_metrics import own_metrics
@@ -75,6 +76,7 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
         for cell, result in zip(batch, results, strict=True):
             record = make_record(cell, result.metrics, result.seconds, result.error)
             arrays = {f"history_{name}": row for name, row in result.history.items()}
+            arrays |= {"block_mse": result.block_mse}
             finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
             if not result.error:
                 kept[cell.id] = _saved(dataset, cell.split, result.output, result.parameters)
@@ -143,6 +145,7 @@ def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -
         own = own_metrics(metrics, output, data["final"], data["scale"])
         values |= {name: float(value) for name, value in own.items()}
         arrays = _examples(dataset, cell.split, output[data["examples"]])
+        arrays |= {"block_mse": np.asarray(block_mse(output, data["final"]))}
         finished.append((make_record(cell, values, time.perf_counter() - started), arrays))
         kept[cell.id] = _saved(dataset, cell.split, output if "predictions" in save else None)
     return Reply(finished, saved=kept)

@@ -17,6 +17,7 @@ from jax import lax
 
 from bounded import metrics
 from experiments.data.datasets import Dataset
+from experiments.training.blocks import block_mse
 from experiments.training.networks import Autoencoder, Data, network
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
@@ -205,7 +206,8 @@ def final_gradients(
     health is measured by."""
     train = training(strategy, data, part, job, 1.0, state)
     output = evaluation(strategy, raw, data=data, part=part, job=job)
-    return output, train(raw)[1], metrics.gradients(train, raw, signs)
+    found = metrics.gradients(train, raw, signs, part["targets"], where=part["where"])
+    return output, train(raw)[1], found
 
 
 def final_jacobian(
@@ -297,8 +299,11 @@ class Program:
         )
         return state, {"epoch": epoch, "train_loss": jnp.mean(losses), **row}
 
-    def finish(self, data: Data, job: Job, state: State) -> tuple[dict, jax.Array, jax.Array]:
-        """Metrics of the best parameters, outputs of `example_windows`, and Jacobians of sets."""
+    def finish(
+        self, data: Data, job: Job, state: State
+    ) -> tuple[dict, jax.Array, jax.Array, jax.Array]:
+        """Metrics of the best parameters, outputs of `example_windows`, Jacobians of sets, and
+        the error of blocks of windows."""
         part, parameters, strategy_state = (
             data["final"],
             state.best_parameters,
@@ -310,11 +315,11 @@ class Program:
 
         gradient_norm = optax.tree.norm(pullback(slope)[0])
         found |= own_metrics(self._settings.metrics, output, part, data["scale"])
-        found |= {"gradient_norm": gradient_norm, "code_reliance": self._reliance(data, job, state)}
+        found |= {"gradient_norm": gradient_norm, **self._reliance(data, job, raw, state)}
         jacobian = self._switch(
             final_jacobian, raw, job, data=data, part=part, state=state.strategy_state
         )
-        return found, output[data["examples"]], jacobian
+        return found, output[data["examples"]], jacobian, block_mse(output, part)
 
     def outputs(self, data: Data, job: Job, state: State) -> jax.Array:
         """Of the best parameters, (windows, H, K)."""
@@ -322,19 +327,21 @@ class Program:
         raw = self._network.raw(state.best_parameters, part)
         return self._switch(evaluation, raw, job, data=data, part=part)
 
-    def _reliance(self, data: Data, job: Job, state: State) -> jax.Array:
-        """How much is lost with codes of other windows; NaN of a network without a code."""
+    def _reliance(self, data: Data, job: Job, raw: jax.Array, state: State) -> dict:
+        """How much of the output, and of raw, is lost with codes of other windows; NaN of a
+        network without a code."""
         part, parameters, network = data["final"], state.best_parameters, self._network
+        names = "code_reliance", "raw_code_reliance"
         if not isinstance(network, Autoencoder):
-            return jnp.array(jnp.nan)
+            return dict.fromkeys(names, jnp.array(jnp.nan))
 
-        def decoded(code: jax.Array) -> jax.Array:
+        def decoded(code: jax.Array) -> tuple[jax.Array, jax.Array]:
             raw = network.decode(parameters, code, part)
-            return self._switch(evaluation, raw, job, data=data, part=part)
+            return self._switch(evaluation, raw, job, data=data, part=part), raw
 
-        code = network.encode(parameters, part)
-        key, targets = keys(job)[2], part["targets"]
-        return metrics.code_reliance(decoded, code, targets, key, where=part["where"])
+        code, given = network.encode(parameters, part), (part["targets"], raw)
+        found = metrics.code_reliances(decoded, code, given, keys(job)[2], where=part["where"])
+        return dict(zip(names, found, strict=True))
 
     def _switch(self, branch: Callable, raw: jax.Array, job: Job, **rest: Any) -> Any:
         """`branch` for the job's strategy."""

@@ -37,6 +37,7 @@ class Result:
     metrics: dict[str, float]  # on the runner's split, by the best parameters on validation
     history: dict[str, np.ndarray]  # on validation, one row a chunk of epochs
     examples: np.ndarray  # outputs on `example_windows`
+    block_mse: np.ndarray  # of consecutive blocks of the runner's split
     error: str | None  # why it failed
     seconds: float = 0.0  # of training, the cell's share of its batch
     output: np.ndarray | None = None  # on the runner's split, if that is to be saved
@@ -243,6 +244,7 @@ def results(
     final: Mapping[str, np.ndarray],
     examples: np.ndarray,
     jacobians: np.ndarray,
+    blocks: np.ndarray,
     where: np.ndarray | None,
 ) -> list[Result]:
     """What came out of each cell side by side: of the chunks' rows, and of the end."""
@@ -259,6 +261,7 @@ def results(
             {name: float(values[index]) for name, values in final.items() if name != "loss"},
             history,
             examples[index],
+            blocks[index],
             _why_failed(history),
         )
         for index, history in enumerate(histories)

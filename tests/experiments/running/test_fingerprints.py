@@ -25,8 +25,8 @@ from experiments.training.strategy_rows import constraint_row
 SETTINGS = Settings(hidden=4, epochs=2, batch=8)
 GOLDEN = {
     "jax": "0.10.2",
-    "smooth_clip": "85b386e771ac13bd13015aa7825e0741",
-    "bottleneck": "4e3e66213d4f50ecfb27ecbba843e703",
+    "smooth_clip": "8740d6e75a98028b6354269d74426715",
+    "bottleneck": "3d7ae4261ef10d47c50358cb2d100850",
 }
 PROBE = """
 import json, sys

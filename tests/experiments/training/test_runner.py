@@ -15,6 +15,7 @@ from experiments.data.arrays import ALIGNMENT, aligned
 from experiments.data.datasets import load
 from experiments.training import networks
 from experiments.training.backbones import AUTOENCODERS
+from experiments.training.blocks import BLOCKS
 from experiments.training.cell import Settings, example_windows
 from experiments.training.networks import network
 from experiments.training.runner import Run, Runner
@@ -157,7 +158,7 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert result.error is None
     assert result.history["epoch"].tolist() == [2]
     shares = [n for n in result.metrics if n.endswith(("fraction", "rate", "1e-4", "reliance"))]
-    assert len(shares) == 11
+    assert len(shares) == 12
     of_sums = {name for name in shares if name.startswith("sum_")}
     assert all(0 <= result.metrics[name] <= 1 for name in set(shares) - of_sums)
     assert all(np.isnan(result.metrics[name]) for name in of_sums)  # one feature, no such bound
@@ -166,6 +167,15 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert {"mse", "mae", "r2", "violation_max", "gradient_norm"} <= result.metrics.keys()
     assert result.metrics["violation_rate"] == 0
     assert result.examples.shape == (2, 24, 1)
+
+
+def test_the_weighted_mean_of_the_blocks_is_the_error(runner):
+    windows = len(runner._data["final"]["targets"])
+    sizes = [len(run) for run in np.array_split(np.arange(windows), BLOCKS)]
+    for result in runner.run(CELLS[:2]):
+        found = np.average(result.block_mse, weights=sizes)
+        np.testing.assert_allclose(found, result.metrics["mse"], rtol=1e-5)
+        assert result.block_mse.std() > 0
 
 
 def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
