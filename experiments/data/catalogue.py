@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.data import dials
 from experiments.data.dealing import deal, deal_in_order, deal_in_turns
 
 FOLDER = Path(__file__).parent
@@ -19,6 +20,7 @@ ROLES = {
     "autoencoder": "the target is the bound, which shows collapse",
     "wrong_bound": "the bound fails for some targets, which shows what relying on it costs",
     "coupled": "the targets' sum is known, which shows what holding a sum costs or gives",
+    "dial": "made data, which shows what one thing does that is turned",
 }
 TURBINES = ("R80711", "R80721", "R80736", "R80790")
 BASEFLOW_FILTER = 0.925  # the parameter that Nathan and McMahon (1990) recommend
@@ -409,5 +411,15 @@ _ROWS = {
         "1",
         role="autoencoder",
     ),
+    **{
+        name: Entry(
+            partial(dials.made, setting),
+            f"demand below a known capacity: {dials.said(setting)} (synthetic)",
+            "1",
+            group="dials",
+            role="dial",
+        )
+        for name, setting in dials.SETTINGS.items()
+    },
 }
 DATASETS = {name: replace(entry, group=entry.group or name) for name, entry in _ROWS.items()}

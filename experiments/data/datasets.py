@@ -25,6 +25,8 @@ from experiments.data.user_files import read
 from experiments.usage import UsageError, choose
 
 ARRAYS = ("inputs", "future", "targets", *BOUNDS, *SUMS, "where", "lengths")
+MAY_BREAK = {"wrong_bound": (0, 1, 2), "dial": (0,)}
+"""By role: the splits whose targets may break their bounds."""
 FLOAT32 = np.finfo(np.float32)
 Standard = tuple[np.ndarray, np.ndarray]  # deviation and mean of each feature
 
@@ -112,8 +114,10 @@ def prepared(
     source = source or name
     arrays = completed(source, entry.load())
     outside = broken(arrays)
-    if not allow_infeasible and entry.role != "wrong_bound":
-        refuse_infeasible(source, entry.unit, arrays, outside)
+    if not allow_infeasible:
+        held = ~np.isin(arrays["split"], MAY_BREAK.get(entry.role, ()))[:, None, None]
+        refused = {key: where & held for key, where in outside.items()}
+        refuse_infeasible(source, entry.unit, arrays, refused)
     any_side = np.any(np.broadcast_arrays(*outside.values()), axis=0)
     counted = arrays.get("where", np.ones(1, bool))
     share = any_side.sum() / np.broadcast_to(counted, any_side.shape).sum()
