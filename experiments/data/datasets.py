@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.arrays import content_hash, moments, scaled
-from experiments.data.catalogue import DATASETS, Arrays, Entry
+from experiments.data.catalogue import DATASETS
 from experiments.data.checks import (
     BOUNDS,
     SPLITS,
@@ -21,6 +21,7 @@ from experiments.data.checks import (
     completed,
     refuse_infeasible,
 )
+from experiments.data.entries import Arrays, Entry
 from experiments.data.user_files import read
 from experiments.usage import UsageError, choose
 
@@ -96,6 +97,10 @@ def load(name: str, allow_infeasible: bool = False) -> Dataset:
     """
     path = Path(name)
     if path.suffix == ".npz":
+        if path.stem in DATASETS:
+            raise UsageError(
+                f"{path} would be called {path.stem}, as a dataset of the table is: rename it."
+            )
         return prepared(path.stem, read(path), allow_infeasible, source=name)
     return prepared(name, choose("dataset", name, DATASETS), allow_infeasible)
 
