@@ -202,13 +202,25 @@ def test_days_lie_between_lowest_and_highest_of_their_week():
     np.testing.assert_allclose(arrays["inputs"][1, 14, 2:], away[1:])
 
 
-def test_intervals_are_narrow_beside_the_spread_of_the_targets():
-    for name, narrow, on_either in (("hourly_temperature", 0.5, 0.5), ("exchange_rate", 0.1, 0.4)):
-        dataset = load(name)
-        assert dataset.sides() == ("lower", "upper")
-        assert (dataset.upper - dataset.lower).mean() < narrow * dataset.targets.std()
-        on = (dataset.targets == dataset.lower) | (dataset.targets == dataset.upper)
-        assert on.mean() > on_either
+@pytest.mark.parametrize(
+    ("name", "width", "deviation", "on_either"),
+    [("hourly_temperature", 4.35, 12.2, 0.57), ("exchange_rate", 0.0139, 0.150, 0.405)],
+)
+def test_intervals_are_narrow_beside_the_spread_of_the_targets(name, width, deviation, on_either):
+    lower, target, upper = (DATASETS[name].load()[key] for key in ("lower", "targets", "upper"))
+    assert (upper - lower).mean() == pytest.approx(width, rel=0.01)
+    assert target.std() == pytest.approx(deviation, rel=0.01)
+    on = (target == lower) | (target == upper)
+    assert on.mean() == pytest.approx(on_either, abs=0.005)
+
+
+def test_other_currencies_explain_half_of_where_in_its_week_the_dollar_is():
+    arrays = DATASETS["exchange_rate"].load()
+    middle = (arrays["lower"] + arrays["upper"]) / 2
+    away = (100 * (arrays["targets"] / middle - 1)).ravel()
+    others = arrays["inputs"][..., 2:].reshape(len(away), -1)
+    left = away - others @ np.linalg.lstsq(others, away)[0]
+    assert 1 - (left**2).sum() / (away**2).sum() == pytest.approx(0.5, abs=0.03)
 
 
 def test_every_sector_has_a_part_of_its_own():

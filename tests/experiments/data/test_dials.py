@@ -74,6 +74,8 @@ def test_room_scales_what_is_above_the_targets_and_leaves_the_targets():
         same(arrays, "targets", "split")
         above, of_base = (found["upper"] - found["targets"] for found in (arrays, BASE))
         np.testing.assert_allclose(above, value * of_base, rtol=1e-9, atol=1e-12)
+        distance = np.median(above[above > 0]) / arrays["targets"].std()
+        assert distance == pytest.approx(1.6 * value, rel=0.05)
 
 
 def test_noise_is_on_training_targets_alone_some_of_which_lie_beyond_the_bound():
