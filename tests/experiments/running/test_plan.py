@@ -9,6 +9,8 @@ import pytest
 
 from experiments.cells import SPLIT_OF_PHASE, Cell, Record
 from experiments.data.datasets import load
+from experiments.data.dials import DIALS
+from experiments.data.study import STUDY
 from experiments.running.plan import (
     by_dataset,
     cells,
@@ -44,17 +46,19 @@ def changed(record, **config):
 
 
 def test_the_presets_cover_the_study():
-    plan = make_plan("full")
+    plan, planned = make_plan("full"), make_plan("planned")
     assert set(plan.strategies) == {*TRAINED, *BASELINES}
-    recorded = json.loads((REFERENCE / "manifest.json").read_text(encoding="utf-8"))
-    assert {*plan.datasets, *make_plan("budgets").datasets} == set(recorded["datasets"])
-    supplement = make_plan("supplement")
-    assert supplement.datasets == ("household",)
-    assert set(supplement.strategies) < set(plan.strategies)
-    assert supplement.backbones == plan.backbones
-    assert {supplement.settings(of) for of in plan.backbones} == {plan.settings("bottleneck")}
+    assert set(plan.datasets) > set(STUDY) < set(planned.datasets)
+    assert set(planned.backbones) > {*AUTOENCODERS, *plan.backbones}
+    assert {plan.settings("mlp"), planned.settings("gru")} == {make_plan("budgets").settings("mlp")}
     assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
-    assert plan.backbones == AUTOENCODERS
+    assert {name for names in DIALS.values() for name in names.values()} == {
+        *make_plan("dials").datasets
+    }
+    assert set(make_plan("starts").datasets) == set(STUDY)
+
+
+def test_the_default_preset_has_the_answers_and_their_controls():
     plan = make_plan("default")
     assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
     answers = {
