@@ -51,8 +51,9 @@ def cells(
         return points if phase == "tune" else [(chosen or {}).get(place, points[0])]
 
     def settings(backbone: str) -> tuple[Json, Json]:
-        """Of its model, and of its training."""
-        found = asdict(plan.settings(backbone))
+        """Of its model, and of its training; without what is off, so that one that is added later
+        leaves the identities of cells as they are."""
+        found = {name: value for name, value in asdict(plan.settings(backbone)).items() if value}
         return {name: found.pop(name) for name in ("hidden", "dtype")}, found
 
     trained = [
