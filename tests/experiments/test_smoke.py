@@ -103,7 +103,7 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
     clip = next(key for key in before if strategy_of(before[key]) == "clip")
     (copy / "cells" / f"{clip}.json").unlink()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
-    assert "14 cells, 13 of them done; 1 to run." in capsys.readouterr().out
+    assert "16 cells, 15 of them done; 1 to run." in capsys.readouterr().out
     after = {record["id"]: record for record in store.load(copy)}
     assert {**after.pop(clip), "timing": None} == {**before.pop(clip), "timing": None}
     assert after == before
@@ -111,7 +111,7 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
 
 def test_over_seeds_groups_by_dataset_backbone_and_strategy(smoke):
     found = over_seeds(summary(store.read(smoke)))
-    assert len(found) == 14
+    assert len(found) == 16
     assert found["irradiance", "bottleneck", "clip"]["violation_rate"].mean == 0
 
 

@@ -157,7 +157,7 @@ def test_the_way_from_a_csv_that_is_shown_is_one(tmp_path, monkeypatch, capsys):
 
 def test_dry_run_and_list_run_nothing(tmp_path, capsys):
     assert sweep.main([*SMOKE, "--out", str(tmp_path / "new"), "--dry-run"]) == 0
-    assert "14 cells, 0 of them done" in capsys.readouterr().out
+    assert "16 cells, 0 of them done" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
     assert sweep.main(["--list"]) == 0
     listed = capsys.readouterr().out
