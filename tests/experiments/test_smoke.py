@@ -22,7 +22,7 @@ def smoke(tmp_path_factory):
 
 def test_every_cell_has_a_record_with_every_metric(smoke):
     records = store.load(smoke)
-    assert len(records) == 2 * (4 + 3)
+    assert len(records) == 2 * (4 + len(BASELINES))
     for record in records:
         assert set(record) >= {"id", "status", "config", "metrics", "timing", "error"}
         assert record["status"] == "done"
