@@ -87,10 +87,11 @@ def collapse(study: Study, dataset: str) -> Table:
     """Of an autoencoder: what is reconstructed, and what of it hangs on the code."""
     metric = partial(_metric, study, dataset)
     columns = {column: metric(column.key) for column in (R2, CODE_RELIANCE, RAW_RELIANCE)}
+    if not any(map(columns[RAW_RELIANCE], study.backbones)):  # before metrics of version 2
+        del columns[RAW_RELIANCE]
     note = (
         "Code reliance: the r2 that is lost when windows are decoded from each other's codes, "
-        "clipped to [0, 1]; 0 is collapse. Of raw: the same before the constraint, with raw itself "
-        "as the target. The conditioned decoder sees the input at every step, "
+        "clipped to [0, 1]; 0 is collapse. The conditioned decoder sees the input at every step, "
         "and needs no code."
     )
     return _table("collapse", "collapse", "the target is the bound", study, dataset, columns, note)

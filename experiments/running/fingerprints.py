@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bounded import constraints, metrics
+from bounded import metrics
 from experiments import store
 from experiments.cells import Cell, canonical, random_seed
 from experiments.data.datasets import Dataset
@@ -30,6 +30,7 @@ from experiments.running.syntax import digest, syntax
 from experiments.training import cell as functions
 from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
+from experiments.training.blocks import block_mse
 from experiments.training.cell import Data, Job, Program, Settings, data_of
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategies import table_row
@@ -193,12 +194,12 @@ def of_training(backbone: str, settings: Settings, data: Data) -> str:
 
 
 def of_metrics(data: Data, metrics: str) -> str:
-    """Of what makes and measures untrained baselines, with the user's metrics."""
+    """Of what measures untrained baselines, with the user's metrics."""
 
     def measured(part: Data, scale: jax.Array) -> list[Any]:
         output = part["targets"]
-        clipped = constraints.clip(output, part["lower"], part["upper"])
-        return [clipped, scores(output, part), own_metrics(metrics, output, part, scale)]
+        own = own_metrics(metrics, output, part, scale)
+        return [scores(output, part), own, block_mse(output, part)]
 
     return _traced(measured, data["final"], data["scale"])
 
