@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from bounded import constraints, metrics
 from experiments import store
-from experiments.cells import Cell, canonical
+from experiments.cells import Cell, canonical, random_seed
 from experiments.data.datasets import Dataset
 from experiments.running.syntax import digest, syntax
 from experiments.training import cell as functions
@@ -73,6 +73,7 @@ HOST = (
     Dataset.rows,
     Dataset.target_range,
     Strategy.hyper,
+    random_seed,
     runner.stacked,
     runner.Runner._bias,
     runner.results,
@@ -143,7 +144,6 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
             runner.first_bias(strategy, part, ranges, job.hyper),
             functions.training_slope(strategy, raw, progress=progress, state=state, **known),
             functions.evaluation(strategy, raw, **known),
-            functions.final_output(strategy, raw, state=state, **known),
             functions.final_gradients(strategy, raw, state=state, signs=signs, **known),
             functions.final_jacobian(strategy, raw, state=state, **known),
         ]

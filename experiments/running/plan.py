@@ -46,7 +46,7 @@ def cells(
     tuning = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning_seeds)
 
     def choices(strategy: Strategy, backbone: str) -> list[Choice]:
-        points = grid(strategy, plan.learning_rates)
+        points = grid(strategy, plan.learning_rates, plan.more_rates)
         place = strategy.name, dataset.name, backbone
         return points if phase == "tune" else [(chosen or {}).get(place, points[0])]
 

@@ -19,7 +19,15 @@ from experiments.training.tuning import LEARNING_RATES
 from experiments.usage import UsageError, choose
 
 ALWAYS = ("unconstrained", "clip")
-LEAST = {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1, "updates": 1, "batch": 1}
+LEAST = {
+    "seeds": 1,
+    "tuning_seeds": 0,
+    "hidden": 1,
+    "epochs": 1,
+    "patience": 0,
+    "updates": 1,
+    "batch": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,12 @@ class Plan:
     seeds: int = 2
     hidden: tuple[int, ...] = (32,)  # of several, the backbones' names end in each
     dtype: str = "float32"  # of the factors of the recurrent products
-    epochs: int = 50
+    epochs: int = 50  # at most
+    patience: int = 0  # epochs after its best that a run ends; 0: none
     updates: int = Settings.batches_per_epoch  # an epoch
     batch: int = Settings.batch  # windows
     learning_rates: tuple[float, ...] = LEARNING_RATES  # the default first, the others are tuned
+    more_rates: tuple[float, ...] = ()  # tried instead of hyperparameters that a strategy lacks
     start: str = "constant"  # one of STARTS
     metrics: tuple[str, ...] = ()  # the user's own, module:function
     tuning_seeds: int = 0  # with which hyperparameters are chosen; 0: the defaults are taken
@@ -47,6 +57,7 @@ class Plan:
             hidden=int(backbone.rpartition("_")[2]) if several else self.hidden[0],
             dtype=self.dtype,
             epochs=self.epochs,
+            patience=self.patience,
             batches_per_epoch=self.updates,
             batch=self.batch,
             start=self.start,

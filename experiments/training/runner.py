@@ -37,6 +37,7 @@ class Result:
     metrics: dict[str, float]  # on the runner's split, by the best parameters on validation
     history: dict[str, np.ndarray]  # on validation, one row a chunk of epochs
     examples: np.ndarray  # outputs on `example_windows`
+    block_mse: np.ndarray  # of consecutive blocks of the runner's split
     error: str | None  # why it failed
     seconds: float = 0.0  # of training, the cell's share of its batch
     output: np.ndarray | None = None  # on the runner's split, if that is to be saved
@@ -105,11 +106,15 @@ class Runner:
         """
         started = time.perf_counter()
         jobs, state = self.begin(runs)
-        rows = []
-        for _ in range(self._settings.epochs // self._settings.evaluate_every):
+        rows, every = [], self._settings.evaluate_every
+        for done in range(0, self._settings.epochs, every):
             state, row = self.advance(jobs, state)
-            rows.append(jax.device_get(row))
-            on_epochs(self._settings.evaluate_every * len(runs))
+            row = jax.device_get(row)
+            if not row["epoch"].any():  # all are over
+                on_epochs((self._settings.epochs - done) * len(runs))
+                break
+            rows.append(row)
+            on_epochs(every * len(runs))
         finished = jax.device_get(self._compiled.finish(self._data, jobs, state))
         found = results(rows, *finished, counted_steps(self._here()["final"]))[: len(runs)]
         seconds = (time.perf_counter() - started) / len(runs)
@@ -239,21 +244,27 @@ def results(
     final: Mapping[str, np.ndarray],
     examples: np.ndarray,
     jacobians: np.ndarray,
+    blocks: np.ndarray,
     where: np.ndarray | None,
 ) -> list[Result]:
     """What came out of each cell side by side: of the chunks' rows, and of the end."""
     # Apart from the rest: singular values within two devices at once wait for each other.
     ranks = [metrics.jacobian_rank_fraction(jacobian, where=where) for jacobian in jacobians]
     final = {**final, "jacobian_rank_fraction": np.array(ranks)}
-    history = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
+    stacked = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
+    histories = [
+        {name: values[index, counts] for name, values in stacked.items()}
+        for index, counts in enumerate(stacked["epoch"] > 0)  # not of a run that is over
+    ]
     return [
         Result(
             {name: float(values[index]) for name, values in final.items() if name != "loss"},
-            {name: values[index] for name, values in history.items()},
+            history,
             examples[index],
-            _why_failed({name: values[index] for name, values in history.items()}),
+            blocks[index],
+            _why_failed(history),
         )
-        for index in range(len(examples))
+        for index, history in enumerate(histories)
     ]
 
 

@@ -46,7 +46,8 @@ def scripted(monkeypatch):
             def run(self, runs, on_epochs):
                 on_epochs(len(runs))
                 history = {"epoch": np.ones(1)}
-                return [Result(METRICS, history, np.zeros(self.shape), None) for _ in runs]
+                shown, blocks = np.zeros(self.shape), np.zeros(1)
+                return [Result(METRICS, history, shown, blocks, None) for _ in runs]
 
         monkeypatch.setattr(worker, "Runner", Scripted)
         # What traces a strategy of the user's takes longer than the limits here.

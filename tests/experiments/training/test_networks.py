@@ -125,6 +125,7 @@ def test_networks_without_a_code_have_no_reliance_on_it():
     runner = Runner(DATA["forecast"], "mlp", SETTINGS, [TRAINED["clip"], TRAINED["hinge"]])
     (result,) = runner.run([Run("clip", {}, 1e-2, 0)])
     assert np.isnan(result.metrics["code_reliance"])
+    assert np.isnan(result.metrics["raw_code_reliance"])
     assert np.isfinite(result.metrics["mse"])
     assert result.examples.shape == (2, 3, 1)
 

@@ -15,6 +15,7 @@ from experiments.data.arrays import ALIGNMENT, aligned
 from experiments.data.datasets import load
 from experiments.training import networks
 from experiments.training.backbones import AUTOENCODERS
+from experiments.training.blocks import BLOCKS
 from experiments.training.cell import Settings, example_windows
 from experiments.training.networks import network
 from experiments.training.runner import Run, Runner
@@ -157,7 +158,7 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert result.error is None
     assert result.history["epoch"].tolist() == [2]
     shares = [n for n in result.metrics if n.endswith(("fraction", "rate", "1e-4", "reliance"))]
-    assert len(shares) == 11
+    assert len(shares) == 12
     of_sums = {name for name in shares if name.startswith("sum_")}
     assert all(0 <= result.metrics[name] <= 1 for name in set(shares) - of_sums)
     assert all(np.isnan(result.metrics[name]) for name in of_sums)  # one feature, no such bound
@@ -166,6 +167,15 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert {"mse", "mae", "r2", "violation_max", "gradient_norm"} <= result.metrics.keys()
     assert result.metrics["violation_rate"] == 0
     assert result.examples.shape == (2, 24, 1)
+
+
+def test_the_weighted_mean_of_the_blocks_is_the_error(runner):
+    windows = len(runner._data["final"]["targets"])
+    sizes = [len(run) for run in np.array_split(np.arange(windows), BLOCKS)]
+    for result in runner.run(CELLS[:2]):
+        found = np.average(result.block_mse, weights=sizes)
+        np.testing.assert_allclose(found, result.metrics["mse"], rtol=1e-5)
+        assert result.block_mse.std() > 0
 
 
 def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
@@ -232,10 +242,10 @@ def longer():
     return Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
 
 
-def test_the_parameters_with_the_best_validation_loss_are_kept(longer):
+def test_the_parameters_with_the_least_validation_error_are_kept(longer):
     result = longer.run([Run("clip", {}, 0.3, 0)])[0]
-    best = result.history["loss"].argmin()
-    assert best < len(result.history["loss"]) - 1
+    best = result.history["mse"].argmin()
+    assert best < len(result.history["mse"]) - 1
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
 
 
@@ -253,9 +263,8 @@ def test_the_state_is_updated_once_an_epoch():
     assert second.metrics["mse"] == first.metrics["mse"]
 
 
-def test_candidates_are_compared_under_the_present_multipliers():
-    """An early loss is small because its multipliers were: slow steps lower the loss under any
-    fixed ones, so the last parameters are the best, though the loss rises as the multipliers do."""
+def test_a_penalty_has_no_say_in_which_parameters_are_kept():
+    """Slow steps lower the error while multipliers raise the loss: the last are the best."""
     settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16, start="zero")
     rows = [TRAINED["augmented_lagrangian"]]
     runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
@@ -263,6 +272,44 @@ def test_candidates_are_compared_under_the_present_multipliers():
     assert (np.diff(result.history["loss"][-3:]) > 1e-4).all()
     assert (np.diff(result.history["mse"]) < -1e-3).all()
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][-1], rtol=1e-5)
+
+
+def test_patience_ends_a_run_at_what_it_had_and_leaves_its_neighbour_alone(longer):
+    settings = Settings(
+        hidden=4, epochs=14, patience=4, batches_per_epoch=4, batch=16, start="zero"
+    )
+    rows = [TRAINED["clip"]]
+    patient = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
+    runs = [Run("clip", {}, 0.3, 0), Run("clip", {}, 1e-3, 0)]
+    done = []
+    found, whole = patient.run(runs, done.append), longer.run(runs)
+    epochs = [len(result.history["mse"]) * settings.evaluate_every for result in found]
+    assert epochs[0] < epochs[1] == sum(done) / 2 == 14
+    for ended, full in zip(found, whole, strict=True):
+        rows = full.history["mse"][: len(ended.history["mse"])]
+        np.testing.assert_allclose(ended.history["mse"], rows, rtol=1e-4)
+        best = int(rows.argmin())
+        assert len(rows) in (best + 3, len(full.history["mse"]))
+        np.testing.assert_allclose(ended.metrics["mse"], rows[best], rtol=1e-5)
+    (alone,) = patient.run(runs[:1], done.append)
+    assert_same(alone, found[0])
+    assert sum(done) == 14 * 3
+
+
+def test_a_schedule_ends_before_a_patient_run_may():
+    assert Settings(epochs=60).schedule == Settings(epochs=60, patience=90).schedule == 60
+    settings = Settings(hidden=4, epochs=8, patience=2, batches_per_epoch=2, batch=8)
+    assert settings.schedule == 2
+    seen = []
+
+    def train(raw, lower, upper, progress, state, hyper):
+        jax.debug.callback(lambda progress: seen.append(float(progress)), progress)
+        return raw, 0.0
+
+    watched = dataclasses.replace(TRAINED["unconstrained"], name="watched", train=train)
+    Runner(load("irradiance"), "bottleneck", settings, [watched]).run([Run("watched", {}, 0.1, 0)])
+    jax.effects_barrier()
+    assert {0.0, 0.25, 0.5, 0.75, 1.0} == set(seen)
 
 
 def test_training_lowers_the_loss(longer):
