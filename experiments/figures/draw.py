@@ -18,6 +18,7 @@ from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.figures import (
     captions,
+    comparisons,
     constraint_shapes,
     example_windows,
     gradient_health,
@@ -84,8 +85,8 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     """None for what there is nothing of."""
     done = [record for record in finals(of) if record.is_done]
     histories = training_curves.histories(done, arrays)
+    yield comparisons.planned(of)
     yield scores.skills(of)
-    yield scores.planned(of)
     yield scores.performance_profile(of)
     yield gradient_health.collapse(of)
     yield from gradient_health.gradient_health(of)

@@ -25,8 +25,8 @@ from experiments import store
 from experiments.analysis import study
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
+from experiments.figures import comparisons, draw, scores
 from experiments.figures import constraint_shapes as shapes
-from experiments.figures import draw, scores
 from experiments.figures import gradient_health as health
 from experiments.figures import training_curves as curves
 from experiments.figures.style import HEALTH, Sketch, styled
@@ -57,9 +57,11 @@ def skills(records: Records, folder: Folder | None = None) -> Figure:
 
 
 def planned_comparisons(records: Records, folder: Folder | None = None) -> Figure:
-    """The comparisons with `clip` that were planned in advance: differences of mean skill."""
+    """The comparisons with `clip_at_evaluation` that were planned in advance: errors relative to
+    its own, over groups."""
     with styled():
-        return _figure(scores.planned(_read(records, folder)), RANKED)
+        needs = "that takes study datasets with clip_at_evaluation and a planned strategy"
+        return _figure(comparisons.planned(_read(records, folder)), needs)
 
 
 def performance_profile(records: Records, folder: Folder | None = None) -> Figure:
@@ -145,7 +147,8 @@ def _read(records: Records, folder: Folder | None, dataset: str | None = None) -
     found = [Record.from_json(record) for record in records]
     if dataset is not None:
         choose("dataset", dataset, dict.fromkeys(sorted({one.cell.dataset for one in found})))
-    return study.read(manifest, found)
+    arrays = store.arrays_of(Path(folder), found) if folder else {}
+    return study.read(manifest, found, arrays=arrays)
 
 
 def _histories(of: Study, folder: Folder) -> dict[str, dict[str, dict[str, curves.History]]]:

@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from experiments.analysis.statistics import PLANNED
+from experiments.analysis.effects import AGAINST
+from experiments.analysis.planned import PLANNED
 from experiments.console import printable
 from experiments.figures.captions import Words
 from experiments.training.baselines import BASELINES
@@ -140,7 +141,7 @@ def in_families(names: Collection[str]) -> list[str]:
 def highlighted(names: Collection[str], best: Iterable[str]) -> list[str]:
     """Which of many curves are coloured and named: the planned comparisons, the best, and the
     user's own."""
-    chosen = {"clip", *PLANNED, *best} | (set(names) - LOOKS.keys())
+    chosen = {AGAINST, *PLANNED, *best} | (set(names) - LOOKS.keys())
     return [name for name in in_families(names) if name in chosen or len(names) <= MANY]
 
 

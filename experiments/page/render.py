@@ -33,9 +33,9 @@ MOST_PIXELS = 20_000_000  # of a figure
 CODE = re.compile(r"`([^`]*)`")
 SECTIONS = {
     "warnings": "Warnings",
-    "ranking": "Ranking",
+    "comparisons": "Planned comparisons",
+    "ranking": "Ranking by skill",
     "figures": "Figures",
-    "comparisons": "Against clip",
     "collapse": "Collapse on autoencoders",
     "wrong": "When the bound is wrong",
     "sums": "When a sum is bounded",

@@ -17,6 +17,8 @@ STRATEGIES = (
     "straight_through_clip",
     "smooth_clip",
     "relu_offset",
+    "softplus_offset",
+    "tanh_interval",
     "clip_at_evaluation",
     "squared_hinge",
     *BASELINES,

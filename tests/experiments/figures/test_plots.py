@@ -16,7 +16,7 @@ from experiments.usage import UsageError
 from tests.experiments import written
 
 DATASETS = ("wind", "flights", "irradiance_soiled", "sines")
-STRATEGIES = ("unconstrained", "clip", "smooth_clip", "climatology_clipped")
+STRATEGIES = ("unconstrained", "clip", "smooth_clip", "clip_at_evaluation", "climatology_clipped")
 GIVEN = {
     "skills": ({}, "skills"),
     "planned_comparisons": ({}, "planned_comparisons"),

@@ -397,7 +397,7 @@ def test_what_weakens_the_numbers_is_said_with_its_names():
 
 def test_few_groups_and_seeds_are_said_and_many_are_not():
     few = told(written.sweep(["wind"]), written.manifest(["wind"]))
-    assert few["Too few groups for any comparison to be significant"] == (
+    assert few["Fewer groups than 6, so that no verdict is given"] == (
         "bottleneck 1 group, conditioned 1 group"
     )
     seeds = few["Too few seeds to tell strategies apart"]
