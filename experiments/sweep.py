@@ -188,7 +188,11 @@ def parser() -> argparse.ArgumentParser:
         **_several(_numbers(int)),
         help="hidden units; of several, each is a backbone of its own, such as bottleneck_32",
     )
-    add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
+    add(
+        "--dtype",
+        help="of the factors of products: float32; bfloat16, of the recurrent ones; or, on a GPU, "
+        "tensorfloat32",
+    )
     add("--seeds", type=int, help="seeds of every strategy")
     add(
         "--tuning-seeds",

@@ -41,7 +41,7 @@ class Plan:
     backbones: tuple[str, ...] = AUTOENCODERS[:1]
     seeds: int = 2
     hidden: tuple[int, ...] = (32,)  # of several, the backbones' names end in each
-    dtype: str = "float32"  # of the factors of the recurrent products
+    dtype: str = "float32"  # one of DTYPES
     epochs: int = 50  # at most
     patience: int = 0  # epochs after its best that a run ends; 0: none
     updates: int = Settings.batches_per_epoch  # an epoch

@@ -6,7 +6,7 @@ hyperparameters, the learning rate and the seed are data. So one compilation ser
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,8 @@ from experiments.training.networks import Autoencoder, Data, network
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
 
-DTYPES = ("float32", "bfloat16")
+# Of what is told apart by a name, the precision of all products of float32 on an accelerator.
+DTYPES = {"float32": "float32", "bfloat16": "float32", "tensorfloat32": "tensorfloat32"}
 STARTS = ("constant", "zero")
 EXAMPLE_QUANTILES = (0.5, 0.9)
 
@@ -32,7 +33,7 @@ class Settings:
     """What is compiled into a runner; the same for all its cells."""
 
     hidden: int = 64  # hidden units of encoder and decoder
-    dtype: str = "float32"  # of the factors of the recurrent products; one of DTYPES
+    dtype: str = "float32"  # of the factors of products, one of DTYPES; bfloat16: of recurrent ones
     epochs: int = 60  # of `batches_per_epoch` updates each, at most
     patience: int = 0  # epochs after its best look at validation that a run ends; 0: at `epochs`
     batches_per_epoch: int = 16  # the same on every dataset, so that updates are
@@ -234,6 +235,17 @@ def keys(job: Job) -> jax.Array:
     return jax.random.split(jax.random.key(job.seed), 3)
 
 
+def _precise(method: Callable) -> Callable:
+    """With products as precise as the program's dtype says, whatever JAX does by default."""
+
+    @wraps(method)
+    def traced(self: "Program", *given: Any) -> Any:
+        with jax.default_matmul_precision(self._precision):
+            return method(self, *given)
+
+    return traced
+
+
 class Program:
     """What is compiled: pure functions of the data and one cell.
 
@@ -248,8 +260,11 @@ class Program:
         self, backbone: str, settings: Settings, strategies: tuple[Strategy, ...], data: Data
     ):
         self._settings, self._strategies = settings, strategies
-        self._network = network(backbone, settings.hidden, settings.dtype, data["train"])
+        self._precision = DTYPES[settings.dtype]
+        recurrent = "bfloat16" if settings.dtype == "bfloat16" else "float32"
+        self._network = network(backbone, settings.hidden, recurrent, data["train"])
 
+    @_precise
     def initialize(self, data: Data, job: Job) -> State:
         """The state before training."""
         parameters = self._network.initial(keys(job)[0], job.bias)
@@ -263,6 +278,7 @@ class Program:
             strategy_state=jnp.zeros(data["train"]["targets"].shape[1:]),
         )
 
+    @_precise
     def advance(self, data: Data, job: Job, state: State) -> tuple[State, dict]:
         """A chunk of epochs and a look at validation: the new state, and a row of the history.
 
@@ -321,6 +337,7 @@ class Program:
         )
         return found, output[data["examples"]], jacobian, block_mse(output, part)
 
+    @_precise
     def outputs(self, data: Data, job: Job, state: State) -> jax.Array:
         """Of the best parameters, (windows, H, K)."""
         part = data["final"]

@@ -25,8 +25,8 @@ from experiments.training.strategy_rows import constraint_row
 SETTINGS = Settings(hidden=4, epochs=2, batch=8)
 GOLDEN = {
     "jax": "0.10.2",
-    "smooth_clip": "8740d6e75a98028b6354269d74426715",
-    "bottleneck": "3d7ae4261ef10d47c50358cb2d100850",
+    "smooth_clip": "136446bf77c9708c82ef5faff3f73dc7",
+    "bottleneck": "19b7bd38f4f85818c0532b1ceeb65257",
 }
 PROBE = """
 import json, sys
