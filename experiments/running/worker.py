@@ -68,19 +68,25 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     strategies = tuple(map(_strategy, request.strategies))
     _check_own(request, dataset)
     own = (*request.programs.values(), request.training)
-    runner = Runner(dataset, first.network, settings, strategies, first.split, request.save, own)
+    runner = Runner(
+        dataset,
+        first.network,
+        settings,
+        strategies,
+        first.split,
+        request.save,
+        own,
+        len(cells),
+    )
     finished, kept = [], {}
-    for start in range(0, len(cells), runner.batch):
-        batch = cells[start : start + runner.batch]
-        results = runner.run(list(map(_run_of, batch)), on_epochs)
-        for cell, result in zip(batch, results, strict=True):
-            record = make_record(cell, result.metrics, result.seconds, result.error)
-            arrays = {f"history_{name}": row for name, row in result.history.items()}
-            arrays |= {"block_mse": result.block_mse}
-            finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
-            if not result.error:
-                kept[cell.id] = _saved(dataset, cell.split, result.output, result.parameters)
-    return Reply(finished, runner.compile_seconds, saved=kept)
+    for cell, result in zip(cells, runner.run(list(map(_run_of, cells)), on_epochs), strict=True):
+        record = make_record(cell, result.metrics, result.seconds, result.error)
+        arrays = {f"history_{name}": row for name, row in result.history.items()}
+        arrays |= {"block_mse": result.block_mse}
+        finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
+        if not result.error:
+            kept[cell.id] = _saved(dataset, cell.split, result.output, result.parameters)
+    return Reply(finished, runner.compile_seconds, saved=kept, each=runner.each)
 
 
 @lru_cache(maxsize=4)

@@ -1,5 +1,6 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jax.stages import Lowered
+from jax.stages import Compiled, Lowered
 
 from bounded import metrics, starts
 from bounded.constraints import identity
@@ -25,6 +26,9 @@ from experiments.training.own_metrics import functions
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
 REACH, HALVINGS, CLOSE = 100.0, 40, 1e-3  # of the search for an inverse, in scaled units
+MOST_AT_ONCE = 4096  # cells that an accelerator trains side by side
+ROOM = 0.8  # of an accelerator's free memory, that these may take
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA says it
 # Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
 # strategy with what is around it, to other bits than where it is compiled with others.
 STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
@@ -66,6 +70,8 @@ class Runner:
       strategies: the rows that a cell may name.
       split: where the metrics are taken at the end, "test" or "validation".
       save: what results hold besides: "predictions", "weights".
+      cells: how many are to be run, of which an accelerator trains as many side by side as fit into
+        its memory.
       own: fingerprints of what is the user's, without which a function counts as what it was.
     """
 
@@ -78,6 +84,7 @@ class Runner:
         split: str = "test",
         save: Collection[str] = (),
         own: Iterable[Any] = (),
+        cells: int = 1,
     ):
         self._settings, self._save = settings, save
         self._strategies = {strategy.name: strategy for strategy in strategies}
@@ -87,23 +94,58 @@ class Runner:
         rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
         outputs = "predictions" in save
         own = (factory_of(backbone), *functions(settings.metrics).values(), *own)
-        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves), outputs, own)
+        self._compile = partial(
+            _compile, backbone, settings, rows, structure, tuple(leaves), outputs, own
+        )
+        wanted = min(cells, cells_at_once())
+        self._compiled = self._fitting(-(-wanted // jax.local_device_count()))
         self._first_bias = _compiled_bias(own)
         self.compile_seconds = time.perf_counter() - started
-        self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
+
+    @property
+    def each(self) -> int:
+        """Cells that a device trains side by side, at most."""
+        return self.batch // jax.local_device_count()
+
+    @property
+    def batch(self) -> int:
+        """Cells that are trained side by side, at most."""
+        return self._compiled.batch
+
+    def _fitting(self, each: int) -> "_Compiled":
+        """Compiled for so many cells a device, or for as many as its memory holds."""
+        try:
+            compiled = self._compile(each)
+            if each == 1 or compiled.bytes <= ROOM * _free_memory():
+                return compiled
+        except jax.errors.JaxRuntimeError as error:
+            if each == 1 or OUT_OF_MEMORY not in str(error):
+                raise
+        return self._fitting(each // 2)
 
     def run(
         self,
         runs: Sequence[Run],
         on_epochs: Callable[[int], None] = lambda epochs: None,
     ) -> list[Result]:
-        """Train up to `batch` cells side by side.
+        """Train cells, up to `batch` side by side, or fewer once an accelerator's memory was full.
 
         Args:
           runs: the cells.
           on_epochs: called with the cells times epochs of each compiled chunk, after it.
         """
+        first, rest = runs[: self.batch], runs[self.batch :]
+        try:
+            found = self._side_by_side(first, on_epochs)
+        except jax.errors.JaxRuntimeError as error:
+            if self.each == 1 or OUT_OF_MEMORY not in str(error):
+                raise
+            self._compiled = self._fitting(self.each // 2)
+            return self.run(runs, on_epochs)
+        return found + (self.run(rest, on_epochs) if rest else [])
+
+    def _side_by_side(self, runs: Sequence[Run], on_epochs: Callable[[int], None]) -> list[Result]:
         started = time.perf_counter()
         jobs, state = self.begin(runs)
         rows, every = [], self._settings.evaluate_every
@@ -287,13 +329,23 @@ class _Compiled:
     advance: Callable
     finish: Callable
     batch: int
+    bytes: int  # of a device's memory
     replicated: NamedSharding  # where they expect the data
     outputs: Callable | None = None
 
 
 def cells_at_once() -> int:
-    """Cells that this process trains side by side."""
-    return jax.local_device_count() * (1 if _on_cpu() else 32)
+    """Cells that this process trains side by side, at most."""
+    return jax.local_device_count() * (1 if _on_cpu() else MOST_AT_ONCE)
+
+
+def _free_memory() -> float:
+    """Of the fullest device, in bytes; infinite where none says."""
+    found = [device.memory_stats() or {} for device in jax.local_devices()]
+    return min(
+        stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else math.inf
+        for stats in found
+    )
 
 
 def _on_cpu() -> bool:
@@ -314,10 +366,11 @@ def _compile(
     leaves: tuple[Any, ...],
     outputs: bool,
     own: tuple[Any, ...],  # what names of the user's stand for, and its fingerprints
+    each: int,  # cells that a device trains side by side
 ) -> _Compiled:
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))
-    batch = cells_at_once()
+    batch = jax.local_device_count() * each
     replicated, divided = PartitionSpec(), PartitionSpec("cells")
 
     def lower(function: Callable, *cells: Any, donate: tuple[int, ...] = ()) -> Lowered:
@@ -345,6 +398,16 @@ def _compile(
         *([lower(program.outputs, jobs, states)] if outputs else []),
     ]
     with ThreadPoolExecutor() as pool:
-        advance, finish, initialize, *rest = pool.map(Lowered.compile, lowered)
+        compiled = list(pool.map(Lowered.compile, lowered))
     devices.let_go()
-    return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated), *rest)
+    needed = max(map(_bytes, compiled))
+    advance, finish, initialize, *rest = compiled
+    sharding = NamedSharding(mesh, replicated)
+    return _Compiled(initialize, advance, finish, batch, needed, sharding, *rest)
+
+
+def _bytes(compiled: Compiled) -> int:
+    """Of a device's memory, that a program takes."""
+    of = compiled.memory_analysis()
+    taken = of.argument_size_in_bytes + of.output_size_in_bytes + of.temp_size_in_bytes
+    return taken - of.alias_size_in_bytes

@@ -14,6 +14,7 @@ from bounded.constraints import clip
 from experiments.data.arrays import ALIGNMENT, aligned
 from experiments.data.datasets import load
 from experiments.training import networks
+from experiments.training import runner as runner_module
 from experiments.training.backbones import AUTOENCODERS
 from experiments.training.blocks import BLOCKS
 from experiments.training.cell import Settings, example_windows
@@ -317,9 +318,61 @@ def test_training_lowers_the_loss(longer):
     assert moved.history["loss"][-1] < 0.5 * still.history["loss"][-1]
 
 
-def test_too_many_cells_are_refused(runner):
-    with pytest.raises(ValueError, match="1 to 2 cells, got 3"):
-        runner.run(CELLS)
+def test_more_cells_than_fit_at_once_follow_one_another(runner):
+    three, alone = runner.run(CELLS), runner.run(CELLS[2:])
+    assert_same(three[2], alone[0])
+    with pytest.raises(ValueError, match="1 to 2 cells, got 0"):
+        runner.run([])
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """The host's devices, taken for accelerators."""
+    monkeypatch.setattr(runner_module, "_on_cpu", lambda: False)
+
+
+def test_an_accelerator_trains_as_many_cells_side_by_side_as_its_memory_holds(
+    accelerator, monkeypatch
+):
+    dataset, rows = load("irradiance"), [TRAINED["clip"]]
+    runs = [Run("clip", {}, 3e-3, seed) for seed in range(7)]
+
+    def made():
+        return Runner(dataset, "mlp", SETTINGS, rows, cells=len(runs))
+
+    plenty = made()
+    assert plenty.batch == 8
+    found = plenty.run(runs)
+    needed = plenty._compiled.bytes
+    monkeypatch.setattr(runner_module, "_free_memory", lambda: 0.9 * needed / runner_module.ROOM)
+    scarce = made()
+    assert scarce.batch == 4
+    for one, other in zip(found, scarce.run(runs), strict=True):
+        np.testing.assert_allclose(one.metrics["mse"], other.metrics["mse"], rtol=1e-4)
+
+
+def test_memory_that_is_full_halves_what_is_trained_side_by_side(accelerator, monkeypatch):
+    tried = []
+    runs = [Run("clip", {}, 3e-3, seed) for seed in range(4)]
+    runner = Runner(load("irradiance"), "mlp", SETTINGS, [TRAINED["clip"]], cells=4)
+    whole = Runner._side_by_side
+
+    def full(self, runs, on_epochs):
+        tried.append(self.batch)
+        if self.batch > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return whole(self, runs, on_epochs)
+
+    monkeypatch.setattr(Runner, "_side_by_side", full)
+    assert len(runner.run(runs)) == 4
+    assert tried == [4, 2, 2]
+
+    def broken(self, runs, on_epochs):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(Runner, "_side_by_side", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        runner.run(runs)
 
 
 def test_evaluation_divides_the_epochs():
