@@ -74,7 +74,7 @@ drawn = sample(parameters, jax.random.key(1), 10_000)
 print(f"mean {parameters['mean']:.2f} of 1.8, mass inside {mass:.3f}")
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained", dpi=150)
+figure, axes = plt.subplots(figsize=(4.6, 2.8), layout="constrained", dpi=200)
 axes.hist(data, bins=40, density=True, color="#cccccc", label="data")
 axes.plot(
     grid, jnp.exp(log_density(parameters, grid)), color="#0072B2", label="density of the flow"

@@ -109,13 +109,13 @@ tomorrow = predictions("results/garage", record["id"])
 print(f"at {tomorrow['times'][0, 12]}: {tomorrow['outputs'][0, 12, 0]:.0f} of {PLACES} places")
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained", dpi=150)
+figure, axes = plt.subplots(figsize=(4.6, 3), layout="constrained", dpi=200)
 axes.plot(tomorrow["times"][0], tomorrow["targets"][0], "o", color="#767676", label="counted")
 axes.plot(tomorrow["times"][0], tomorrow["outputs"][0], color="#0072B2", label="predicted, clipped")
 axes.axhline(PLACES, color="#D55E00", label="places")
 axes.set(ylabel="cars", ylim=(-5, PLACES + 40))
 axes.tick_params("x", rotation=30)
-axes.legend(frameon=False, ncols=3, loc="upper center")
+axes.legend(frameon=False, ncols=3, loc="upper center", fontsize=8)
 plt.show()
 
 # %% [markdown]

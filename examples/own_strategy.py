@@ -10,6 +10,7 @@ missed.
 """
 
 # %%
+# %matplotlib inline
 from functools import partial
 
 import jax.numpy as jnp

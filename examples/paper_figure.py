@@ -8,6 +8,7 @@ form that a paper wants.
 """
 
 # %%
+# %matplotlib inline
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -43,7 +44,7 @@ figure
 """
 
 # %%
-own, axes = plt.subplots(figsize=(3.4, 2.6), layout="constrained", dpi=150)
+own, axes = plt.subplots(figsize=(3.4, 2.6), layout="constrained", dpi=200)
 for name, color in (("clip", "#0072B2"), ("unconstrained", "#000000")):
     for one in records:
         config = one["config"]

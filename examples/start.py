@@ -75,21 +75,22 @@ losses = {
 stuck = [int(jnp.sum(of[:, -1] == of[:, 0])) for of in losses.values()]
 
 # %%
-figure, panels = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True, layout="constrained", dpi=150)
+figure, panels = plt.subplots(2, sharex=True, figsize=(4.6, 4.6), layout="constrained", dpi=200)
 for panel, (title, of), dead in zip(panels, losses.items(), stuck, strict=True):
     alive = of[:, -1] != of[:, 0]
     panel.plot(of[alive].T, color="#0072B2", linewidth=1)
     panel.plot(of[~alive].T, color="#D55E00", linewidth=1)
-    panel.set(title=title, xlabel="step", yscale="log", ylim=(1e-4, 100))
+    panel.set(title=title, yscale="log", ylim=(1e-4, 100))
     panel.text(0.97, 0.8, f"{dead} of {SEEDS} stuck", transform=panel.transAxes, ha="right")
-panels[0].set_ylabel("mean squared error")
+panels[1].set_xlabel("step")
+figure.supylabel("mean squared error", fontsize=10)
 figure.suptitle("A clip that begins on its bound may never learn", fontsize=11)
 plt.show()
 
 # %% [markdown]
 """
-A line is a seed. The orange ones have no gradient from the first step to the last: whatever the
-learning rate, they will not move.
+A line is a seed. The orange ones lie on one another: they have no gradient from the first step to
+the last, and no learning rate will move them.
 
 Other ways out are a constraint whose derivative is not 0 there (`smooth_clip`,
 `straight_through_clip`), or no bound in training and a clip at the end. They help; beginning inside

@@ -39,7 +39,7 @@ for name, hours in over.items():
     print(f"{name}: {hours} of 24 hours above the mains")
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 3), layout="constrained", dpi=150)
+figure, axes = plt.subplots(figsize=(4.6, 3.2), layout="constrained", dpi=200)
 axes.fill_between(range(24), mains, 4.6, color="#dddddd", lw=0, label="above the mains")
 for name, color in (
     ("each clipped by the mains", "#D55E00"),
@@ -49,7 +49,7 @@ for name, color in (
     axes.plot(sums[name], color=color, label=name)
 axes.set(xlabel="hour", ylabel="sum of three outputs", xlim=(0, 23), ylim=(0, 4.6))
 figure.suptitle("Only a map onto the whole set keeps the sum", fontsize=11)
-figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=4)
+figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
 plt.show()
 
 # %% [markdown]
