@@ -66,8 +66,8 @@ print("sum less total:", float(jnp.max(jnp.abs(shares.sum(-1) - mains))))
 ## Affine sets
 
 Every set `lower <= A y <= upper` is `Rows(A, lower, upper)`, and `affine_projection` takes raw to
-its nearest point. Rows that are met often have builders: a box, a sum, a limit on how fast a
-sequence may change. `stack_rows` joins them.
+its nearest point. Rows that are met often have builders: a box, a sum that is a total, a limit on
+how fast a sequence may change. `stack_rows` joins them.
 """
 
 # %%
@@ -101,6 +101,6 @@ print(coherent.round(3))
 # %% [markdown]
 """
 What a set does to gradients: outputs on an edge of it depend on fewer directions of raw. The
-[gallery](../docs/gallery.md) draws where, and [Which one?](../docs/choosing.md) says
-which function fits which need.
+[gallery](../docs/gallery.md) draws where, and [Which one?](../docs/choosing.md) says which function
+fits which need.
 """

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.ndimage import distance_transform_edt
 
 from bounded import constraints, inverses, sets
 from extensions.docstrings import cells
@@ -94,8 +95,12 @@ def _cases(name: str, function: Callable) -> Iterator[tuple[str, Callable, float
     if name.startswith("budget_"):
         yield f"bounded.{name}(raw, total=1.0)", partial(function, total=1.0), 2.0
     if name.startswith("affine_"):
-        pentagon = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), sets.sum_rows(1.5, size=2))
-        for rows in (pentagon, sets.box_rows(0.0, jnp.ones(2))):
+        at_most = sets.Rows(jnp.ones((1, 2)), upper=1.5)
+        pentagon = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), at_most)
+        two_rows = sets.Rows(
+            jnp.array([[1.0, 0.0], [1.0, 2.0]]), lower=0.0, upper=jnp.array([1, 2.0])
+        )
+        for rows in (pentagon, two_rows):
             needs = inspect.signature(function).parameters.get("interior")
             if needs and needs.default is inspect.Parameter.empty:
                 call = partial(function, rows=rows, interior=jnp.full(2, 0.4))
@@ -162,15 +167,14 @@ def draw_together(function: Callable, reach: float) -> Figure:
     places = np.linspace(low, high, 61, dtype=np.float32)
     pairs = np.stack(np.meshgrid(places, places), -1)
     values = jnp.linalg.svd(jax.jit(jax.vmap(jax.vmap(jax.jacfwd(function))))(pairs))[1]
-    found = np.sum(np.asarray(values) > 1e-6, axis=-1)
+    found = np.sum(np.asarray(values) > 1e-4, axis=-1)
     colors = matplotlib.colors.ListedColormap([ORANGE, "#ecc48f", "#bcd7ee"])
     rank.imshow(found, origin="lower", extent=(low, high, low, high), cmap=colors, vmin=0, vmax=2)
     rank.set_title("directions left, over raw")
     for count, words in enumerate(("none", "one", "two")):
-        where = np.argwhere(found == count)
-        if len(where) > 100:  # in the middle of the place that is nearest to all of its kind
-            middle = where[np.argmin(np.abs(where - np.median(where, axis=0)).sum(1))]
-            y, x = places[middle]
+        inside = distance_transform_edt(np.pad(found == count, 1))[1:-1, 1:-1]
+        if inside.max() > 4:
+            y, x = places[np.array(np.unravel_index(np.argmax(inside), inside.shape))]
             rank.text(x, y, words, ha="center", va="center", color="black")
     return figure
 
