@@ -34,6 +34,9 @@ check: lint  ## before a commit: lint, types, and the tests that touch what chan
 oldest: $(OLDEST)/.done  ## run the tests with the oldest packages that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
 
+docs: $(VENV)/.experiments $(VENV)/.docs  ## build the documentation site, docs/_build/html/index.html
+	$(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+
 lint: $(VENV)/.experiments $(VENV)/.dev  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -58,9 +61,13 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --group dev
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.pip pyproject.toml
+	$(RUN) -m pip install --quiet --group docs
+	touch $@
+
 $(OLDEST)/.done: $(VENV)/.dev
 	$(RUN) -m uv venv --quiet --clear --python $(RUN) $(OLDEST)
 	$(RUN) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[experiments]' --group dev
 	touch $@
 
-.PHONY: help setup sweep study benchmark test check oldest lint
+.PHONY: help setup sweep study benchmark test check oldest docs lint

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from bounded import constraints, sets
 
@@ -58,14 +57,6 @@ def test_numbers_stand_in_the_lines_that_they_are_linked_to():
         scale, digits = (100 if percent else 1), len(number.partition(".")[2])
         found = [scale * float(text) for text in row if re.fullmatch(r"-?\d[\d.e-]*", text)]
         assert any(abs(float(number) - one) <= 0.51 * 10**-digits for one in found), shown
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
-def test_what_is_linked_is_there(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        if not target.startswith("http"):
-            assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_every_constraint_is_in_the_readme():
