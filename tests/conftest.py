@@ -72,7 +72,8 @@ def _few_programs_stay():
 
 @pytest.fixture(scope="module")
 def unoptimised():
-    """XLA compiles without optimising, for modules that prove nothing of rounding.
+    """XLA compiles without optimising, for modules that prove nothing of rounding; but on an
+    accelerator, where what users run is what is to be tested, it optimises.
 
     JAX has no setting for this but `XLA_FLAGS`, which holds for a whole process: so its function
     that makes the options of all programs is wrapped, as long as there is one of that name.
@@ -84,7 +85,7 @@ def unoptimised():
         return usual(*args, env_options_overrides=overrides, **given)
 
     with pytest.MonkeyPatch.context() as patch:
-        if usual:
+        if usual and jax.default_backend() == "cpu":
             patch.setattr(compiler, "get_compile_options", options)
         let_go()
         yield
@@ -95,6 +96,13 @@ def unoptimised_processes(monkeypatch):
     """The same in processes that a test starts, where it is in the fingerprints of records."""
     flags = (f"--{name}={value}".lower() for name, value in QUICK.items())
     monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+
+
+@pytest.fixture
+def two_devices():
+    """For what lays arrays over two; a machine may have one accelerator."""
+    if jax.device_count() < 2:
+        pytest.skip("one device")
 
 
 @pytest.fixture
