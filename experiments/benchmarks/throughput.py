@@ -54,7 +54,10 @@ class Trainer:
                 self.built.append({"error": f"not ready after {seconds:.0f} s"})
         self.error = next((reply["error"] for reply in self.built if "error" in reply), None)
         if not self.error:
-            self._calls = max(1, round(LEAST_SECONDS / self._seconds()))
+            try:
+                self._calls = max(1, round(LEAST_SECONDS / self._seconds()))
+            except (EOFError, OSError):
+                self.error = "it died while it was timed"
         return self
 
     def rate(self) -> float:
