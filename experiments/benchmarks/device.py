@@ -131,7 +131,7 @@ def show_machine(found: Row, console: Console) -> None:
     rows = {
         "devices": ", ".join(found["devices"]),
         "platform": found["platform"],
-        "memory that jax may take, a device": memory,
+        "memory for jax, a device": memory,
         "cores": str(found["cores"]),
         "XLA_FLAGS": found["XLA_FLAGS"] or "none",
         "versions": ", ".join(
@@ -212,10 +212,10 @@ class Section(NamedTuple):
 
 
 SECTIONS = {
-    "tests": Section(tests, 0.26),
-    "speed": Section(speed, 0.38),
-    "profile": Section(profile, 0.06),
-    "layers": Section(layers, 0.1),
+    "tests": Section(tests, 0.35),
+    "speed": Section(speed, 0.33),
+    "profile": Section(profile, 0.05),
+    "layers": Section(layers, 0.07),
     "agreement": Section(agree, 0.2),
 }
 
