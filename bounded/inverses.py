@@ -35,7 +35,8 @@ which turns a density of raw into one of the output:
     >>> float(log_density)
     -3.0
 
-`budget_softmax` and `budget_sequential` are the inverses of the budgets of these names.
+`budget_softmax`, `budget_sequential`, `ball_radial` and `affine_soft_radial` are the inverses of
+the functions of `bounded.sets` of these names.
 """
 
 from collections.abc import Callable
@@ -49,8 +50,11 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas, _inverse_formulas, _log_derivatives, constraints
 from bounded._budget_inverses import budget_sequential, budget_softmax
+from bounded._radial_inverses import affine_soft_radial, ball_radial
 
 __all__ = [
+    "affine_soft_radial",
+    "ball_radial",
     "budget_sequential",
     "budget_softmax",
     "clip",

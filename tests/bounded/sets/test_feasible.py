@@ -15,14 +15,15 @@ from bounded.sets import (
     affine_projection,
     affine_projection_with_residual,
     affine_radial,
+    affine_soft_radial,
     box_rows,
     stack_rows,
 )
 from tests.bounded.sets.affine_cases import BATCH, CASES, SIZE
 from tests.bounded.sets.cases import AFFINE
 
-JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial)))
-hardnet, projection, radial = JITTED
+JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial, affine_soft_radial)))
+hardnet, projection, radial, soft_radial = JITTED
 
 
 def test_a_row_is_held_in_its_own_scale():
@@ -70,7 +71,7 @@ def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     if name == "affine_hardnet":  # of full rank
         firsts = Rows(boxes.matrix[::2], boxes.lower[:, ::2], boxes.upper[:, ::2])
         rows = stack_rows(firsts, pairs)
-    if name == "affine_radial":
+    if name in ("affine_radial", "affine_soft_radial"):
         extra = {"interior": inside}
     output = BY_NAME[name](raw, rows, **extra)
     assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
@@ -95,7 +96,7 @@ EXACT = {function: exact(function) for function in JITTED}
 @pytest.mark.parametrize(
     ("function", "dtype"),
     [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
-    + [(radial, "float16"), (radial, "bfloat16"), (projection, "bfloat16")],
+    + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")],
     ids=name_of,
 )
 def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, dtype):
