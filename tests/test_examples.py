@@ -34,6 +34,15 @@ def test_a_flow_that_ends_in_a_constraint_stays_inside_and_is_a_density():
     assert ((names["drawn"] >= 0) & (names["drawn"] <= 2)).all()
 
 
+def test_a_hierarchy_that_is_reconciled_errs_less_than_one_that_is_added_up():
+    names = run("hierarchy")
+    assert names["error"]["by variances"] < 0.9 * names["error"]["bottom-up"]
+    assert names["error"]["by covariances"] < 0.9 * names["error"]["bottom-up"]
+    found = np.asarray(names["forecasts"]["by variances"], float)
+    np.testing.assert_allclose(found[:, 4:] @ names["summing"].T, found, rtol=1e-5)
+    assert (found >= 0).all()
+
+
 @pytest.fixture
 def sweeping(monkeypatch, tmp_path):
     """In a folder of its own, without the figures of its page."""
@@ -65,5 +74,6 @@ def test_a_strategy_and_a_metric_of_ones_own_are_swept_and_plotted(sweeping):
 
 
 def test_every_script_is_tried():
-    tried = {"start", "numpyro_density", "flow", "own_forecast", "own_network", "own_strategy"}
+    tried = {"start", "numpyro_density", "flow", "hierarchy"}
+    tried |= {"own_forecast", "own_network", "own_strategy"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tried
