@@ -21,7 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from bounded import inverses, sets
+from bounded import inverses
+from bounded.sets.affine import affine_radial
+from bounded.sets.balls import ball_projection
+from bounded.sets.rows import Rows
 
 Inverse = Callable[..., jax.Array]
 
@@ -238,7 +241,7 @@ def _radial(name: str, y: jax.Array, margin: float, **given: Any) -> jax.Array:
         )
     if name == "ball_radial":
         radius = jnp.asarray(given.pop("radius"), y.dtype)
-        inside = sets.ball_projection(y, (1 - margin) * radius, **given)
+        inside = ball_projection(y, (1 - margin) * radius, **given)
         raw = inverses.ball_radial(inside, radius, **given)
         axis = given.get("axis", -1)
         wide = jnp.expand_dims(jnp.broadcast_to(radius, jnp.max(y, axis).shape), axis)
@@ -252,5 +255,5 @@ def _radial(name: str, y: jax.Array, margin: float, **given: Any) -> jax.Array:
         else place + (1 - margin) * (jnp.asarray(bound, y.dtype) - place)
         for side, bound in (("lower", rows.lower), ("upper", rows.upper))
     }
-    inside = sets.affine_radial(y, sets.Rows(matrix, **nearer), interior=interior)
+    inside = affine_radial(y, Rows(matrix, **nearer), interior=interior)
     return inverses.affine_soft_radial(inside, rows, interior=interior)

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from bounded import _arguments, _formulas
 from bounded.sets._inputs import array, broadcasts, checked_axes, wide
-from bounded.sets._problem import in_place_of, unit
+from bounded.sets._rounding import in_place_of, infinite, unit
 
 
 class Lengths(NamedTuple):
@@ -111,3 +111,17 @@ def held(ball: Lengths, moved: jax.Array, stays: jax.Array) -> jax.Array:
         output, jnp.where(stays & ~over, raw.astype(ball.dtype), value)
     )
     return rounded
+
+
+def outwards(ball: Lengths) -> jax.Array:
+    """The raw that `ball_radial` draws to these outputs."""
+    direction, ratio, square = scaled(ball.raw - ball.center, ball.bound, ball.axes)
+    count = math.prod(ball.raw.shape[place] for place in ball.axes)
+    eps = (count + 16) * float(jnp.finfo(ball.dtype).eps)
+    fits = square <= (ratio * (1 + eps)) ** 2
+    gap = ratio**2 - square
+    inside = gap > 0
+    raw = ball.center + direction * (ball.bound / jnp.sqrt(jnp.where(inside, gap, 1)))
+    raw = jnp.where(inside, raw, jnp.where(ball.bound > 0, infinite(direction), ball.center))
+    raw = jnp.where(fits, raw, jnp.nan)
+    return jnp.where(ball.unlimited, ball.raw, raw).astype(ball.dtype)

@@ -13,6 +13,7 @@ from bounded.sets import _active_set
 from bounded.sets._active_set import product, transpose
 from bounded.sets._inputs import array, broadcasts, known, wide
 from bounded.sets._metric import Metric, checked_weights
+from bounded.sets._rounding import in_place_of, infinite, unit
 from bounded.sets.rows import Rows, check_rows, side
 
 
@@ -101,6 +102,24 @@ class Problem(NamedTuple):
         moved: jax.Array = in_place_of(factor, jnp.minimum(factor, reach)) * direction
         return start + moved
 
+    def softly_from(self, start: jax.Array, point: jax.Array) -> jax.Array:
+        """The inverse of `softly_towards`: infinite on the boundary, NaN outside by more than the
+        margin."""
+        length, direction, reach = self.way(start, point)
+        place = product(self.matrix, point)
+        eps = (2 * point.shape[-1] + 8) * float(jnp.finfo(self.dtype).eps)
+        noise = eps * product(jnp.abs(self.matrix), jnp.abs(point) + jnp.abs(start))
+        fits = jnp.ones_like(length, bool)
+        for sign, bound in ((1, self.upper), (-1, self.lower)):
+            exists = ~jnp.isinf(bound) & (self.lower != self.upper)
+            bound = jnp.where(exists, bound, 0)
+            holds = ~exists | (sign * (place - bound) <= noise + eps * jnp.abs(bound))
+            fits &= jnp.all(holds, axis=-1, keepdims=True)
+        inside = length < reach
+        share = jnp.where(inside & jnp.isfinite(reach), length / jnp.where(inside, reach, 1), 0)
+        raw = start + direction * (length / jnp.sqrt((1 - share) * (1 + share)))
+        return jnp.where(fits, jnp.where(inside, raw, infinite(direction)), jnp.nan)
+
     def way(self, start: jax.Array, point: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The way from start to the point: how long it is, its direction, and how far along it the
         inequalities hold, all in a unit that cancels."""
@@ -132,11 +151,6 @@ class Problem(NamedTuple):
         )
         reach = jax.nn.relu(slack) / jnp.where(found, steepness, 1)
         return length, direction, jnp.where(found, reach, jnp.inf)
-
-
-# What stands in place of a value that rounding has spoilt keeps the derivative of that value.
-in_place_of = jax.custom_jvp(lambda value, better: better)
-in_place_of.defjvps(lambda dot, answer, value, better: dot, None)
 
 
 def prepare(
@@ -261,15 +275,6 @@ def _refuse_crossed(name: str, rows: Rows) -> None:
                 f"{name} needs lower <= upper in every row, but row {place[-1]} has lower {low} "
                 f"and upper {high}. Rows are Rows(matrix, lower, upper): have they been swapped?"
             )
-
-
-def unit(values: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
-    """A power of two by which to divide, so that the largest entry is about 1 and no product of two
-    overflows; nothing is rounded by it, and it has no derivative."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(values), axis, keepdims=True, initial=0))
-    info = jnp.finfo(values.dtype)
-    exponent = jnp.clip(jnp.frexp(largest)[1], info.minexp, info.maxexp - 2)
-    return jnp.ldexp(jnp.ones_like(largest), exponent)
 
 
 def _norm(matrix: jax.Array) -> jax.Array:

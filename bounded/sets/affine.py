@@ -40,7 +40,8 @@ from jax.typing import ArrayLike
 from bounded import _formulas
 from bounded.sets._active_set import EXACT, product, transpose
 from bounded.sets._metric import laid_out_as
-from bounded.sets._problem import from_interior, in_place_of, prepare
+from bounded.sets._problem import from_interior, prepare
+from bounded.sets._rounding import in_place_of
 from bounded.sets.rows import Rows
 
 

@@ -35,7 +35,7 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas
 from bounded.sets._lengths import Lengths, bounded_by, held, scaled
-from bounded.sets._problem import unit
+from bounded.sets._rounding import unit
 
 
 def ball_projection(
@@ -126,9 +126,9 @@ def cone_projection(raw: ArrayLike, *, axis: int = -1, slope: ArrayLike = 1.0) -
     Example:
       >>> import jax.numpy as jnp
       >>> from bounded.sets import cone_projection
-      >>> gust_and_wind = jnp.array([[1.0, 3.0, 4.0], [6.0, 3.0, 4.0], [-6.0, 3.0, 4.0]])
+      >>> gust_and_wind = jnp.array([[0.0, 3.0, 4.0], [6.0, 3.0, 4.0], [-6.0, 3.0, 4.0]])
       >>> print(cone_projection(gust_and_wind).round(4))
-      [[3.  1.8 2.4]
+      [[2.5 1.5 2. ]
        [6.  3.  4. ]
        [0.  0.  0. ]]
     """

@@ -218,11 +218,16 @@ def _summing(summing: ArrayLike) -> np.ndarray:
             "the rows outside of the function, or close over the matrix."
         )
     matrix = np.asarray(array("hierarchy_rows", "summing", summing))
-    if matrix.ndim != 2 or 0 in matrix.shape or not np.isin(matrix, (-1, 0, 1)).all():
+    if matrix.ndim != 2 or 0 in matrix.shape:
         raise ValueError(
-            "hierarchy_rows needs a summing matrix of shape (outputs, bottom series) of -1, 0 and "
-            f"1, got shape {matrix.shape} with values from {matrix.min(initial=0)} to "
-            f"{matrix.max(initial=0)}. For other equalities give Rows(matrix, lower=0, upper=0)."
+            "hierarchy_rows needs a summing matrix of shape (outputs, bottom series), got "
+            f"{matrix.shape}."
+        )
+    strange = ~np.isin(matrix, (-1, 0, 1))
+    if strange.any():
+        raise ValueError(
+            f"hierarchy_rows needs a summing matrix of -1, 0 and 1, got {matrix[strange][0]}. For "
+            "other equalities give Rows(matrix, lower=0.0, upper=0.0)."
         )
     return matrix.astype(float)
 

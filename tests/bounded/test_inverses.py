@@ -350,7 +350,9 @@ RADIALS = ("ball_radial", "affine_soft_radial")
 
 @pytest.mark.parametrize("name", RADIALS)
 def test_radial_maps_are_inverted(name):
-    forward, inverse = (partial(through_radial, module, name) for module in (sets, inverses))
+    forward, inverse = (
+        jax.jit(partial(through_radial, module, name)) for module in (sets, inverses)
+    )
     for dtype in ("float64", "float32", "bfloat16"):
         with jax.enable_x64(dtype == "float64"):
             raw = jax.random.normal(jax.random.key(0), (50, 3), dtype)

@@ -77,6 +77,21 @@ def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=0)
+@pytest.mark.parametrize("kind", ["diagonal", "matrix"])
+def test_they_are_where_the_distance_is_weighted_too(kind, seed):
+    raw, boxes, pairs, one, inside = wide_scales(seed)
+    rows, draw = stack_rows(boxes, pairs, one), np.random.default_rng(seed)
+    weights = (0.01 / np.asarray(inside)) ** 2 * 10 ** draw.uniform(-1, 1, (8, 6))
+    if kind == "matrix":
+        weights = np.sqrt(weights[..., None] * weights[:, None]) * (0.7 * np.eye(6) + 0.3)
+    weights = jnp.asarray(weights / np.max(weights), jnp.float32)
+    output = projection(raw, rows, weights=weights)
+    assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
+
+
 def name_of(value):
     return value if isinstance(value, str) else value.__name__
 
