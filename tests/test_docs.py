@@ -86,6 +86,13 @@ def test_dc3_correction():
     np.testing.assert_allclose(names["output"], evaluated, rtol=1e-6)
 
 
+def test_a_hierarchy_adds_up_and_a_vector_is_as_long_as_it_may():
+    names = block("Hierarchies")
+    np.testing.assert_allclose(names["reconciled"], [[23 / 3, 23 / 3, 0]], atol=1e-5)
+    names = block("Vectors")
+    np.testing.assert_allclose(names["within_gust"], [[3, 4], [3, 1]], rtol=1e-5)
+
+
 def test_missing_targets_reach_neither_loss_nor_gradient():
     names = block("Missing targets")
     assert jnp.isfinite(names["loss_of_known"])
