@@ -29,6 +29,10 @@ each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box
 
     rows = stack_rows(box_rows(0.0, upper), sum_rows(total, size=upper.shape[-1]))
     output = affine_projection(raw, rows)
+
+**Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output:
+`nonlinear_projection` gives the nearest point, and `nonlinear_residual` by how much each row is
+violated. What they share is said in `bounded.sets.nonlinear`.
 """
 
 from bounded.sets.affine import (
@@ -44,6 +48,7 @@ from bounded.sets.budgets import (
     budget_sequential,
     budget_softmax,
 )
+from bounded.sets.nonlinear import nonlinear_projection, nonlinear_residual
 from bounded.sets.rows import (
     Rows,
     box_rows,
@@ -67,6 +72,8 @@ __all__ = [
     "budget_sequential",
     "budget_softmax",
     "monotone_rows",
+    "nonlinear_projection",
+    "nonlinear_residual",
     "quantile_rows",
     "rate_rows",
     "stack_rows",

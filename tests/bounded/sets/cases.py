@@ -16,6 +16,7 @@ from bounded.sets import (
     budget_rescale,
     budget_sequential,
     budget_softmax,
+    nonlinear_projection,
 )
 
 BUDGETS = {
@@ -46,6 +47,16 @@ def through_rows(function, raw, bound, *, equality=False, batched=False, **extra
     return function(raw, Rows(matrix, lower=lower, upper=upper), **extra)
 
 
+def through_functions(raw, bound):
+    def inside(y, bound):  # of a ball, and below a saddle
+        return jnp.stack([y @ y - bound**2, y[0] * y[1] - y[2] - bound / 2])
+
+    def on(y, bound):
+        return y[0] - bound * jnp.sin(y[1]) / 2
+
+    return nonlinear_projection(raw, inequality=inside, equality=on, parameters=bound)
+
+
 CASES = {
     f"{budget.__name__}{', capped' * capped}{', equal' * equality}": partial(
         through_budget, budget, capped=capped, equality=equality
@@ -60,9 +71,12 @@ CASES = {
     for function in (affine_projection, affine_hardnet, affine_radial)
     for equality, batched in ((False, False), (True, False), (False, True))
 }
+CASES |= {"nonlinear_projection": through_functions}
 # For what hangs on how a function is built and not on its formula: each once, at its fullest.
 FULLEST = {
-    name: case for name, case in CASES.items() if name.endswith(("capped, equal", "batched"))
+    name: case
+    for name, case in CASES.items()
+    if name.endswith(("capped, equal", "batched", "nonlinear_projection"))
 }
 AFFINE = {
     "affine_projection": affine_projection,
