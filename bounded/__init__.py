@@ -27,6 +27,7 @@ from bounded.constraints import (
 )
 from bounded.sets import (
     Rows,
+    affine_elastic,
     affine_excess,
     affine_hardnet,
     affine_projection,
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Rows",
+    "affine_elastic",
     "affine_excess",
     "affine_hardnet",
     "affine_projection",

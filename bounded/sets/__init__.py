@@ -23,6 +23,7 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 | `affine_hardnet` | independent rows clipped, in closed form | one direction per broken row |
 | `affine_radial` | where the ray from an interior point leaves the set | along that ray |
 
+Where a set may be empty for some inputs, `affine_elastic` lets rows give way at a price.
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
 each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box_rows`,
 `sum_rows`, `rate_rows`, `monotone_rows` and `quantile_rows`, joined by `stack_rows`:
@@ -48,6 +49,7 @@ from bounded.sets.budgets import (
     budget_sequential,
     budget_softmax,
 )
+from bounded.sets.elastic import affine_elastic
 from bounded.sets.nonlinear import nonlinear_projection, nonlinear_residual
 from bounded.sets.rows import (
     Rows,
@@ -61,6 +63,7 @@ from bounded.sets.rows import (
 
 __all__ = [
     "Rows",
+    "affine_elastic",
     "affine_excess",
     "affine_hardnet",
     "affine_projection",

@@ -7,6 +7,7 @@ import numpy as np
 
 from bounded.sets import (
     Rows,
+    affine_elastic,
     affine_excess,
     affine_hardnet,
     affine_projection,
@@ -71,7 +72,10 @@ CASES = {
     for function in (affine_projection, affine_hardnet, affine_radial)
     for equality, batched in ((False, False), (True, False), (False, True))
 }
-CASES |= {"nonlinear_projection": through_functions}
+CASES |= {
+    "affine_elastic, batched": partial(through_rows, affine_elastic, batched=True, penalty=0.5),
+    "nonlinear_projection": through_functions,
+}
 # For what hangs on how a function is built and not on its formula: each once, at its fullest.
 FULLEST = {
     name: case
@@ -87,6 +91,7 @@ AFFINE = {
     "affine_radial": lambda raw, rows: affine_radial(
         raw, rows, interior=jnp.zeros(np.shape(raw), getattr(raw, "dtype", float))
     ),
+    "affine_elastic": lambda raw, rows: affine_elastic(raw, rows, penalty=10.0),
     "affine_excess": affine_excess,
 }
 RAW = jnp.array([[1.0, 0.3, 2.0], [0.5, 1.5, -0.2], [0.1, 0.2, 0.15], [2.5, -1.0, 0.4]])
