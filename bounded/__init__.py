@@ -27,6 +27,7 @@ from bounded.constraints import (
 )
 from bounded.sets import (
     Rows,
+    affine_elastic,
     affine_excess,
     affine_hardnet,
     affine_projection,
@@ -43,6 +44,8 @@ from bounded.sets import (
     cone_projection,
     hierarchy_rows,
     monotone_rows,
+    nonlinear_projection,
+    nonlinear_residual,
     quantile_rows,
     rate_rows,
     stack_rows,
@@ -54,6 +57,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Rows",
+    "affine_elastic",
     "affine_excess",
     "affine_hardnet",
     "affine_projection",
@@ -81,6 +85,8 @@ __all__ = [
     "lstm",
     "metrics",
     "monotone_rows",
+    "nonlinear_projection",
+    "nonlinear_residual",
     "penalties",
     "quantile_rows",
     "rate_rows",

@@ -93,6 +93,16 @@ def test_a_hierarchy_adds_up_and_a_vector_is_as_long_as_it_may():
     np.testing.assert_allclose(names["within_gust"], [[3, 4], [3, 1]], rtol=1e-5)
 
 
+def test_bounds_that_tighten_are_loose_first_and_themselves_in_the_end():
+    names = block("Bounds that tighten")
+    slack = [float(names["slack"](progress)) for progress in (0, 0.25, 0.5, 1)]
+    assert slack == [1, 0.5, 0, 0]
+    assert names["loose"] > 0.5
+    np.testing.assert_array_equal(names["output"], names["raw"])
+    assert (jnp.abs(names["output_of_rows"].sum(-1) - jnp.array([1.0, 1.5])) <= 0.6001).all()
+    assert ((names["output_of_functions"] ** 2).sum(-1) <= 1.6001).all()
+
+
 def test_missing_targets_reach_neither_loss_nor_gradient():
     names = block("Missing targets")
     assert jnp.isfinite(names["loss_of_known"])

@@ -24,6 +24,7 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 | `affine_radial` | where the ray from an interior point leaves the set | along that ray |
 | `affine_soft_radial` | short of that, all inside | nowhere; it fades far outside |
 
+Where a set may be empty for some inputs, `affine_elastic` lets rows give way at a price.
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
 each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box_rows`,
 `sum_rows`, `rate_rows`, `monotone_rows`, `quantile_rows` and `hierarchy_rows`, joined by
@@ -40,6 +41,10 @@ share is said in `bounded.sets.balls`.
 | `ball_projection` | the nearest point inside | along its distance from the center |
 | `ball_radial` | short of that, all inside | nowhere; it fades far outside |
 | `cone_projection` | the nearest point inside | along the normal; all of it in the polar cone |
+
+**Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output:
+`nonlinear_projection` gives the nearest point, and `nonlinear_residual` by how much each row is
+violated. What they share is said in `bounded.sets.nonlinear`.
 """
 
 from bounded.sets.affine import (
@@ -57,6 +62,8 @@ from bounded.sets.budgets import (
     budget_sequential,
     budget_softmax,
 )
+from bounded.sets.elastic import affine_elastic
+from bounded.sets.nonlinear import nonlinear_projection, nonlinear_residual
 from bounded.sets.rows import (
     Rows,
     box_rows,
@@ -70,6 +77,7 @@ from bounded.sets.rows import (
 
 __all__ = [
     "Rows",
+    "affine_elastic",
     "affine_excess",
     "affine_hardnet",
     "affine_projection",
@@ -86,6 +94,8 @@ __all__ = [
     "cone_projection",
     "hierarchy_rows",
     "monotone_rows",
+    "nonlinear_projection",
+    "nonlinear_residual",
     "quantile_rows",
     "rate_rows",
     "stack_rows",

@@ -7,6 +7,7 @@ import numpy as np
 
 from bounded.sets import (
     Rows,
+    affine_elastic,
     affine_excess,
     affine_hardnet,
     affine_projection,
@@ -20,6 +21,7 @@ from bounded.sets import (
     budget_sequential,
     budget_softmax,
     cone_projection,
+    nonlinear_projection,
 )
 
 BUDGETS = {
@@ -67,6 +69,16 @@ def through_cone(raw, bound):
     return cone_projection(raw, slope=bound)
 
 
+def through_functions(raw, bound):
+    def inside(y, bound):  # of a ball, and below a saddle
+        return jnp.stack([y @ y - bound**2, y[0] * y[1] - y[2] - bound / 2])
+
+    def on(y, bound):
+        return y[0] - bound * jnp.sin(y[1]) / 2
+
+    return nonlinear_projection(raw, inequality=inside, equality=on, parameters=bound)
+
+
 CASES = {
     f"{budget.__name__}{', capped' * capped}{', equal' * equality}": partial(
         through_budget, budget, capped=capped, equality=equality
@@ -85,7 +97,10 @@ CASES |= {
     f"{name}{', centered' * centered}": partial(through_ball, ball, centered=centered)
     for name, ball in BALLS.items()
     for centered in (False, True)
-} | {"cone_projection": through_cone}
+} | {"cone_projection": through_cone, "nonlinear_projection": through_functions}
+CASES |= {
+    "affine_elastic, batched": partial(through_rows, affine_elastic, batched=True, penalty=0.5),
+}
 CASES |= {
     f"affine_projection, weighted by a {weighted}": partial(
         through_rows, affine_projection, equality=equality, weighted=weighted
@@ -96,7 +111,16 @@ CASES |= {
 FULLEST = {
     name: case
     for name, case in CASES.items()
-    if name.endswith(("capped, equal", "batched", "centered", "cone_projection", "matrix"))
+    if name.endswith(
+        (
+            "capped, equal",
+            "batched",
+            "centered",
+            "cone_projection",
+            "matrix",
+            "nonlinear_projection",
+        )
+    )
 }
 AFFINE = {
     "affine_projection": affine_projection,
@@ -113,6 +137,7 @@ AFFINE = {
         )
         for function in RADIAL
     },
+    "affine_elastic": lambda raw, rows: affine_elastic(raw, rows, penalty=10.0),
     "affine_excess": affine_excess,
 }
 RAW = jnp.array([[1.0, 0.3, 2.0], [0.5, 1.5, -0.2], [0.1, 0.2, 0.15], [2.5, -1.0, 0.4]])
