@@ -120,8 +120,8 @@ def average_ranks(effects: Effects, strategies: Iterable[str]) -> dict[str, floa
       effects: on one backbone.
       strategies: those that are ranked.
     """
-    groups = {group for of in effects.values() for group in of}
-    names = [name for name in strategies if effects.get(name, {}).keys() == groups]
+    groups = sorted({group for of in effects.values() for group in of})
+    names = [name for name in strategies if sorted(effects.get(name, {})) == groups]
     values = np.array([[effects[name][group].value for group in groups] for name in names])
     if not names:
         return {}

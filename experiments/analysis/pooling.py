@@ -103,7 +103,7 @@ def _between(values: np.ndarray, variances: np.ndarray, apart: float) -> float:
     if excess(0.0) <= 0:
         return 0.0
     # Rounding may leave the far end above 0, where the errors are nearly 0.
-    return float(optimize.brentq(excess, 0.0, apart * (1 + 1e-9)))
+    return float(optimize.brentq(excess, 0.0, apart * (1 + 1e-9), xtol=1e-14 * apart))
 
 
 def median(effects: Sequence[float]) -> tuple[float, float, float]:
