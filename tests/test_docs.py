@@ -210,6 +210,14 @@ def test_every_map_is_in_the_gallery_with_what_its_module_says_of_it():
     assert {name for name, *_ in gallery.together()} == set(gallery.told(sets))
 
 
+def test_every_example_is_a_tutorial_with_a_title():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"\ngenerated/{path.stem}\n" in index, f"{path.stem} is not in docs/index.md"
+        text = path.read_text(encoding="utf-8")
+        assert re.match(r'# %% \[markdown\]\n"""\n# .+\n', text), f"{path.stem} has no title"
+
+
 def links(path):
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return [found[1] for found in pages.LINK.findall(text)]
