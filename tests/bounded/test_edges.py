@@ -372,6 +372,7 @@ def test_importing_bounded_costs_little_more_than_jax():
 
 
 @every_case
+@pytest.mark.usefixtures("two_devices")
 def test_constraints_work_on_explicit_and_manual_meshes_and_export(name, sides):
     raw = jnp.linspace(-2, 2, 12).reshape(4, 3)
     run = of(name, sides, **{side: BOUNDS[side][None] for side in sides})

@@ -144,6 +144,7 @@ def with_slopes(case):
 
 
 @each
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("shared", [False, True], ids=["", "shared bound"])
 def test_it_works_under_shard_map_with_its_checks(case, shared):
     bound = BOUND[0] if shared else BOUND
@@ -163,6 +164,7 @@ def test_it_works_under_shard_map_with_its_checks(case, shared):
 
 
 @each
+@pytest.mark.usefixtures("two_devices")
 def test_it_works_on_a_mesh_of_explicit_axes(case):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):

@@ -349,6 +349,43 @@ def test_an_accelerator_trains_as_many_cells_side_by_side_as_its_memory_holds(
         np.testing.assert_allclose(one.metrics["mse"], other.metrics["mse"], rtol=1e-4)
 
 
+def test_several_cells_a_device_end_where_each_alone_would(accelerator):
+    """On two devices, two cells each, of which some are over before others."""
+    settings = dataclasses.replace(SETTINGS, epochs=7, patience=2)
+    dataset, rows = load("irradiance"), [TRAINED["clip"]]
+    runs = [Run("clip", {}, rate, seed) for seed, rate in enumerate((3e-3, 0.0, 1e-2, 0.0))]
+    together = Runner(dataset, "mlp", settings, rows, cells=4)
+    assert together.batch == 4
+    assert together.each == 2
+    alone = Runner(dataset, "mlp", settings, rows, cells=1)
+    assert alone.each == 1
+    found = together.run(runs)
+    for run, one in zip(runs, found, strict=True):
+        other = alone.run([run])[0]
+        np.testing.assert_array_equal(one.history["epoch"], other.history["epoch"])
+        np.testing.assert_allclose(one.history["mse"], other.history["mse"], rtol=1e-4)
+        np.testing.assert_allclose(one.metrics["mse"], other.metrics["mse"], rtol=1e-4)
+    assert [len(one.history["epoch"]) for one in found][1::2] == [3, 3]
+    assert len(found[0].history["epoch"]) > 3
+
+
+def test_every_product_is_as_precise_as_the_dtype_says(monkeypatch):
+    """Those of the end of training too, whatever JAX does by default."""
+    texts, whole = [], runner_module.Lowered.compile
+
+    def compiled(lowered):
+        texts.append(lowered.as_text())
+        return whole(lowered)
+
+    monkeypatch.setattr(runner_module.Lowered, "compile", compiled)
+    settings = dataclasses.replace(SETTINGS, dtype="tensorfloat32")
+    with jax.default_matmul_precision("bfloat16"):
+        Runner(load("irradiance"), "mlp", settings, [TRAINED["clip"]], save=["predictions"])
+    products = [re.findall(r"dot_general.*", text) for text in texts]
+    assert sum(map(bool, products)) == 3  # of a chunk, the end, the outputs
+    assert all("precision = [HIGH, HIGH]" in one for of in products for one in of)
+
+
 def test_memory_that_is_full_halves_what_is_trained_side_by_side(accelerator, monkeypatch):
     tried = []
     runs = [Run("clip", {}, 3e-3, seed) for seed in range(4)]
