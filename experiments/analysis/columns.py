@@ -8,6 +8,7 @@ from experiments.analysis.tables import Column
 
 BACKBONE = Column("backbone")
 CHANGE = Column("change", "error", percent=True, signed=True)
+CENTER = Column("center", "error by rank", percent=True, signed=True)
 ALIKE = Column("alike", "error, groups alike", percent=True, signed=True)
 MIDDLE = Column("median", "median error", percent=True, signed=True)
 STARTED = Column("started", "error where both start", percent=True, signed=True)

@@ -8,6 +8,7 @@ from experiments.analysis.columns import (
     ALIKE,
     BACKBONE,
     BETWEEN,
+    CENTER,
     CHANGE,
     GROUPS,
     MIDDLE,
@@ -90,6 +91,7 @@ def comparisons(study: Study) -> Table:
             name,
             of,
             found.verdict,
+            share_of(found.center),
             of_pooled(pooled),
             of_pooled(planned.alike(found.effects.values())),
             low,
@@ -113,6 +115,7 @@ def comparisons(study: Study) -> Table:
             STRATEGY,
             BACKBONE,
             Column("verdict"),
+            CENTER,
             CHANGE,
             ALIKE,
             Column("prediction_low", "on a new group, from", percent=True, signed=True),
@@ -131,9 +134,12 @@ def comparisons(study: Study) -> Table:
         keys=2,
         notes=(
             f"{UNIT} {TWO_SOURCES}",
-            f"Equivalent: shown to be within {100 * math.expm1(MARGIN):.3g} % on the mean over "
-            "groups, by two one-sided tests; that comes first, as the margin says what counts. "
-            "Better, worse: shown to differ. Both p are adjusted by Holm for "
+            "Verdicts are by the signed-rank test over groups (Wilcoxon, 1945), which one group "
+            "cannot carry away. "
+            f"Equivalent: shown to be within {100 * math.expm1(MARGIN):.3g} %, by two one-sided "
+            "tests; that comes first, as the margin says what counts. Better, worse: shown to "
+            "differ. Error by rank: what the test is about, the median of the means of pairs of "
+            "groups (Hodges and Lehmann, 1963). Both p are adjusted by Holm for "
             f"{len(study.comparisons)} comparisons, all backbones together. Open: nothing is "
             f"shown, or there are fewer than {FEWEST_GROUPS} groups.",
             "On a new group: 95 % prediction interval. Spread of groups: standard deviation of "
