@@ -1,4 +1,6 @@
-"""Forecasts of a hierarchy made to add up, by how much each of them errs.
+# %% [markdown]
+"""
+# Forecasts of a hierarchy that add up
 
 Employees of three sectors of the United States, of a part of each and of the rest of it, and all
 together: ten series, of which six are at the bottom. Each is forecast for itself, a year ahead, by
@@ -7,6 +9,7 @@ away. Projecting all ten keeps them, and moves least what has erred least; numbe
 at least 0, whatever the forecasts.
 """
 
+# %%
 import jax.numpy as jnp
 import numpy as np
 

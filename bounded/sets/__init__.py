@@ -23,8 +23,9 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 | `affine_hardnet` | independent rows clipped, in closed form | one direction per broken row |
 | `affine_radial` | where the ray from an interior point leaves the set | along that ray |
 | `affine_soft_radial` | short of that, all inside | nowhere; it fades far outside |
+| `affine_elastic` | nearest at a price of what is violated | along every row that is held |
 
-Where a set may be empty for some inputs, `affine_elastic` lets rows give way at a price.
+`affine_elastic` is for sets that may be empty for some inputs.
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
 each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box_rows`,
 `sum_rows`, `rate_rows`, `monotone_rows`, `quantile_rows` and `hierarchy_rows`, joined by
@@ -42,9 +43,13 @@ share is said in `bounded.sets.balls`.
 | `ball_radial` | short of that, all inside | nowhere; it fades far outside |
 | `cone_projection` | the nearest point inside | along the normal; all of it in the polar cone |
 
-**Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output:
-`nonlinear_projection` gives the nearest point, and `nonlinear_residual` by how much each row is
-violated. What they share is said in `bounded.sets.nonlinear`.
+**Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output. What
+they share is said in `bounded.sets.nonlinear`; `nonlinear_residual` is by how much each row is
+violated.
+
+| function | output outside the set | dead to raw |
+|---|---|---|
+| `nonlinear_projection` | the nearest point inside, by steps | along the normal of every active row |
 """
 
 from bounded.sets.affine import (
