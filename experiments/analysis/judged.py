@@ -130,12 +130,24 @@ def agreement(found: Iterable[Judged], kind: str) -> tuple[int, int, Estimate]:
     return sum(told), len(told), Estimate(share, float(interval.low), float(interval.high))
 
 
-def gain(found: Sequence[Judged]) -> Pooled | None:
-    """Mean logarithm of the error of the rule's choice relative to AGAINST's, groups alike and
-    within one its datasets; None where there is none."""
+def correlation(found: Iterable[Judged], kind: str) -> float:
+    """Of ranks (Spearman, 1904): of how a kind leans, and of what its strategy errs; NaN of fewer
+    than three datasets."""
+    pairs = [(one.lean(kind), one.effects[kind].value) for one in found if kind in one.effects]
+    known = [pair for pair in pairs if not math.isnan(pair[0])]
+    if len(known) < 3:
+        return math.nan
+    return float(stats.spearmanr(*zip(*known, strict=True)).statistic)
+
+
+def gain(found: Sequence[Judged], always: str | None = None) -> Pooled | None:
+    """Mean logarithm of the error of the rule's choice relative to AGAINST's, or of always the same
+    kind's, groups alike and within one its datasets; None where there is none."""
     by_group: dict[str, list[float]] = {}
     for one in found:
-        if one.choice:
+        if always in one.effects:
+            by_group.setdefault(one.group, []).append(one.effects[always].value)
+        elif one.choice and not always:
             by_group.setdefault(one.group, []).append(one.gain)
     means = [sum(of) / len(of) for of in by_group.values()]
     return pooling.pool(means, [0.0] * len(means)) if means else None

@@ -51,8 +51,8 @@ class Comparison:
     p_equivalence: float  # of a difference of MARGIN or more, adjusted; NaN of one group
 
     @property
-    def center(self) -> float:
-        """Of the groups' effects, by rank."""
+    def center(self) -> tuple[float, float, float]:
+        """Of the groups' effects by rank, and the ends of its interval."""
         return pooling.center([found.value for found in self.effects.values()])
 
     @property
@@ -67,7 +67,7 @@ class Comparison:
         if self.p_equivalence <= SIGNIFICANT:
             return EQUIVALENT
         if self.p_difference <= SIGNIFICANT:
-            return BETTER if self.center < 0 else WORSE
+            return BETTER if self.center[0] < 0 else WORSE
         return OPEN
 
     @property

@@ -91,7 +91,7 @@ def comparisons(study: Study) -> Table:
             name,
             of,
             found.verdict,
-            share_of(found.center),
+            percent_change(*found.center),
             of_pooled(pooled),
             of_pooled(planned.alike(found.effects.values())),
             low,
@@ -139,7 +139,8 @@ def comparisons(study: Study) -> Table:
             f"Equivalent: shown to be within {100 * math.expm1(MARGIN):.3g} %, by two one-sided "
             "tests; that comes first, as the margin says what counts. Better, worse: shown to "
             "differ. Error by rank: what the test is about, the median of the means of pairs of "
-            "groups (Hodges and Lehmann, 1963). Both p are adjusted by Holm for "
+            "groups (Hodges and Lehmann, 1963), and what it does not reject at 95 %. Both p are "
+            "adjusted by Holm for "
             f"{len(study.comparisons)} comparisons, all backbones together. Open: nothing is "
             f"shown, or there are fewer than {FEWEST_GROUPS} groups.",
             "On a new group: 95 % prediction interval. Spread of groups: standard deviation of "

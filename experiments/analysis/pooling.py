@@ -121,12 +121,20 @@ def _signed_rank(values: np.ndarray, alternative: str) -> float:
     return float(stats.wilcoxon(values, zero_method="pratt", alternative=alternative).pvalue)
 
 
-def center(effects: Sequence[float]) -> float:
+def center(effects: Sequence[float]) -> tuple[float, float, float]:
     """What the signed-rank test is about: the median of the means of all pairs of effects, each
-    with itself too (Hodges and Lehmann, 1963)."""
+    with itself too (Hodges and Lehmann, 1963), and the interval of what that test does not reject
+    at LEVEL; NaN for fewer than six groups."""
     values = np.asarray(effects, float)
     one, other = np.triu_indices(len(values))
-    return float(np.median((values[one] + values[other]) / 2))
+    pairs = np.sort((values[one] + values[other]) / 2)
+    ways = np.ones(1)  # of a sum of the ranks of one sign, 0 and up, each as likely
+    for rank in range(1, len(values) + 1):
+        ways = np.convolve(ways, np.eye(1, rank + 1)[0] + np.eye(1, rank + 1, rank)[0])
+    left_out = int(np.sum(np.cumsum(ways) <= (1 - LEVEL) / 2 * ways.sum())) - 1
+    if left_out < 0:
+        return float(np.median(pairs)), math.nan, math.nan
+    return float(np.median(pairs)), float(pairs[left_out]), float(pairs[-1 - left_out])
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

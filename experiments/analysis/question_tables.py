@@ -164,9 +164,11 @@ def rule_agreement(study: Study) -> Table:
             "new groups": [one for one in here if one.is_new],
             "groups of the first study": [one for one in here if not one.is_new],
         }.items():
-            gain = judged.gain(those)
-            told = (entry for kind in judged.PREDICTED for entry in judged.agreement(those, kind))
-            rows.append((backbone, name, *told, of_pooled(gain) if gain else None))
+            told: list[Entry] = []
+            for kind in judged.PREDICTED:
+                told += *judged.agreement(those, kind), settled(judged.correlation(those, kind))
+            gains = judged.gain(those), judged.gain(those, "share")
+            rows.append((backbone, name, *told, *(of and of_pooled(of) for of in gains)))
     return Table(
         "rule_agreement",
         "parametrisation",
@@ -181,15 +183,19 @@ def rule_agreement(study: Study) -> Table:
                     Column(f"told_{kind}", f"{name}: sign told"),
                     Column(f"of_{kind}", "of"),
                     Column(f"rate_{kind}", "rate", percent=True),
+                    Column(f"correlation_{kind}", "rank correlation", digits=2),
                 )
             ),
             Column("gain", "error of the rule's choice", percent=True, signed=True),
+            Column("always", "error of always the interval", percent=True, signed=True),
         ),
-        [row for row in rows if row[3] or row[6]],
+        [row for row in rows if row[3] or row[7]],
         keys=2,
         notes=(
             "The rule was found on the first study, so that the new groups alone decide. In "
             "brackets: exact 95 % binomial interval of datasets; of the error, by t, over groups.",
+            "Rank correlation: of how much better the kind fits than a level with the error of its "
+            "strategy (Spearman); 1 where the rule orders datasets as they are.",
             f"The rule's choice: `{judged.CHOICE['share']}` where a share fits best, "
             f"`{judged.CHOICE['distance']}` where a distance does, else `{AGAINST}`, which the "
             "error is relative to.",

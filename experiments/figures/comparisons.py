@@ -24,7 +24,7 @@ from experiments.figures.style import (
 HEIGHT = 0.36  # inches of a row
 Interval = tuple[float, float, float]  # value, low, high; NaN: no such end
 Row = tuple[Interval, Sequence[float], str]
-"""A mean log ratio with its interval, those of the groups, and what is said of them."""
+"""A log ratio with its interval, those of the groups, and what is said of them."""
 
 
 def planned(of: Study) -> Sketch | None:
@@ -32,10 +32,10 @@ def planned(of: Study) -> Sketch | None:
     found: dict[str, dict[str, Row]] = {}
     for one in of.comparisons:
         if of.choice.shows(one.strategy):
-            pooled, share = one.pooled, of.never_start(one.backbone, one.strategy)
+            share = of.never_start(one.backbone, one.strategy)
             said = one.verdict + f"\n{percent(share)} % never start" * (share > 0)
             values = [effect.value for effect in one.effects.values()]
-            row = (pooled.mean, *pooled.interval), values, said
+            row = one.center, values, said
             found.setdefault(one.backbone, {})[one.strategy] = row
     if not found:
         return None
@@ -45,10 +45,10 @@ def planned(of: Study) -> Sketch | None:
         figure=forest(found),
         title=f"The planned comparisons with {AGAINST}",
         caption=(
-            f"By how much the mse differs from that of `{AGAINST}`: mean over "
-            f"{' or '.join(map(str, counts))} groups with its 95 % interval over groups, each "
-            "group a small dot; left is better, and an arrow lies beyond the axis. In the "
-            "shaded band (5 %) a difference does not count; at the right is the verdict, by tests "
+            f"By how much the mse differs from that of `{AGAINST}`, by rank over "
+            f"{' or '.join(map(str, counts))} groups, with its 95 % interval; each group is a "
+            "small dot, left is better, an arrow lies beyond the axis. In the shaded band (5 %) a "
+            "difference does not count; at the right is the verdict, by signed-rank tests "
             "adjusted for all comparisons."
         ),
     )

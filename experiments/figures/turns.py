@@ -11,17 +11,16 @@ from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
 from experiments.analysis.turned import Turned, turned
 from experiments.figures import ratios
-from experiments.figures.style import Sketch, at_left, in_families, look, panels, width_of
+from experiments.figures.style import Sketch, at_left, in_families, look, panels
 
 LABELS = {
     "on_bound": "Demands that reach the bound [%]",
     "windows": "Training windows",
-    "room": "Room below the bound, times",
-    "label_noise": "Noise of training targets [deviations]",
+    "follows": "Correlation of the bound with demand",
+    "label_noise": "Noise of what is learnt from [deviations]",
     "test_bound": "Bound at test, times that in training",
 }
 MOST = np.log(4.0)  # that an axis reaches above
-TICK = 0.27  # inches that a number below it takes
 
 
 def dials(of: Study) -> Iterator[Sketch]:
@@ -61,29 +60,22 @@ def _sketch(backbone: str, found: dict[str, list[Turned]]) -> Sketch:
 
 
 def _panel(axes: Axes, found: Sequence[Turned], ends: ratios.Ends) -> None:
-    """A line a strategy; marks of the same value stand side by side."""
+    """A line a strategy, over evenly spaced values; marks of one value stand side by side."""
     values = sorted({one.value for one in found})
-    is_log = values[0] > 0 and values[-1] >= 10 * values[0]
-    place = np.log if is_log else np.asarray
-    width = float(place(values[-1]) - place(values[0]))
+    width = len(values) - 1
     names = in_families({one.strategy for one in found})
     last = {}
     for number, name in enumerate(names):
         here = [one for one in found if one.strategy == name]
         shift = 0.012 * width * (number - (len(names) - 1) / 2)
-        x = np.array([float(place(one.value)) for one in here]) + shift
+        x = np.array([values.index(one.value) for one in here]) + shift
         y, low, high = np.clip([(e.effect.value, *e.effect.interval) for e in here], *ends).T
         style = look(name)
         axes.vlines(x, low, high, color=style["color"], linewidth=1)
         axes.plot(x, y, label=name, linewidth=1.2, markersize=3.5, clip_on=False, **style)
         last[name] = float(y[-1])
-    axes.set_xlim(place(values[0]) - 0.06 * width, place(values[-1]) + 0.06 * width)
-    room = 1.12 * width * TICK / width_of(axes)
-    ticks: list[float] = []
-    for value in values:
-        if not ticks or place(value) - place(ticks[-1]) >= room:
-            ticks.append(value)
-    axes.set_xticks([float(place(value)) for value in ticks], [f"{value:g}" for value in ticks])
+    axes.set_xlim(-0.06 * width, 1.06 * width)
+    axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.tick_params(labelleft=at_left(axes))
     ratios.band(axes, "y")
     ratios.percent_axis(axes, "y", ends)

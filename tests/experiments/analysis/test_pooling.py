@@ -89,8 +89,19 @@ def test_equivalence_is_the_larger_of_two_one_sided_tests():
 
 
 def test_the_center_is_the_median_of_pairs():
-    assert center([0.0, 1.0, 5.0]) == pytest.approx(np.median([0, 0.5, 2.5, 1, 3, 5]))
-    assert center([3.0]) == 3
+    assert center([0.0, 1.0, 5.0])[0] == pytest.approx(np.median([0, 0.5, 2.5, 1, 3, 5]))
+    assert center([3.0])[0] == 3
+
+
+def test_the_interval_of_the_center_is_what_the_test_does_not_reject():
+    values = np.random.default_rng(0).normal(0.1, 0.2, 16)
+    value, low, high = center(values)
+    assert low < value < high
+    for inside, outside in ((low + 1e-6, low - 1e-6), (high - 1e-6, high + 1e-6)):
+        assert p_signed_rank(values - inside) > 0.05
+        assert p_signed_rank(values - outside) <= 0.05
+    assert center(range(6))[1:] == (0, 5)
+    assert np.isnan(center(range(5))[1:]).all()
 
 
 def test_the_interval_covers_the_mean_about_as_often_as_it_says():
