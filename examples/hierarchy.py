@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bounded.sets import affine_projection, hierarchy_rows
-from experiments.data.catalogue import FOLDER
+from experiments.data.windows import FOLDER
 
 MONTHS, TRAINED = 12, 552  # how far ahead; the months before 2001 to learn from
 with np.load(FOLDER / "employment.npz") as data:

@@ -49,7 +49,7 @@ violated.
 
 | function | output outside the set | dead to raw |
 |---|---|---|
-| `nonlinear_projection` | the nearest point inside, by steps | along the normal of every active row |
+| `nonlinear_projection` | the nearest point inside, by steps | along every active row |
 """
 
 from bounded.sets.affine import (

@@ -102,15 +102,18 @@ def _cases(name: str, function: Callable) -> Iterator[Case]:
     }
     if needed == {"raw", "total"}:
         yield f"bounded.{name}(raw, total=1.0)", partial(function, total=1.0), (-1.0, 2.0)
-    if needed in ({"raw", "rows"}, {"raw", "rows", "interior"}):
+    more = {"interior": ("inside", jnp.full(2, 0.4)), "penalty": ("0.2", 0.2)}
+    if {"raw", "rows"} <= needed <= {"raw", "rows", *more}:
         box = sets.box_rows(0.0, jnp.ones(2))
         pentagon = sets.stack_rows(box, sets.Rows(jnp.ones((1, 2)), upper=1.5))
         matrix = jnp.array([[1.0, 0.0], [1.0, 2.0]])
         two_rows = sets.Rows(matrix, lower=0.0, upper=jnp.array([1.0, 2.0]))
-        inside = {"interior": jnp.full(2, 0.4)} if "interior" in needed else {}
-        code = f"bounded.{name}(raw, rows{', interior=inside' * bool(inside)})"
+        given = {key: more[key] for key in sorted(needed & more.keys())}
+        code = "".join(f", {key}={text}" for key, (text, _) in given.items())
+        values = {key: value for key, (_, value) in given.items()}
         for rows in (pentagon, two_rows):
-            yield code, partial(function, rows=rows, **inside), (-1.0, 2.0)
+            of_rows = partial(function, rows=rows, **values)
+            yield f"bounded.{name}(raw, rows{code})", of_rows, (-1.0, 2.0)
     yield from _example(name, function)
 
 
@@ -131,7 +134,7 @@ def _example(name: str, function: Callable) -> Iterator[Case]:
     (raw, *arguments), keywords = calls[0]
     for count in jnp.shape(raw)[:-1]:
         raw, arguments, keywords = jax.tree.map(
-            lambda value, count=count: value[0] if jnp.shape(value)[:1] == (count,) else value,
+            lambda value, count=count: value[0] if np.shape(value)[:1] == (count,) else value,
             (raw, arguments, keywords),
             is_leaf=callable,
         )
