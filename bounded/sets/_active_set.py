@@ -142,11 +142,15 @@ def _solve(
         # Where the multipliers of the active rows go as that of the row grows by 1, or what they
         # must be raised by to polish.
         active = state.side != 0
-        column = product(gram, entering.astype(raw.dtype))
+        shared = gram.ndim == 2
+        column = product(gram, entering.astype(raw.dtype)) if shared else _row(gram, row)
         wanted = jnp.where(polishes[..., None], missed(state.place, state.side), column)
         follow = jnp.where(active, product(state.inverse, jnp.where(active, wanted, 0)), 0)
+        # Once more for what the inverse has lost: near a degenerate vertex rows come and go often.
+        off = jnp.where(active, wanted - product(gram, follow), 0)
+        follow = follow + jnp.where(active, product(state.inverse, off), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        dependent = bend <= eps**0.75
+        dependent = (bend <= eps**0.75) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
         bend = jnp.where(dependent, 1, bend)
         falling = sign[..., None] * state.side * follow
         blocks = active & ~equal & (falling > 0)

@@ -250,15 +250,24 @@ def from_interior(
     start, point = problem.interior, problem.raw
     if start is None:
         raise ValueError(f"{name} needs an interior point, got None: give one inside the set.")
+    if not _may_hold_equalities(name, rows):
+        return problem, start, point
     matrix, lower, upper = problem.at_unit_norm()
     equal = lower == upper
     bound = jnp.any(equal, axis=-1, keepdims=True)
     free = jnp.where(equal, 0, jnp.inf)
-    if matrix.shape[-2]:
-        way = jnp.where(bound, point - start, 0)
-        along = _active_set.project(way, matrix, -free, free, matrix.shape[-2]).output
-        point = jnp.where(bound, start + along, point)
-    return problem, start, point
+    way = jnp.where(bound, point - start, 0)
+    along = _active_set.project(way, matrix, -free, free, matrix.shape[-2]).output
+    return problem, start, jnp.where(bound, start + along, point)
+
+
+def _may_hold_equalities(name: str, rows: Rows) -> bool:
+    if rows.lower is None or rows.upper is None or jnp.shape(rows.matrix)[-2] == 0:
+        return False
+    if not (known(rows.lower) and known(rows.upper)):
+        return True
+    with jax.ensure_compile_time_eval():
+        return bool(jnp.any(side(name, "lower", rows) == side(name, "upper", rows)))
 
 
 def _refuse_crossed(name: str, rows: Rows) -> None:

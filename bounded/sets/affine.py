@@ -57,6 +57,8 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
     Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside and at equalities; it is dead
     along `A⁺ e_i` of each such row i, its rank n less their number.
 
+    Cost: O(m² n) once for a shared matrix, else for each set, and O(m³ + m n) a set.
+
     HardNet-Aff (Min and Azizan, 2024, "HardNet: hard-constrained neural networks").
 
     Args:
@@ -221,6 +223,8 @@ def affine_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> jax.Arr
     It jumps where the ray meets another row, and on the boundary, from which raw moves back
     inside freely. Equalities are dead as well, each along its row.
 
+    Cost: as of `affine_soft_radial`, O(m n) a set.
+
     RAYEN (Tordesillas, How and Hutter, 2023), there for constant sets.
 
     Args:
@@ -258,7 +262,8 @@ def affine_soft_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> ja
     in units of the outputs, and by a factor at z0; here the set itself is the unit, for its size
     depends on the input, and outputs may differ in theirs.
 
-    Cost: O(m n) a set, and that of a projection if there may be equalities.
+    Cost: O(m n) a set; more, as `affine_projection`, where rows have both bounds and those are
+    traced or equal, for there may be equalities.
 
     Args:
       raw: the network's last linear output z, (..., n).
@@ -278,6 +283,8 @@ def affine_soft_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> ja
 
 def affine_excess(output: ArrayLike, rows: Rows) -> jax.Array:
     """Distance of each row's value outside its interval, 0 inside: what a row is violated by.
+
+    Cost: O(m n) a set.
 
     Args:
       output: (..., n).

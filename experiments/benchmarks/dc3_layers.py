@@ -69,7 +69,7 @@ def osqp_in_a_loop(raw: np.ndarray, rows: Rows, tolerance: float) -> Callable[[]
         found = []
         for z, lower, upper in zip(raw, rows.lower, rows.upper, strict=True):
             solver.update(q=-z, l=lower, u=upper)
-            found.append(solver.solve().x)
+            found.append(solver.solve(raise_error=True).x)
         return np.stack(found)
 
     return solve

@@ -13,7 +13,7 @@ from bounded.sets import (
     affine_projection_with_residual,
     hierarchy_rows,
 )
-from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE
+from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, cases
 from tests.bounded.sets.test_affine import SMOOTH
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -30,7 +30,7 @@ def project(weights, raw, *rows):
 
 
 def draw_weights(kind, seed=0):
-    """One a set, of a condition of about 1e4."""
+    """One a set."""
     draw = np.random.default_rng(seed)
     scale = 10 ** draw.uniform(-1, 1, (BATCH, SIZE))
     if kind == "diagonal":
@@ -67,6 +67,20 @@ def test_it_is_the_point_that_cvxpy_finds(name, kind):
     np.testing.assert_allclose(output, expected, atol=1e-6)
     assert np.max(residual) < 1e-13
     assert np.max(affine_excess(output, Rows(*CASES[name][1:]))) < 1e-12
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("kind", KINDS)
+def test_degenerate_sets_are_solved_however_they_fall(kind):
+    tried = 0
+    for seed in range(60):
+        weights, drawn = draw_weights(kind, seed), dict(cases(seed))
+        if np.max(np.linalg.cond(full(weights))) > 1e6:
+            continue
+        tried += 1
+        for name in ("bounds of 0", "vertex", "two sides"):
+            assert np.max(project(weights, *drawn[name])[1]) < 1e-12, (name, seed)
+    assert tried > 30
 
 
 @pytest.mark.usefixtures("x64")
