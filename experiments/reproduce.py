@@ -1,4 +1,5 @@
-"""Published tables, rerun here: `python -m experiments.reproduce hardnet | enforce | keras | dc3`.
+"""Published tables, rerun here: `python -m experiments.reproduce hardnet`, or `enforce`, `keras`,
+`dc3` or `fitting`.
 
 Each study writes a CSV, a figure and a page of its name.
 """
@@ -14,6 +15,7 @@ from experiments.reproduced import (
     dc3,
     drawings,
     enforce,
+    fitting,
     hardnet,
     networks,
     pages,
@@ -30,6 +32,7 @@ STUDIES: dict[str, tuple[Callable[[], Iterable[Row]], Sequence[str]]] = {
     "enforce": (enforce.rows, enforce.COLUMNS),
     "keras": (question.rows, question.COLUMNS),
     "dc3": (dc3.rows, dc3.COLUMNS),
+    "fitting": (fitting.rows, fitting.COLUMNS),
 }
 """By name: a function that runs the study and gives its rows, and their columns."""
 

@@ -123,6 +123,27 @@ def dc3_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def fitting_figure(rows: Sequence[Row]) -> Figure:
+    """Error and largest residual of every method."""
+    panels = {
+        "mse_y1": "Mean squared error of y1, ± standard deviation",
+        "max_residual": "Largest residual",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((8, 2.4), layout="constrained")
+        grid = figure.subplots(1, len(panels), sharey=True)
+        for axes, (name, label) in zip(grid, panels.items(), strict=True):
+            for y, row in enumerate(rows):
+                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                spread = row.get(f"{name}_std", 0)
+                axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
+            axes.set_xscale("log")
+            axes.set_xlabel(label)
+            axes.set_yticks(range(len(rows)), [f"{row['method']}, {row['source']}" for row in rows])
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "hardnet": partial(methods_figure, width=10, error="Mean squared error on [-2, 2]"),
     "enforce": partial(
@@ -130,4 +151,5 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     ),
     "keras": keras_figure,
     "dc3": dc3_figure,
+    "fitting": fitting_figure,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from scipy import stats
 
 from experiments.analysis.tables import markdown
-from experiments.reproduced import dc3, enforce, hardnet, question
+from experiments.reproduced import dc3, enforce, fitting, hardnet, question
 from experiments.reproduced.tables import Row
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH, bound_sources
@@ -168,10 +168,26 @@ def _dc3_cells(row: Row) -> list[str]:
     return [name, row["source"], seeds, objective, gap, *violations]
 
 
+def _fitting_tables(rows: Sequence[Row]) -> dict[str, str]:
+    measured = ("MSE of y1", "MSE of y2", "mean residual", "max residual")
+
+    def cell(row: Row, name: str) -> str:
+        spread = f" ({row[f'{name}_std']:.1e})" if row["source"] == "ours" else ""
+        return f"{row[name]:.2e}{spread}"
+
+    shown = [
+        [row["method"], row["source"], f"{row['seeds']:.0f}"]
+        + [cell(row, name) for name in fitting.METRICS]
+        for row in rows
+    ]
+    return {"table": markdown(("method", "source", "seeds", *measured), shown)}
+
+
 TABLES: dict[str, Callable[[Sequence[Row]], dict[str, str]]] = {
     "hardnet": _hardnet_tables,
     "enforce": _enforce_tables,
     "keras": _keras_tables,
     "dc3": _dc3_tables,
+    "fitting": _fitting_tables,
 }
 """By study: its tables, by their names in the text."""
