@@ -50,7 +50,7 @@ def _measure_all(options: argparse.Namespace, console: Console) -> None:
     if not options.training_only:
         console.print(overhead.cell_table())
         console.print(overhead.constraint_table(overhead.constraint_overhead()))
-        console.print(projection_layers.make_table())
+        console.print(projection_layers.make_table(projection_layers.measure()))
         console.print(dc3_layers.make_table())
 
 

@@ -5,11 +5,11 @@ output and their derivative need to come within tolerances of the exact ones: 1,
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ SLOPE_TOLERANCE = 1e-3  # of derivatives, of that order too: Π-net's stop short
 MOST_STEPS = 4096
 
 Layer = Callable[[jax.Array], jax.Array]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -172,22 +173,37 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
     return jnp.asarray(raw), found, missing
 
 
-def make_table(batch: int = 4096, size: int = 12, rounds: int = 20, calls: int = 3) -> Table:
-    """Seconds of projection layers, forward and with the derivative, as ratios to the first too."""
+def measure(batch: int = 4096, size: int = 12, rounds: int = 20, calls: int = 3) -> list[Row]:
+    """A row a layer: seconds forward and with the derivative, and their ratios to the first's."""
     raw, found, missing = candidates(batch, size)
-    columns = []
-    for run in (jax.jit, backward):
+    rows: dict[str, Row] = {
+        name: {"layer": name, "batch": batch, "size": size, "steps": one.steps}
+        | {"distance": one.distance}
+        for name, one in found.items()
+    }
+    for part, run in {"forward": jax.jit, "derivative": backward}.items():
         ready = {name: partial(run(one.layer), raw) for name, one in found.items()}
-        columns.append(side_by_side(ready, rounds, calls))
+        seconds = side_by_side(ready, rounds, calls)
+        ratio = ratios(seconds, next(iter(found)))
+        for name, row in rows.items():
+            row |= {part: statistics.median(seconds[name]), f"{part}_ratio": ratio[name]}
+    return [*rows.values(), *({"layer": name, "missing": why} for name, why in missing.items())]
+
+
+def make_table(rows: Sequence[Row]) -> Table:
+    """What `measure` gives, one batch a table."""
     heads = ("layer", "steps", "distance", "forward, ms", "ratio", "with derivative, ms", "ratio")
     table = Table(*heads, box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.title = f"Projections onto y >= 0, sum(y) <= total: {batch} x {size}, float32"
-    reference = next(iter(found))
-    for name, one in found.items():
-        cells = [name, one.steps, f"{one.distance:.0e}"]
-        for seconds in columns:
-            median = statistics.median(seconds[name])
-            cells += [f"{1e3 * median:.2f}", f"{ratios(seconds, reference)[name]:.2f}"]
+    for row in rows:
+        if "missing" in row:
+            continue
+        table.title = (
+            f"Projections onto y >= 0, sum(y) <= total: {row['batch']} x {row['size']}, float32"
+        )
+        cells = [row["layer"], row["steps"], f"{row['distance']:.0e}"]
+        for part in ("forward", "derivative"):
+            cells += [f"{1e3 * row[part]:.2f}", f"{row[f'{part}_ratio']:.2f}"]
         table.add_row(*cells)
-    table.caption = "\n".join(f"{name}: missing, {reason}" for name, reason in missing.items())
+    missing = [row for row in rows if "missing" in row]
+    table.caption = "\n".join(f"{row['layer']}: missing, {row['missing']}" for row in missing)
     return table

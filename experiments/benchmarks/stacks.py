@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from experiments.data.datasets import Dataset
 
 UPDATES = 16  # a unit of work
 LEARNING_RATE = 1e-3
@@ -55,7 +58,8 @@ class Stack:
         return [package for package in self.packages if find_spec(package) is None]
 
 
-def _windows(shape: Shape) -> np.ndarray:
+def windows(shape: Shape) -> np.ndarray:
+    """(UPDATES * batch, steps, features), on which all stacks train."""
     generator = np.random.default_rng(0)
     size = (UPDATES * shape.batch, shape.steps, shape.features)
     return generator.uniform(size=size).astype(np.float32)
@@ -74,17 +78,12 @@ def _jax_trainer(advance: Callable[[Any], Any], state: Any) -> Callable[[int], N
     return train
 
 
-def _bounded(shape: Shape, dtype: str = "float32") -> Built:
+def dataset(shape: Shape) -> "Dataset":
+    """The same windows, as a cell trains on them."""
     from experiments.data.datasets import Dataset
-    from experiments.training.cell import Settings
-    from experiments.training.devices import use_all_cores
-    from experiments.training.runner import Run, Runner
-    from experiments.training.strategies import TRAINED
 
-    use_all_cores()
-    inputs = np.concatenate([_windows(shape), np.ones((4, *_windows(shape).shape[1:]), np.float32)])
-    split = np.repeat(np.arange(3, dtype=np.uint8), [len(inputs) - 4, 2, 2])
-    dataset = Dataset(
+    inputs = np.concatenate([windows(shape), np.ones((4, *windows(shape).shape[1:]), np.float32)])
+    return Dataset(
         name="benchmark",
         role="study",
         group="benchmark",
@@ -92,17 +91,27 @@ def _bounded(shape: Shape, dtype: str = "float32") -> Built:
         targets=SHARE * inputs,
         lower=None,
         upper=inputs,
-        split=split,
+        split=np.repeat(np.arange(3, dtype=np.uint8), [len(inputs) - 4, 2, 2]),
         scale=1.0,
         unit="1",
         hash="",
     )
+
+
+def bounded(shape: Shape, dtype: str = "float32", cells: int = 32) -> Built:
+    from experiments.training.cell import Settings
+    from experiments.training.devices import use_all_cores
+    from experiments.training.runner import Run, Runner
+    from experiments.training.strategies import TRAINED
+
+    use_all_cores()
     settings = Settings(
         hidden=shape.hidden, dtype=dtype, epochs=1, batches_per_epoch=UPDATES, batch=shape.batch
     )
-    runner = Runner(dataset, "bottleneck", settings, [TRAINED["clip"]], cells=32)
-    cells = [Run("clip", {}, LEARNING_RATE, seed) for seed in range(runner.batch)]
-    jobs, state = runner.begin(cells)
+    rows = [TRAINED["clip"]]
+    runner = Runner(dataset(shape), "bottleneck", settings, rows, cells=cells)
+    runs = [Run("clip", {}, LEARNING_RATE, seed) for seed in range(runner.batch)]
+    jobs, state = runner.begin(runs)
     train = _jax_trainer(lambda state: runner.advance(jobs, state)[0], state)
     return train, UPDATES * shape.batch * runner.batch
 
@@ -129,7 +138,7 @@ def _flax_nnx(shape: Shape) -> Built:
 
     graph, parameters, rest = nnx.split(Model(nnx.Rngs(0)), nnx.Param, ...)
     optimizer = optax.adam(LEARNING_RATE)
-    batches = jnp.asarray(_windows(shape)).reshape(UPDATES, shape.batch, shape.steps, -1)
+    batches = jnp.asarray(windows(shape)).reshape(UPDATES, shape.batch, shape.steps, -1)
 
     @jax.jit
     def epoch(carry: tuple, batches: jax.Array) -> tuple:
@@ -150,17 +159,33 @@ def _flax_nnx(shape: Shape) -> Built:
     return _jax_trainer(lambda carry: epoch(carry, batches), start), UPDATES * shape.batch
 
 
-def _torch(shape: Shape) -> Built:
+def torch_device(name: str, dtype: str) -> Any:
+    """Torch's device of this name; there float32 is rounded to TensorFloat-32 in products, or not.
+
+    Raises:
+      RuntimeError: if this torch knows no such device.
+    """
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch.manual_seed(0)
-    encoder = torch.nn.LSTM(shape.features, shape.hidden, batch_first=True)
-    decoder = torch.nn.LSTM(shape.hidden, shape.hidden, batch_first=True)
-    dense = torch.nn.Linear(shape.hidden, shape.features)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"torch {torch.__version__} finds no CUDA device")
+    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        backend.allow_tf32 = dtype == "tensorfloat32"
+    return torch.device(name)
+
+
+def torch_lstm(shape: Shape, device: str = "cpu", dtype: str = "float32") -> Built:
+    import torch
+
+    where = torch_device(device, dtype)
+    encoder = torch.nn.LSTM(shape.features, shape.hidden, batch_first=True, device=where)
+    decoder = torch.nn.LSTM(shape.hidden, shape.hidden, batch_first=True, device=where)
+    dense = torch.nn.Linear(shape.hidden, shape.features, device=where)
     parameters = [*encoder.parameters(), *decoder.parameters(), *dense.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, foreach=True)
-    batches = torch.from_numpy(_windows(shape)).split(shape.batch)
+    batches = torch.from_numpy(windows(shape)).to(where).split(shape.batch)
 
     def train(calls: int) -> None:
         for _ in range(calls):
@@ -171,6 +196,8 @@ def _torch(shape: Shape) -> Built:
                 output = torch.minimum(dense(hidden), inputs)
                 ((output - SHARE * inputs) ** 2).mean().backward()
                 optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return train, UPDATES * shape.batch
 
@@ -186,10 +213,10 @@ def _keras(shape: Shape) -> Built:
     output = keras.layers.Minimum()([keras.layers.Dense(shape.features)(hidden), inputs])
     model = keras.Model(inputs, output)
     model.compile(keras.optimizers.Adam(LEARNING_RATE), "mse")
-    windows = _windows(shape)
+    given = windows(shape)
 
     def train(calls: int) -> None:
-        model.fit(windows, SHARE * windows, batch_size=shape.batch, epochs=calls, verbose=0)
+        model.fit(given, SHARE * given, batch_size=shape.batch, epochs=calls, verbose=0)
 
     return train, UPDATES * shape.batch
 
@@ -206,10 +233,10 @@ def _sgemm(shape: Shape) -> Built:
 
 
 STACKS = {
-    "bounded": Stack(_bounded, ()),
-    "bounded-bfloat16": Stack(partial(_bounded, dtype="bfloat16"), (), dtype="bfloat16"),
-    "torch-per-core": Stack(_torch, ("torch",), per_core=True),
-    "torch": Stack(_torch, ("torch",)),
+    "bounded": Stack(bounded, ()),
+    "bounded-bfloat16": Stack(partial(bounded, dtype="bfloat16"), (), dtype="bfloat16"),
+    "torch-per-core": Stack(torch_lstm, ("torch",), per_core=True),
+    "torch": Stack(torch_lstm, ("torch",)),
     **{
         f"keras-{backend}": Stack(_keras, ("keras", backend), {"KERAS_BACKEND": backend})
         for backend in ("tensorflow", "torch", "jax")

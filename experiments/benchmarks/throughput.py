@@ -36,12 +36,29 @@ class Trainer:
             theirs.close()
             self._connections.append(ours)
             self._processes.append(process)
-        self.built = self._receive()
-        self.error = next((reply["error"] for reply in self.built if "error" in reply), None)
+        self.built: list[dict] = []
+        self.error: str | None = None
         self.peak_mb = 0.0
         self._calls = 1
+
+    def wait(self, seconds: float | None = None) -> "Trainer":
+        """Until it is built, but for so long at most; then `error` says why it is not."""
+        ends = None if seconds is None else time.monotonic() + seconds
+        for connection in self._connections:
+            if connection.poll(ends and max(0, ends - time.monotonic())):
+                with suppress(EOFError):
+                    self.built.append(connection.recv())
+                    continue
+                self.built.append({"error": "it died"})
+            else:
+                self.built.append({"error": f"not ready after {seconds:.0f} s"})
+        self.error = next((reply["error"] for reply in self.built if "error" in reply), None)
         if not self.error:
-            self._calls = max(1, round(LEAST_SECONDS / self._seconds()))
+            try:
+                self._calls = max(1, round(LEAST_SECONDS / self._seconds()))
+            except (EOFError, OSError):
+                self.error = "it died while it was timed"
+        return self
 
     def rate(self) -> float:
         """Sequences a second, timed once."""
@@ -50,7 +67,9 @@ class Trainer:
 
     def close(self) -> None:
         for connection, process in zip(self._connections, self._processes, strict=True):
-            with suppress(BrokenPipeError):  # one that failed has left
+            if self.error:  # one that failed has left, or hangs
+                process.kill()
+            else:
                 connection.send(0)
             process.join()
 
@@ -58,11 +77,8 @@ class Trainer:
         started = time.perf_counter()
         for connection in self._connections:
             connection.send(self._calls)
-        self.peak_mb = sum(reply["peak_mb"] for reply in self._receive())
+        self.peak_mb = sum(connection.recv()["peak_mb"] for connection in self._connections)
         return time.perf_counter() - started
-
-    def _receive(self) -> list[dict]:
-        return [connection.recv() for connection in self._connections]
 
 
 def measure(shape: Shape, stacks: Sequence[str], rounds: int) -> list[Row]:
@@ -71,10 +87,10 @@ def measure(shape: Shape, stacks: Sequence[str], rounds: int) -> list[Row]:
     Besides the stacks: `bounded` on one core, and the machine's own product of matrices.
     """
     every = cores()
-    trainers = {name: Trainer(STACKS[name], shape, every) for name in stacks}
+    trainers = {name: Trainer(STACKS[name], shape, every).wait() for name in stacks}
     if "bounded" in stacks:
-        trainers["bounded, 1 core"] = Trainer(STACKS["bounded"], shape, every[:1])
-        trainers["sgemm"] = Trainer(SGEMM, shape, every)
+        trainers["bounded, 1 core"] = Trainer(STACKS["bounded"], shape, every[:1]).wait()
+        trainers["sgemm"] = Trainer(SGEMM, shape, every).wait()
     running = {name: trainer for name, trainer in trainers.items() if not trainer.error}
     rates: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):

@@ -50,8 +50,9 @@ class Scripted:
         split="test",
         save=(),
         own=(),
+        cells=1,
     ):
-        self.batch = cells_at_once()
+        self.batch, self.each = cells_at_once(), 1
         self._of = f"{dataset.name} {backbone} {settings} {split}"
         self._save, self._output = save, dataset.part(split)["targets"]
         self._settings, self._names = settings, {row.name for row in strategies}

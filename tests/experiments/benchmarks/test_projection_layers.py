@@ -22,7 +22,8 @@ def test_every_layer_comes_within_the_tolerance_or_is_named_as_missing():
 
 
 def test_the_table_has_a_row_a_layer():
-    table = projection_layers.make_table(batch=5, size=3, rounds=1, calls=1)
+    rows = projection_layers.measure(batch=5, size=3, rounds=1, calls=1)
+    table = projection_layers.make_table(rows)
     layers = list(table.columns[0].cells)
     assert layers[0] == "affine_projection"
     assert next(iter(table.columns[4].cells)) == "1.00"
