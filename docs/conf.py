@@ -44,4 +44,5 @@ html_title = "bounded"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_domain_indices = html_use_index = False
 html_show_sourcelink = False

@@ -110,11 +110,10 @@ print(f"at {tomorrow['times'][0, 12]}: {tomorrow['outputs'][0, 12, 0]:.0f} of {P
 
 # %%
 figure, axes = plt.subplots(figsize=(4.6, 3), layout="constrained", dpi=200)
-axes.plot(tomorrow["times"][0], tomorrow["targets"][0], "o", color="#767676", label="counted")
-axes.plot(tomorrow["times"][0], tomorrow["outputs"][0], color="#0072B2", label="predicted, clipped")
+axes.plot(tomorrow["targets"][0], "o", color="#767676", label="counted")
+axes.plot(tomorrow["outputs"][0], color="#0072B2", label="predicted, clipped")
 axes.axhline(PLACES, color="#D55E00", label="places")
-axes.set(ylabel="cars", ylim=(-5, PLACES + 40))
-axes.tick_params("x", rotation=30)
+axes.set(xlabel="hour", ylabel="cars", ylim=(-5, PLACES + 40), xticks=range(0, 24, 6))
 axes.legend(frameon=False, ncols=3, loc="upper center", fontsize=8)
 plt.show()
 

@@ -73,7 +73,7 @@ how fast a sequence may change. `stack_rows` joins them.
 # %%
 limits = box_rows(0.0, jnp.full(4, 2.0)), sum_rows(3.0, size=4), rate_rows(jnp.full(3, 0.5))
 evening = bounded.affine_projection(jnp.array([0.2, 1.9, 2.4, 0.1]), stack_rows(*limits))
-print(evening.round(3), "sum", evening.sum())
+print("evening:", *(f"{y:.2f}" for y in evening), f"of {evening.sum():.2f} in all")
 
 # %% [markdown]
 """
@@ -96,7 +96,7 @@ hierarchy = Rows(
 )
 guesses = jnp.array([10.0, 6.0, 5.0, 2.0, 3.0])
 coherent = bounded.affine_projection(guesses, hierarchy)
-print(coherent.round(3))
+print("coherent:", *(f"{y:.2f}" for y in coherent))
 
 # %% [markdown]
 """

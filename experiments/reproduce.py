@@ -1,4 +1,5 @@
-"""Published tables, rerun here: `python -m experiments.reproduce hardnet | enforce | keras`.
+"""Published tables, rerun here: `python -m experiments.reproduce hardnet`, or `enforce`, `keras`,
+`dc3` or `fitting`.
 
 Each study writes a CSV, a figure and a page of its name.
 """
@@ -10,7 +11,17 @@ from pathlib import Path
 
 from experiments.console import prepare_output
 from experiments.figures import draw
-from experiments.reproduced import drawings, enforce, hardnet, networks, pages, question, tables
+from experiments.reproduced import (
+    dc3,
+    drawings,
+    enforce,
+    fitting,
+    hardnet,
+    networks,
+    pages,
+    question,
+    tables,
+)
 from experiments.reproduced.tables import Row
 from experiments.training import devices
 from experiments.usage import UsageError
@@ -20,6 +31,8 @@ STUDIES: dict[str, tuple[Callable[[], Iterable[Row]], Sequence[str]]] = {
     "hardnet": (hardnet.rows, hardnet.COLUMNS),
     "enforce": (enforce.rows, enforce.COLUMNS),
     "keras": (question.rows, question.COLUMNS),
+    "dc3": (dc3.rows, dc3.COLUMNS),
+    "fitting": (fitting.rows, fitting.COLUMNS),
 }
 """By name: a function that runs the study and gives its rows, and their columns."""
 
@@ -56,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"default: {FOLDER}")
     options = parser.parse_args(arguments)
     try:
-        if options.study != "keras" and not networks.has_torch():
+        if options.study in ("hardnet", "enforce") and not networks.has_torch():
             print(f"note: {networks.TORCH_MISSING}", file=sys.stderr)
         run(options.study, options.out)
     except UsageError as error:

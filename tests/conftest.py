@@ -2,8 +2,9 @@
 
 What is compiled is kept in `.pytest_cache/`, for a session's workers, the processes that its tests
 start, and the next sessions: a program that is as it was is not compiled again. `pytest
---cache-clear` begins anew. In memory a program takes more than a megabyte: they are let go when a
-module ends, and when there are many.
+--cache-clear` begins anew. In memory a program takes more than a megabyte: they are let go when
+there are many. What is traced stays for the next module, for which `jax.numpy` is then not traced
+again.
 """
 
 import os
@@ -11,6 +12,7 @@ import platform
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -32,6 +34,7 @@ QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
 }
 
 for name, value in KEEPING.items():
@@ -57,12 +60,6 @@ def resident() -> float:
     return 0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_stays():
-    yield
-    let_go()
-
-
 @pytest.fixture(autouse=True)
 def _few_programs_stay():
     yield
@@ -70,25 +67,50 @@ def _few_programs_stay():
         let_go()
 
 
-@pytest.fixture(scope="module")
-def unoptimised():
-    """XLA compiles without optimising, for modules that prove nothing of rounding; but on an
-    accelerator, where what users run is what is to be tested, it optimises.
+overrides: dict[str, Any] = {}  # the options of XLA, now
 
-    JAX has no setting for this but `XLA_FLAGS`, which holds for a whole process: so its function
-    that makes the options of all programs is wrapped, as long as there is one of that name.
-    """
+
+def compile_with(options):
+    if overrides != options:
+        let_go()  # in memory JAX does not tell programs by these options
+        overrides.clear()
+        overrides.update(options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _options():
+    """JAX has no setting for options but `XLA_FLAGS`, which holds for a whole process: so its
+    function that makes the options of all programs is wrapped, as long as there is one of that
+    name. On an accelerator all is compiled as users compile it."""
     usual = getattr(compiler, "get_compile_options", None)
 
     def options(*args, env_options_overrides=None, **given):
-        overrides = {**QUICK, **(env_options_overrides or {})}
-        return usual(*args, env_options_overrides=overrides, **given)
+        both = {**overrides, **(env_options_overrides or {})}
+        return usual(*args, env_options_overrides=both, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         if usual and jax.default_backend() == "cpu":
             patch.setattr(compiler, "get_compile_options", options)
-        let_go()
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _optimised_unless_told_otherwise(_options, request):
+    if "unoptimised" not in request.fixturenames:
+        compile_with({})
+
+
+@pytest.fixture(scope="module")
+def unoptimised(_options):
+    """XLA compiles without optimising, for modules that prove nothing of rounding."""
+    compile_with(QUICK)
+
+
+def pytest_itemcollected(item):
+    """Tests of the study use `unoptimised` unless they are marked otherwise."""
+    of_the_study = Path(__file__).parent / "experiments" in item.path.parents
+    if of_the_study and not item.get_closest_marker("optimised"):
+        item.fixturenames.insert(0, "unoptimised")
 
 
 @pytest.fixture

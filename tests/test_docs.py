@@ -86,6 +86,23 @@ def test_dc3_correction():
     np.testing.assert_allclose(names["output"], evaluated, rtol=1e-6)
 
 
+def test_a_hierarchy_adds_up_and_a_vector_is_as_long_as_it_may():
+    names = block("Hierarchies")
+    np.testing.assert_allclose(names["reconciled"], [[23 / 3, 23 / 3, 0]], atol=1e-5)
+    names = block("Vectors")
+    np.testing.assert_allclose(names["within_gust"], [[3, 4], [3, 1]], rtol=1e-5)
+
+
+def test_bounds_that_tighten_are_loose_first_and_themselves_in_the_end():
+    names = block("Bounds that tighten")
+    slack = [float(names["slack"](progress)) for progress in (0, 0.25, 0.5, 1)]
+    assert slack == [1, 0.5, 0, 0]
+    assert names["loose"] > 0.5
+    np.testing.assert_array_equal(names["output"], names["raw"])
+    assert (jnp.abs(names["output_of_rows"].sum(-1) - jnp.array([1.0, 1.5])) <= 0.6001).all()
+    assert ((names["output_of_functions"] ** 2).sum(-1) <= 1.6001).all()
+
+
 def test_missing_targets_reach_neither_loss_nor_gradient():
     names = block("Missing targets")
     assert jnp.isfinite(names["loss_of_known"])
@@ -191,6 +208,14 @@ def test_every_map_is_in_the_gallery_with_what_its_module_says_of_it():
     drawn = {name for name, _ in gallery.single()}
     assert drawn == set(gallery.told(constraints))
     assert {name for name, *_ in gallery.together()} == set(gallery.told(sets))
+
+
+def test_every_example_is_a_tutorial_with_a_title():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"\ngenerated/{path.stem}\n" in index, f"{path.stem} is not in docs/index.md"
+        text = path.read_text(encoding="utf-8")
+        assert re.match(r'# %% \[markdown\]\n"""\n# .+\n', text), f"{path.stem} has no title"
 
 
 def links(path):

@@ -68,6 +68,15 @@ def test_a_flow_that_ends_in_a_constraint_stays_inside_and_is_a_density():
     assert ((names["drawn"] >= 0) & (names["drawn"] <= 2)).all()
 
 
+def test_a_hierarchy_that_is_reconciled_errs_less_than_one_that_is_added_up():
+    names = run("hierarchy")
+    assert names["error"]["by variances"] < 0.9 * names["error"]["bottom-up"]
+    assert names["error"]["by covariances"] < 0.9 * names["error"]["bottom-up"]
+    found = np.asarray(names["forecasts"]["by variances"], float)
+    np.testing.assert_allclose(found[:, 4:] @ names["summing"].T, found, rtol=1e-5)
+    assert (found >= 0).all()
+
+
 @pytest.fixture
 def sweeping(monkeypatch, tmp_path):
     """In a folder of its own, without the figures of its page."""

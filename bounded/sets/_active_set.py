@@ -80,6 +80,12 @@ class _Todo(NamedTuple):
     polishes: jax.Array  # puts active rows back onto their bounds
 
 
+def amiss(value: jax.Array, side: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """Of each row, how far it is above its interval, or if active above its bound."""
+    bound = jnp.where(side < 0, lower, upper)
+    return value - jnp.where(side != 0, bound, jnp.clip(value, lower, upper))
+
+
 @partial(jax.jit, static_argnums=4)  # so that the loop compiles once where it is called eagerly
 def _solve(
     raw: jax.Array, matrix: jax.Array, lower: jax.Array, upper: jax.Array, steps: int
@@ -136,11 +142,15 @@ def _solve(
         # Where the multipliers of the active rows go as that of the row grows by 1, or what they
         # must be raised by to polish.
         active = state.side != 0
-        column = product(gram, entering.astype(raw.dtype))
+        shared = gram.ndim == 2
+        column = product(gram, entering.astype(raw.dtype)) if shared else _row(gram, row)
         wanted = jnp.where(polishes[..., None], missed(state.place, state.side), column)
         follow = jnp.where(active, product(state.inverse, jnp.where(active, wanted, 0)), 0)
+        # Once more for what the inverse has lost: near a degenerate vertex rows come and go often.
+        off = jnp.where(active, wanted - product(gram, follow), 0)
+        follow = follow + jnp.where(active, product(state.inverse, off), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        dependent = bend <= eps**0.75
+        dependent = (bend <= eps**0.75) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
         bend = jnp.where(dependent, 1, bend)
         falling = sign[..., None] * state.side * follow
         blocks = active & ~equal & (falling > 0)
@@ -208,10 +218,7 @@ def _solve(
             settled=jnp.zeros_like(size, bool),
         ),
     )
-    value, active = state.place.value, state.side != 0
-    bound = jnp.where(state.side < 0, lower, upper)
-    wanted = jnp.where(active, bound, jnp.clip(value, lower, upper))
-    residual = jnp.max(jnp.abs(value - wanted), axis=-1)
+    residual = jnp.max(jnp.abs(amiss(state.place.value, state.side, lower, upper)), axis=-1)
     output = jnp.where(jnp.isnan(residual)[..., None], jnp.nan, state.place.output)
     return Solution(output, state.multiplier, state.side, state.inverse, residual)
 

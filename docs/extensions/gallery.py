@@ -37,6 +37,7 @@ how many directions of raw the output still depends on there: where it is fewer 
 gradient comes through along the others.
 
 """
+Case = tuple[str, Callable, tuple[float, float]]  # a line of code, a map of two, where to draw it
 BOUNDS = ({"lower": -1.0, "upper": 1.0}, {"upper": 1.0})
 INK, FILL, BLUE, ORANGE = "#767676", "#8888883a", "#2f7fc1", "#d9822b"  # on white and on black
 STYLE = {
@@ -78,62 +79,72 @@ def single() -> Iterator[tuple[str, dict[str, float]]]:
                 break
 
 
-def together() -> Iterator[tuple[str, str, Callable, float]]:
+def together() -> Iterator[tuple[str, *Case]]:
     """Every map onto a set: its name, a line of code, the map of a raw of two, how far to draw."""
     for name, function in public(sets).items():
         if next(iter(inspect.signature(function).parameters)) == "raw":
-            for case in _cases(name, function):
+            for code, of_two, reach in _cases(name, function):
                 try:
-                    if jax.eval_shape(case[1], jnp.zeros(2)).shape == (2,):
-                        yield name, *case
-                        break
-                except (AttributeError, ValueError):  # another kind of output; not this set
+                    found = jax.eval_shape(of_two, jnp.zeros(2))
+                except ValueError:  # not this set
                     continue
+                if getattr(found, "shape", None) == (2,):
+                    yield name, code, of_two, reach
+                    break
 
 
-def _cases(name: str, function: Callable) -> Iterator[tuple[str, Callable, float]]:
-    if name.startswith("budget_"):
-        yield f"bounded.{name}(raw, total=1.0)", partial(function, total=1.0), 2.0
-    if name.startswith("affine_"):
-        at_most = sets.Rows(jnp.ones((1, 2)), upper=1.5)
-        pentagon = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), at_most)
-        two_rows = sets.Rows(
-            jnp.array([[1.0, 0.0], [1.0, 2.0]]), lower=0.0, upper=jnp.array([1, 2.0])
-        )
+def _cases(name: str, function: Callable) -> Iterator[Case]:
+    """Sets of two outputs for the functions that take them; for others their own example."""
+    needed = {
+        parameter
+        for parameter, value in inspect.signature(function).parameters.items()
+        if value.default is inspect.Parameter.empty
+    }
+    if needed == {"raw", "total"}:
+        yield f"bounded.{name}(raw, total=1.0)", partial(function, total=1.0), (-1.0, 2.0)
+    more = {"interior": ("inside", jnp.full(2, 0.4)), "penalty": ("0.2", 0.2)}
+    if {"raw", "rows"} <= needed <= {"raw", "rows", *more}:
+        box = sets.box_rows(0.0, jnp.ones(2))
+        pentagon = sets.stack_rows(box, sets.Rows(jnp.ones((1, 2)), upper=1.5))
+        matrix = jnp.array([[1.0, 0.0], [1.0, 2.0]])
+        two_rows = sets.Rows(matrix, lower=0.0, upper=jnp.array([1.0, 2.0]))
+        given = {key: more[key] for key in sorted(needed & more.keys())}
+        code = "".join(f", {key}={text}" for key, (text, _) in given.items())
+        values = {key: value for key, (_, value) in given.items()}
         for rows in (pentagon, two_rows):
-            needs = inspect.signature(function).parameters.get("interior")
-            if needs and needs.default is inspect.Parameter.empty:
-                call = partial(function, rows=rows, interior=jnp.full(2, 0.4))
-                yield f"bounded.{name}(raw, rows, interior=inside)", call, 2.0
-            else:
-                yield f"bounded.{name}(raw, rows)", partial(function, rows=rows), 2.0
+            of_rows = partial(function, rows=rows, **values)
+            yield f"bounded.{name}(raw, rows{code})", of_rows, (-1.0, 2.0)
     yield from _example(name, function)
 
 
-def _example(name: str, function: Callable) -> Iterator[tuple[str, Callable, float]]:
-    """The call of a docstring's example, if its raw is one set: of its first two entries."""
+def _example(name: str, function: Callable) -> Iterator[Case]:
+    """The call of a docstring's example, of its first set: drawn over its first two entries."""
     calls = []
 
     def spy(*arguments, **keywords):
         calls.append((arguments, keywords))
         return function(*arguments, **keywords)
 
-    names = {"jax": jax, "jnp": jnp, "bounded": sets, name: spy}
+    names = {"jax": jax, "jnp": jnp, name: spy}
     for one in doctest.DocTestParser().get_examples(function.__doc__):
         with redirect_stdout(StringIO()):
             exec(one.source, names)
         if names.get(name) is function:
             names[name] = spy
-    code = re.search(rf"\b{name}\(.*\)", function.__doc__.partition("Example:")[2])
-    if not calls or jnp.ndim(calls[0][0][0]) != 1 or len(calls[0][0][0]) < 2:
-        return
     (raw, *arguments), keywords = calls[0]
-    rest = jnp.asarray(raw, float)[2:]
+    for count in jnp.shape(raw)[:-1]:
+        raw, arguments, keywords = jax.tree.map(
+            lambda value, count=count: value[0] if np.shape(value)[:1] == (count,) else value,
+            (raw, arguments, keywords),
+            is_leaf=callable,
+        )
 
     def of_two(pair):
-        return function(jnp.concatenate([pair, rest]), *arguments, **keywords)[:2]
+        return function(jnp.concatenate([pair, raw[2:]]), *arguments, **keywords)[:2]
 
-    yield f"bounded.{code[0]}", of_two, 1.5 * max(1.0, float(jnp.max(jnp.abs(jnp.asarray(raw)))))
+    code = re.search(rf"\b{name}\(.*\)", function.__doc__.partition("Example:")[2])
+    reach = 1.5 * float(jnp.max(jnp.abs(raw)))
+    yield f"bounded.{code[0].removesuffix('.round(4))')}", of_two, (-reach, reach)
 
 
 def draw_single(name: str, bounds: dict[str, float]) -> Figure:
@@ -152,8 +163,8 @@ def draw_single(name: str, bounds: dict[str, float]) -> Figure:
     return figure
 
 
-def draw_together(function: Callable, reach: float) -> Figure:
-    low, high = 0.5 * -reach, reach
+def draw_together(function: Callable, reach: tuple[float, float]) -> Figure:
+    low, high = reach
     figure = Figure((5.4, 2.7), layout="constrained")
     image, rank = figure.subplots(1, 2)
     along, across = np.meshgrid(np.linspace(low, high, 121), np.linspace(low, high, 13))

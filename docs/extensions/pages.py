@@ -63,7 +63,7 @@ def _relink(app, name, source):
     page = Path(app.env.doc2path(name))
     if page.suffix == ".md" and not page.is_relative_to(GENERATED):
         source[0] = relinked(source[0], page, page)
-    if name == "index" and not (DOCS / "study.md").exists():
+    if name == "index" and not (DOCS / "study.md").exists():  # which the next run of it brings
         source[0] = source[0].replace("\nstudy\n", "\n")
 
 

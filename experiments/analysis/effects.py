@@ -15,7 +15,6 @@ from scipy import stats
 
 from experiments.analysis.pooling import LEVEL
 from experiments.cells import UNTRAINED, Place, Record
-from experiments.training.baselines import BASELINES
 
 AGAINST = "clip_at_evaluation"  # train without the bound, clip afterwards: what others must beat
 ROUNDING = 1e-6  # of a share of many outputs, which is a mean in float32
@@ -64,14 +63,12 @@ def never_starts(record: Record) -> bool:
     return (record.metrics.get("gradient_dead_fraction") or 0.0) > 1 - ROUNDING
 
 
-def runs(
-    records: Iterable[Record], blocks: Blocks, phase: str = "final"
-) -> dict[Place, dict[int, Run]]:
-    """The finished cells of a phase with an error above 0, by place and seed."""
+def runs(records: Iterable[Record], blocks: Blocks) -> dict[Place, dict[int, Run]]:
+    """The finished final cells with an error above 0, by place and seed."""
     found: dict[Place, dict[int, Run]] = {}
     for record in records:
         mse = record.metrics.get("mse") if record.is_done else None
-        if record.cell.phase == phase and mse and math.isfinite(mse):
+        if record.cell.phase == "final" and mse and math.isfinite(mse):
             run = Run(mse, blocks.get(record.id), not never_starts(record))
             found.setdefault(record.cell.place, {})[record.cell.seed] = run
     return found
@@ -85,12 +82,10 @@ def relative(
     parts: defaultdict[str, defaultdict[str, list[Effect]]] = defaultdict(lambda: defaultdict(list))
     for (strategy, dataset, of), one in found.items():
         other = found.get((AGAINST, dataset, backbone))
-        wanted = UNTRAINED if strategy in BASELINES else backbone
-        if dataset not in groups or other is None or of != wanted:
+        if dataset not in groups or other is None or of not in (backbone, UNTRAINED):
             continue
         if of == UNTRAINED:
-            (single,) = one.values()
-            one = dict.fromkeys(other, single)
+            one = dict.fromkeys(other, next(iter(one.values())))
         if there := effect(one, other):
             parts[strategy][groups[dataset]].append(there)
     return {
@@ -125,7 +120,7 @@ def effect(one: Runs, other: Runs) -> Effect | None:
     seeds = sorted(one.keys() & other.keys())
     if not seeds:
         return None
-    ratios = np.log([one[seed].mse / other[seed].mse for seed in seeds])
+    ratios = np.array([math.log(one[seed].mse) - math.log(other[seed].mse) for seed in seeds])
     both = [one[seed].starts and other[seed].starts for seed in seeds]
     found = [_blocks(of, seeds) for of in (one, other)]
     error, degrees, over = 0.0, len(seeds) - 1, OVER_NOTHING

@@ -1,13 +1,15 @@
 """The comparisons that were named before the run, and what each of them shows.
 
-A verdict is about the mean over groups of datasets, on one backbone:
+A verdict is about the effects on groups of datasets, on one backbone, by signed-rank tests over
+groups, which no single group can carry away:
 
-    equivalent  it is within MARGIN of 0 (two one-sided tests)
-    better      it is below 0, worse: above
+    equivalent  they are within MARGIN of 0 (two one-sided tests)
+    better      they are below 0, worse: above
     open        neither is shown, or there are fewer than FEWEST_GROUPS groups
 
-Both tests are adjusted by Holm for every comparison on every backbone together. What is equivalent
-may differ from 0 as well: the margin says from where on a difference counts.
+The mean over groups stands beside it. Both tests are adjusted by Holm for every comparison on every
+backbone together. What is equivalent may differ from 0 as well: the margin says from where on a
+difference counts.
 """
 
 import math
@@ -49,6 +51,11 @@ class Comparison:
     p_equivalence: float  # of a difference of MARGIN or more, adjusted; NaN of one group
 
     @property
+    def center(self) -> tuple[float, float, float]:
+        """Of the groups' effects by rank, and the ends of its interval."""
+        return pooling.center([found.value for found in self.effects.values()])
+
+    @property
     def better(self) -> int:
         """In how many groups it errs less."""
         return sum(found.value < 0 for found in self.effects.values())
@@ -60,7 +67,7 @@ class Comparison:
         if self.p_equivalence <= SIGNIFICANT:
             return EQUIVALENT
         if self.p_difference <= SIGNIFICANT:
-            return BETTER if self.pooled.mean < 0 else WORSE
+            return BETTER if self.center[0] < 0 else WORSE
         return OPEN
 
     @property
@@ -83,9 +90,9 @@ def compare(relative: Mapping[str, Effects]) -> list[Comparison]:
         for backbone, effects in relative.items()
         if strategy in effects
     ]
-    every = [whole for *_, whole in found]
-    differences = pooling.holm([whole.p_difference for whole in every])
-    equivalences = pooling.holm([whole.p_equivalence(MARGIN) for whole in every])
+    every = [[one.value for one in of.values()] for *_, of, _ in found]
+    differences = pooling.holm([pooling.p_signed_rank(of) for of in every])
+    equivalences = pooling.holm([pooling.p_within(of, MARGIN) for of in every])
     return [
         Comparison(*of, float(one), float(other))
         for of, one, other in zip(found, differences, equivalences, strict=True)
@@ -120,8 +127,8 @@ def average_ranks(effects: Effects, strategies: Iterable[str]) -> dict[str, floa
       effects: on one backbone.
       strategies: those that are ranked.
     """
-    groups = {group for of in effects.values() for group in of}
-    names = [name for name in strategies if effects.get(name, {}).keys() == groups]
+    groups = sorted({group for of in effects.values() for group in of})
+    names = [name for name in strategies if sorted(effects.get(name, {})) == groups]
     values = np.array([[effects[name][group].value for group in groups] for name in names])
     if not names:
         return {}

@@ -4,9 +4,25 @@ import math
 from collections.abc import Iterator
 
 from experiments.analysis import planned, pooling
+from experiments.analysis.columns import (
+    ALIKE,
+    BACKBONE,
+    BETWEEN,
+    CENTER,
+    CHANGE,
+    GROUPS,
+    MIDDLE,
+    NEVER,
+    OVER,
+    SEEDS,
+    STARTED,
+    of_pooled,
+    percent_change,
+    settled,
+    share_of,
+)
 from experiments.analysis.effects import AGAINST, Effect
 from experiments.analysis.planned import BEFOREHAND, FEWEST_GROUPS, MARGIN, PLANNED, Comparison
-from experiments.analysis.pooling import Pooled
 from experiments.analysis.statistics import Estimate
 from experiments.analysis.study import Study
 from experiments.analysis.tables import (
@@ -22,13 +38,6 @@ from experiments.analysis.tables import (
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import holds, is_coupled
 
-BACKBONE = Column("backbone")
-CHANGE = Column("change", "error", percent=True, signed=True)
-GROUPS = Column("groups")
-NEVER = Column("never_start", "runs that never start", percent=True)
-ALIKE = Column("alike", "error, groups alike", percent=True, signed=True)
-STARTED = Column("started", "error where both start", percent=True, signed=True)
-MIDDLE = Column("median", "median error", percent=True, signed=True)
 UNIT = (
     f"Error: by how much the mse differs from that of `{AGAINST}`, by the mean logarithm of the "
     "ratio over seeds and groups; less is better."
@@ -44,7 +53,7 @@ ROBUST = (
 )
 STARTS = (
     "A run never starts if no output has a gradient. Such runs count in all but the error where "
-    "both start, in which each group counts alike."
+    "both start, in which each group counts alike. Failed runs have no error, and count nowhere."
 )
 
 
@@ -54,19 +63,6 @@ def every(study: Study) -> Iterator[Table]:
     yield every_strategy(study)
     yield never_start(study)
     yield power(study)
-
-
-def change(value: float, low: float = math.nan, high: float = math.nan) -> Estimate:
-    """Of logarithms of ratios, as shares."""
-    return Estimate(*map(_share, (value, low, high)))
-
-
-def _share(logarithm: float) -> float:
-    return math.expm1(logarithm) if logarithm < 700 else math.inf
-
-
-def of_pooled(found: Pooled) -> Estimate:
-    return change(found.mean, *found.interval)
 
 
 def _shown(study: Study) -> list[Comparison]:
@@ -90,24 +86,25 @@ def comparisons(study: Study) -> Table:
     def row(found: Comparison) -> tuple[Entry, ...]:
         of, name, pooled = found.backbone, found.strategy, found.pooled
         medians = [one.median for one in found.effects.values()]
-        low, high = map(_share, pooled.prediction)
+        low, high = map(share_of, pooled.prediction)
         return (
             name,
             of,
             found.verdict,
+            percent_change(*found.center),
             of_pooled(pooled),
             of_pooled(planned.alike(found.effects.values())),
             low,
             high,
-            pooled.between,
-            change(*pooling.median(medians)),
-            _share(planned.started(found.effects.values())),
+            settled(pooled.between),
+            percent_change(*pooling.median(medians)),
+            share_of(planned.started(found.effects.values())),
             found.better,
             pooled.groups,
-            found.p_difference,
-            found.p_equivalence,
-            study.never_start(of, name),
-            _over_groups(study, of, name, "violation_rate"),
+            settled(found.p_difference),
+            settled(found.p_equivalence),
+            settled(study.never_start(of, name)),
+            settled(_over_groups(study, of, name, "violation_rate")),
         )
 
     return Table(
@@ -118,11 +115,12 @@ def comparisons(study: Study) -> Table:
             STRATEGY,
             BACKBONE,
             Column("verdict"),
+            CENTER,
             CHANGE,
             ALIKE,
             Column("prediction_low", "on a new group, from", percent=True, signed=True),
             Column("prediction_high", "to", percent=True, signed=True),
-            Column("between", "spread of groups"),
+            BETWEEN,
             MIDDLE,
             STARTED,
             Column("better", "groups where better"),
@@ -136,9 +134,13 @@ def comparisons(study: Study) -> Table:
         keys=2,
         notes=(
             f"{UNIT} {TWO_SOURCES}",
-            f"Equivalent: shown to be within {100 * math.expm1(MARGIN):.3g} % on the mean over "
-            "groups, by two one-sided tests; that comes first, as the margin says what counts. "
-            "Better, worse: shown to differ. Both p are adjusted by Holm for "
+            "Verdicts are by the signed-rank test over groups (Wilcoxon, 1945), which one group "
+            "cannot carry away. "
+            f"Equivalent: shown to be within {100 * math.expm1(MARGIN):.3g} %, by two one-sided "
+            "tests; that comes first, as the margin says what counts. Better, worse: shown to "
+            "differ. Error by rank: what the test is about, the median of the means of pairs of "
+            "groups (Hodges and Lehmann, 1963), and what it does not reject at 95 %. Both p are "
+            "adjusted by Holm for "
             f"{len(study.comparisons)} comparisons, all backbones together. Open: nothing is "
             f"shown, or there are fewer than {FEWEST_GROUPS} groups.",
             "On a new group: 95 % prediction interval. Spread of groups: standard deviation of "
@@ -164,8 +166,8 @@ def by_group(study: Study) -> Table:
                     group,
                     _of_group(one),
                     one.over,
-                    _share(one.median),
-                    _share(one.started),
+                    share_of(one.median),
+                    share_of(one.started),
                     one.seeds,
                 )
             )
@@ -178,10 +180,10 @@ def by_group(study: Study) -> Table:
             BACKBONE,
             Column("group"),
             CHANGE,
-            Column("over", "interval over"),
+            OVER,
             MIDDLE,
             STARTED,
-            Column("seeds"),
+            SEEDS,
         ),
         rows,
         keys=3,
@@ -194,7 +196,7 @@ def by_group(study: Study) -> Table:
 
 
 def _of_group(found: Effect) -> Estimate:
-    return change(found.value, *found.interval)
+    return percent_change(found.value, *found.interval)
 
 
 def every_strategy(study: Study) -> Table:
@@ -205,14 +207,12 @@ def every_strategy(study: Study) -> Table:
     def pooled(backbone: str) -> Entries:
         found = study.relative[backbone]
         shown = {name: planned.pooled(found[name].values()) for name in names if name in found}
-        return {
-            name: of_pooled(one) if name != AGAINST else change(0.0) for name, one in shown.items()
-        }
+        return {name: of_pooled(one) for name, one in shown.items()} | {AGAINST: 0.0}
 
     def median(backbone: str) -> Entries:
         found = study.relative[backbone]
         return {
-            name: change(*pooling.median([one.median for one in found[name].values()]))
+            name: percent_change(*pooling.median([one.median for one in found[name].values()]))
             for name in names
             if name in found
         }
@@ -220,13 +220,13 @@ def every_strategy(study: Study) -> Table:
     def started(backbone: str) -> Entries:
         found = study.relative[backbone]
         return {
-            name: _share(planned.started(found[name].values())) for name in names if name in found
+            name: share_of(planned.started(found[name].values())) for name in names if name in found
         }
 
     def ranks(backbone: str) -> Entries:
         every = {one for one in study.relative[backbone] if one not in BASELINES}
         found = planned.average_ranks(study.relative[backbone], sorted(every))
-        return {name: found[name] for name in trained if name in found}
+        return {name: settled(found[name]) for name in trained if name in found}
 
     def groups(backbone: str) -> Entries:
         found = study.relative[backbone]
@@ -237,7 +237,7 @@ def every_strategy(study: Study) -> Table:
         MIDDLE: median,
         STARTED: started,
         Column("rank", digits=1): ranks,
-        NEVER: lambda of: {name: study.never_start(of, name) for name in trained},
+        NEVER: lambda of: {name: settled(study.never_start(of, name)) for name in trained},
         GROUPS: groups,
     }
     return by_strategy(
@@ -293,11 +293,11 @@ def power(study: Study) -> Table:
         return (
             found.strategy,
             found.backbone,
-            *spread,
+            *map(settled, spread),
             groups,
-            _share(pooling.detectable(*spread, groups, tests)),
-            _share(pooling.detectable(*spread, BEFOREHAND, tests)),
-            _share(pooling.least_margin(*spread, BEFOREHAND, tests)),
+            share_of(pooling.detectable(*spread, groups, tests)),
+            share_of(pooling.detectable(*spread, BEFOREHAND, tests)),
+            share_of(pooling.least_margin(*spread, BEFOREHAND, tests)),
         )
 
     return Table(
@@ -307,7 +307,7 @@ def power(study: Study) -> Table:
         (
             STRATEGY,
             BACKBONE,
-            Column("between", "spread of groups"),
+            BETWEEN,
             Column("within", "error within a group"),
             GROUPS,
             Column("detectable", "least error shown", percent=True, signed=True),

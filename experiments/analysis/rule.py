@@ -36,8 +36,8 @@ def fitted(
     - level: `c`.
     - distance: `upper - d`; without an upper bound `lower + d`.
 
-    What they give is not clipped. All are fitted to the same entries: those that count, are known,
-    and have every side that some such entry has.
+    The error is of what they give, clipped to the bounds. All are fitted to the same entries: those
+    that count, are known, and have every side that some such entry has.
 
     Args:
       targets: (..., F); NaN where missing.
@@ -64,7 +64,7 @@ def fitted(
     bounds = {side: np.where(counts, of, 0) for side, of in bounds.items()}
     lines = _lines(bounds, counts.astype(np.float64))
     targets = np.where(counts, targets, 0)
-    return {kind: _fit(targets, lines.get(kind), counts) for kind in KINDS}
+    return {kind: _fit(targets, lines.get(kind), counts, bounds) for kind in KINDS}
 
 
 def _lines(bounds: Mapping[str, np.ndarray], one: np.ndarray) -> dict[str, Line]:
@@ -90,14 +90,19 @@ def has_one_sign(bound: np.ndarray) -> bool:
     return not ((bound < 0).any(axes) & (bound > 0).any(axes)).any()
 
 
-def _fit(targets: np.ndarray, line: Line | None, counts: np.ndarray) -> Fit:
+def _fit(
+    targets: np.ndarray, line: Line | None, counts: np.ndarray, bounds: Mapping[str, np.ndarray]
+) -> Fit:
     if line is None or not counts.any():
         return Fit(np.full(targets.shape[-1], np.nan), np.nan)
     base, span = line
     axes = tuple(range(targets.ndim - 1))
     power = (span**2).sum(axes)
     constants = ((targets - base) * span).sum(axes) / np.where(power == 0, 1, power)
-    error = ((targets - base - constants * span) ** 2).sum() / counts.sum()
+    output = base + constants * span
+    for side, inner in (("lower", np.maximum), ("upper", np.minimum)):
+        output = inner(output, bounds[side]) if side in bounds else output
+    error = ((targets - output) ** 2).sum() / counts.sum()
     return Fit(np.where(power == 0, np.nan, constants), float(error))
 
 

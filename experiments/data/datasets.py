@@ -26,7 +26,7 @@ from experiments.data.user_files import read
 from experiments.usage import UsageError, choose
 
 ARRAYS = ("inputs", "future", "targets", *BOUNDS, *SUMS, "where", "lengths")
-MAY_BREAK = {"wrong_bound": (0, 1, 2), "dial": (0,)}
+MAY_BREAK = {"wrong_bound": (0, 1, 2), "dial": (0, 1)}
 """By role: the splits whose targets may break their bounds."""
 FLOAT32 = np.finfo(np.float32)
 Standard = tuple[np.ndarray, np.ndarray]  # deviation and mean of each feature

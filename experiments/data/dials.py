@@ -25,22 +25,22 @@ class Setting:
 
     on_bound: float = 30  # % of demands that reach the capacity
     windows: int = TRAINING  # that are trained on
-    room: float = 1  # capacity above a demand that does not reach it, times this
-    label_noise: float = 0  # of training targets, in standard deviations of them
+    follows: float = 0  # correlation of the capacity with what the inputs explain of demand
+    label_noise: float = 0  # of training and validation targets, in standard deviations of them
     test_bound: float = 1  # capacity in the test split, times this
 
 
 SAYINGS = {
     "on_bound": "{:g} % on the bound",
     "windows": "{:g} training windows",
-    "room": "room below the bound times {:g}",
-    "label_noise": "noise of {:g} deviations on the training targets",
+    "follows": "a bound that follows the demand, correlation {:g}",
+    "label_noise": "noise of {:g} deviations on training and validation targets",
     "test_bound": "the test split's bound times {:g}",
 }
 TURNS: dict[str, tuple[float, ...]] = {
     "on_bound": (0, 10, 30, 60, 90),
     "windows": (50, 100, 200, 500, 1000),
-    "room": (0.03, 0.1, 0.3, 1, 4),
+    "follows": (0, 0.5, 0.9, 0.99, 1),
     "label_noise": (0, 0.25, 0.5, 1, 2),
     "test_bound": (0.6, 0.8, 0.9, 1),
 }
@@ -48,7 +48,7 @@ TURNS: dict[str, tuple[float, ...]] = {
 
 
 def _named(dial: str, value: float) -> str:
-    """Such as `dial_room_0_03`."""
+    """Such as `dial_follows_0_9`."""
     given = f"{value:g}".replace(".", "_")
     return "dial_base" if value == getattr(Setting(), dial) else f"dial_{dial}_{given}"
 
@@ -90,15 +90,14 @@ def made(setting: Setting) -> dict[str, np.ndarray]:
     demand = LEVEL + explained + NOISE * generator.standard_normal(explained.shape)
     error = generator.standard_normal(explained.shape)
 
-    capacity = SWING * np.tanh(swing)
+    own = SWING * np.tanh(swing)
+    capacity = setting.follows * explained + np.sqrt(1 - setting.follows**2) * own
     level = np.quantile(demand - capacity, 1 - setting.on_bound / 100)
     capacity += level if setting.on_bound else level + 1  # so that none touches it
-    above = np.maximum(capacity - demand, 0)
-    capacity = np.where(above > 0, demand + setting.room * above, capacity)
     capacity[split == 2] *= setting.test_bound
     targets = np.minimum(demand, capacity)
-    training = split == 0
-    targets[training] += setting.label_noise * targets[training].std() * error[training]
+    noisy, deviation = split != 2, targets[split == 0].std()
+    targets[noisy] += setting.label_noise * deviation * error[noisy]
 
     kept = np.flatnonzero((split != 0) | (np.arange(len(split)) < setting.windows))
     inputs = np.stack([capacity, weather, price, np.sin(hour), np.cos(hour)], axis=-1)

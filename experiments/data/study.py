@@ -10,7 +10,7 @@ from experiments.data.datasets import Dataset, load
 
 WHY = {
     "household_hourly": "many targets are 0; ten minutes would take six times as long to train on",
-    "diffuse_greensboro": "more than half of the targets are on the bound; one site of two",
+    "diffuse_greensboro": "on the bound by night, where it is 0, and often by day; one site of two",
     "dew_point_jfk": "one airport of three that are nearly one, and of `wind`",
     "daily_temperature": "a low below a high, and never on it",
     "flights": "hard; at the airports of `dew_point`, but of other records",

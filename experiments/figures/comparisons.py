@@ -1,16 +1,16 @@
 """The planned comparisons: errors relative to another strategy's, over groups."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.analysis.effects import AGAINST
-from experiments.analysis.planned import MARGIN, PLANNED
+from experiments.analysis.planned import PLANNED
 from experiments.analysis.study import Study
+from experiments.figures import ratios
 from experiments.figures.style import (
-    FORBIDDEN,
     NAMES,
     Sketch,
     at_left,
@@ -21,12 +21,10 @@ from experiments.figures.style import (
     width_of,
 )
 
-LEAST, MOST = np.log(1.2), np.log(2.0)  # that an axis of log ratios reaches, either way
-TICKS = np.array([-0.6, -0.4, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
 HEIGHT = 0.36  # inches of a row
 Interval = tuple[float, float, float]  # value, low, high; NaN: no such end
 Row = tuple[Interval, Sequence[float], str]
-"""A mean log ratio with its interval, those of the groups, and what is said of them."""
+"""A log ratio with its interval, those of the groups, and what is said of them."""
 
 
 def planned(of: Study) -> Sketch | None:
@@ -34,10 +32,10 @@ def planned(of: Study) -> Sketch | None:
     found: dict[str, dict[str, Row]] = {}
     for one in of.comparisons:
         if of.choice.shows(one.strategy):
-            pooled, share = one.pooled, of.never_start(one.backbone, one.strategy)
+            share = of.never_start(one.backbone, one.strategy)
             said = one.verdict + f"\n{percent(share)} % never start" * (share > 0)
             values = [effect.value for effect in one.effects.values()]
-            row = (pooled.mean, *pooled.interval), values, said
+            row = one.center, values, said
             found.setdefault(one.backbone, {})[one.strategy] = row
     if not found:
         return None
@@ -47,10 +45,10 @@ def planned(of: Study) -> Sketch | None:
         figure=forest(found),
         title=f"The planned comparisons with {AGAINST}",
         caption=(
-            f"By how much the mse differs from that of `{AGAINST}`: mean over "
-            f"{' or '.join(map(str, counts))} groups with its 95 % interval over groups, each "
-            "group a small dot; left is better, and an arrow lies beyond the axis. In the "
-            "shaded band (5 %) a difference does not count; at the right is the verdict, by tests "
+            f"By how much the mse differs from that of `{AGAINST}`, by rank over "
+            f"{' or '.join(map(str, counts))} groups, with its 95 % interval; each group is a "
+            "small dot, left is better, an arrow lies beyond the axis. In the shaded band (5 %) a "
+            "difference does not count; at the right is the verdict, by signed-rank tests "
             "adjusted for all comparisons."
         ),
     )
@@ -61,15 +59,14 @@ def forest(found: Mapping[str, Mapping[str, Row]]) -> Figure:
     names = [name for name in PLANNED if any(name in rows for rows in found.values())]
     size = (3.0, HEIGHT * len(names))
     figure, grid = panels(len(found), 2, size, left=NAMES, right=1.15, top=0.3, gap=(1.25, 0.6))
-    ends = reach(
+    ends = ratios.reach(
         value
         for rows in found.values()
         for interval, values, _ in rows.values()
         for value in (*interval, *values)
     )
     for axes, (title, rows) in zip(grid, found.items(), strict=True):
-        axes.axvspan(-MARGIN, MARGIN, color=FORBIDDEN, linewidth=0, zorder=0.4)
-        axes.axvline(0, color="#888888", linewidth=0.8, zorder=0.6)
+        ratios.band(axes, "x")
         for name, (interval, values, said) in rows.items():
             row, color = names.index(name), look(name)["color"]
             _dots(axes, row + 0.24, values, ends, color)
@@ -79,33 +76,9 @@ def forest(found: Mapping[str, Mapping[str, Row]]) -> Figure:
         axes.set_title(title)
         row_labels(axes, names)
         axes.tick_params(labelleft=at_left(axes))
-        percent_axis(axes, ends)
+        ratios.percent_axis(axes, "x", ends)
     figure.supxlabel(f"mse less that of {AGAINST}")
     return figure
-
-
-def reach(values: Iterable[float]) -> tuple[float, float]:
-    """Of an axis of log ratios that shows values as far as it may."""
-    known = [value for value in values if np.isfinite(value)]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    return max(min(1.08 * low, -LEAST), -MOST), min(max(1.08 * high, LEAST), MOST)
-
-
-def percent_axis(axes: Axes, ends: tuple[float, float]) -> None:
-    """The x axis, of log ratios, in per cent."""
-    axes.set_xlim(*ends)
-    ticks = np.log1p(TICKS)
-    wide = (ends[1] - ends[0]) * 0.38 / width_of(axes)  # that a label takes
-    shown: list[float] = [0.0]
-    for tick in sorted(ticks, key=abs)[1:]:
-        if ends[0] <= tick <= ends[1] and min(abs(tick - one) for one in shown) >= wide:
-            shown.append(float(tick))
-    axes.set_xticks(sorted(shown), [percent_text(tick) for tick in sorted(shown)])
-
-
-def percent_text(logarithm: float) -> str:
-    value = 100 * np.expm1(logarithm)
-    return "0" if logarithm == 0 else f"{value:+.0f} %".replace("-", "−")
 
 
 def _dots(

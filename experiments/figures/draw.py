@@ -21,9 +21,12 @@ from experiments.figures import (
     comparisons,
     constraint_shapes,
     example_windows,
+    frontiers,
     gradient_health,
+    judgement,
     scores,
     training_curves,
+    turns,
 )
 from experiments.figures.style import PAGE, PAPER, Sketch, styled
 from experiments.files import make_folder, write_bytes
@@ -88,6 +91,9 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     yield comparisons.planned(of)
     yield scores.skills(of)
     yield scores.performance_profile(of)
+    yield from turns.dials(of)
+    yield judgement.rule(of)
+    yield frontiers.soft_frontier(of)
     yield gradient_health.collapse(of)
     yield from gradient_health.gradient_health(of)
     yield training_curves.gradient_training_of_study(of, histories)

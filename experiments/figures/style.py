@@ -204,6 +204,13 @@ def width_of(axes: Axes) -> float:
     return float(axes.get_position().width * figure.get_figwidth())
 
 
+def height_of(axes: Axes) -> float:
+    """Of a panel, in inches."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return float(axes.get_position().height * figure.get_figheight())
+
+
 def at_left(axes: Axes) -> bool:
     """Whether a panel is the first of its row."""
     place = axes.get_subplotspec()

@@ -36,6 +36,8 @@ SECTIONS = {
     "comparisons": "Planned comparisons",
     "ranking": "Ranking by skill",
     "figures": "Figures",
+    "turned": "When one thing is turned",
+    "parametrisation": "A share, a level or a distance",
     "collapse": "Collapse on autoencoders",
     "wrong": "When the bound is wrong",
     "sums": "When a sum is bounded",

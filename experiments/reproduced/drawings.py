@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.figures.style import STYLE, look
-from experiments.reproduced import question
+from experiments.reproduced import dc3, question
 from experiments.reproduced.tables import Row
 
 SOURCES = {
@@ -98,10 +98,58 @@ def keras_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def dc3_figure(rows: Sequence[Row]) -> Figure:
+    """Objective of every method, a panel a task."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((8, 2.6), layout="constrained")
+        for axes, task in zip(figure.subplots(1, len(dc3.TASKS)), dc3.TASKS, strict=True):
+            shown = [row for row in rows if row["task"] == task]
+            for y, row in enumerate(shown):
+                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                axes.plot(row["objective"], y, linestyle="", markersize=6, **style)
+            axes.axvline(shown[0]["objective"], color="#999999", linewidth=0.8)
+            axes.set_yticks(range(len(shown)), [row["method"] for row in shown])
+            axes.set_ylim(len(shown) - 0.4, -0.6)
+            axes.set_title(task)
+        handles = [
+            Line2D([], [], linestyle="", color=color, marker=marker, label=label)
+            for (color, marker), label in (
+                (("black", "D"), "published"),
+                (("#0072B2", "o"), "ours (mean over seeds)"),
+            )
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+        figure.supxlabel("Mean objective on the test programs, lower is better", fontsize=9)
+    return figure
+
+
+def fitting_figure(rows: Sequence[Row]) -> Figure:
+    """Error and largest residual of every method."""
+    panels = {
+        "mse_y1": "Mean squared error of y1, ± standard deviation",
+        "max_residual": "Largest residual",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((8, 2.4), layout="constrained")
+        grid = figure.subplots(1, len(panels), sharey=True)
+        for axes, (name, label) in zip(grid, panels.items(), strict=True):
+            for y, row in enumerate(rows):
+                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                spread = row.get(f"{name}_std", 0)
+                axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
+            axes.set_xscale("log")
+            axes.set_xlabel(label)
+            axes.set_yticks(range(len(rows)), [f"{row['method']}, {row['source']}" for row in rows])
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "hardnet": partial(methods_figure, width=10, error="Mean squared error on [-2, 2]"),
     "enforce": partial(
         methods_figure, width=6.8, error="Mean squared error to the noiseless function"
     ),
     "keras": keras_figure,
+    "dc3": dc3_figure,
+    "fitting": fitting_figure,
 }

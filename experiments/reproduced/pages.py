@@ -7,7 +7,7 @@ from pathlib import Path
 from scipy import stats
 
 from experiments.analysis.tables import markdown
-from experiments.reproduced import enforce, hardnet, question
+from experiments.reproduced import dc3, enforce, fitting, hardnet, question
 from experiments.reproduced.tables import Row
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH, bound_sources
@@ -147,9 +147,47 @@ def _keras_tables(rows: Sequence[Row]) -> dict[str, str]:
     return {"table": markdown(header, shown)}
 
 
+def _dc3_tables(rows: Sequence[Row]) -> dict[str, str]:
+    header = ("method", "source", "seeds", "objective", "gap, %", "equalities", "inequalities")
+    return {
+        task: markdown(header, [_dc3_cells(row) for row in rows if row["task"] == task])
+        for task in dc3.TASKS
+    }
+
+
+def _dc3_cells(row: Row) -> list[str]:
+    objective = f"{row['objective']:.{DECIMALS}f}"
+    if "seeds" in row:
+        objective += f" ({row['objective_std']:.3f})"
+    violations = [
+        f"{row[key]:.1e}" if key in row else "–" for key in ("max_equality", "max_inequality")
+    ]
+    name = f"`{row['method']}`" if row["source"] == "ours" else row["method"]
+    seeds = f"{row['seeds']:.0f}" if "seeds" in row else "–"
+    gap = f"{round(100 * row['gap'], 1) + 0:.1f}"  # no -0.0
+    return [name, row["source"], seeds, objective, gap, *violations]
+
+
+def _fitting_tables(rows: Sequence[Row]) -> dict[str, str]:
+    measured = ("MSE of y1", "MSE of y2", "mean residual", "max residual")
+
+    def cell(row: Row, name: str) -> str:
+        spread = f" ({row[f'{name}_std']:.1e})" if row["source"] == "ours" else ""
+        return f"{row[name]:.2e}{spread}"
+
+    shown = [
+        [row["method"], row["source"], f"{row['seeds']:.0f}"]
+        + [cell(row, name) for name in fitting.METRICS]
+        for row in rows
+    ]
+    return {"table": markdown(("method", "source", "seeds", *measured), shown)}
+
+
 TABLES: dict[str, Callable[[Sequence[Row]], dict[str, str]]] = {
     "hardnet": _hardnet_tables,
     "enforce": _enforce_tables,
     "keras": _keras_tables,
+    "dc3": _dc3_tables,
+    "fitting": _fitting_tables,
 }
 """By study: its tables, by their names in the text."""

@@ -30,7 +30,7 @@ from experiments.running.syntax import digest, syntax
 from experiments.training import cell as functions
 from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
-from experiments.training.blocks import block_mse
+from experiments.training.blocks import block_mse, blocks_of
 from experiments.training.cell import Data, Job, Program, Settings, data_of
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategies import table_row
@@ -70,6 +70,7 @@ ENVIRONMENT = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
 HARMLESS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_cuda_data_dir")
 HOST = (
     data_of,
+    blocks_of,
     Dataset.part,
     Dataset.rows,
     Dataset.target_range,
@@ -196,12 +197,12 @@ def of_training(backbone: str, settings: Settings, data: Data) -> str:
 def of_metrics(data: Data, metrics: str) -> str:
     """Of what measures untrained baselines, with the user's metrics."""
 
-    def measured(part: Data, scale: jax.Array) -> list[Any]:
+    def measured(part: Data, scale: jax.Array, blocks: jax.Array) -> list[Any]:
         output = part["targets"]
         own = own_metrics(metrics, output, part, scale)
-        return [scores(output, part), own, block_mse(output, part)]
+        return [scores(output, part), own, block_mse(output, part, blocks)]
 
-    return _traced(measured, data["final"], data["scale"])
+    return _traced(measured, data["final"], data["scale"], data["blocks"])
 
 
 def _traced(function: Callable, *shapes: Any) -> str:

@@ -127,7 +127,7 @@ PRESETS = {
     "full": Plan(
         strategies=(*TRAINED, *BASELINES),
         datasets=(*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines"),
-        backbones=("mlp", "conditioned"),
+        backbones=("mlp",),
         **TUNED,
     ),
     "budgets": Plan(

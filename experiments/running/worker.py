@@ -151,7 +151,7 @@ def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -
         own = own_metrics(metrics, output, data["final"], data["scale"])
         values |= {name: float(value) for name, value in own.items()}
         arrays = _examples(dataset, cell.split, output[data["examples"]])
-        arrays |= {"block_mse": np.asarray(block_mse(output, data["final"]))}
+        arrays |= {"block_mse": np.asarray(block_mse(output, data["final"], data["blocks"]))}
         finished.append((make_record(cell, values, time.perf_counter() - started), arrays))
         kept[cell.id] = _saved(dataset, cell.split, output if "predictions" in save else None)
     return Reply(finished, saved=kept)

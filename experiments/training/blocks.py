@@ -1,28 +1,45 @@
-"""The error of consecutive blocks of windows, from which intervals over a split are made."""
+"""The error of blocks of windows, from which intervals over a split are made."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-BLOCKS = 16
+MOST = 16
 
 
-def block_mse(output: jax.Array, part: Mapping[str, Any]) -> jax.Array:
-    """The mean squared error of each of BLOCKS runs of the part's windows, in their order, (B,).
+def blocks_of(rows: np.ndarray) -> np.ndarray:
+    """Which windows of a split are in which of B blocks, at most MOST: (B, windows) of bool.
 
-    Runs are of nearly equal size, the larger ones first, as `numpy.array_split` deals them; one a
-    window where there are fewer. The mean is over the entries that count, NaN where none does.
+    Windows that follow one another know of each other. So a block is a run of them, or several
+    neighbouring runs where there are more than MOST. A split of one run has blocks of nearly equal
+    size.
+
+    Args:
+      rows: (windows,), their places in the dataset, ascending.
+    """
+    run = np.cumsum(np.diff(rows, prepend=rows[:1]) > 1)
+    if not run.any():
+        run = np.arange(len(rows))
+    runs = len(np.unique(run))
+    block = run * min(MOST, runs) // max(runs, 1)
+    return block == np.arange(min(MOST, runs))[:, None]
+
+
+def block_mse(output: jax.Array, part: Mapping[str, Any], blocks: jax.Array) -> jax.Array:
+    """The mean squared error of each block, over the entries that count; NaN where none does, (B,).
+
     Weighted by how many count in each, the mean of all is `mse`.
 
     Args:
       output: (windows, H, K).
       part: the data that it is of.
+      blocks: of `blocks_of`.
     """
     where = part["where"]
     where = jnp.ones(output.shape, bool) if where is None else where
-    error = jnp.where(where, output - part["targets"], 0)
-    count = min(BLOCKS, len(output))
-    runs = zip(jnp.array_split(error**2, count), jnp.array_split(where, count), strict=True)
-    return jnp.stack([jnp.mean(run, where=counts) for run, counts in runs])
+    error = jnp.sum(jnp.where(where, output - part["targets"], 0) ** 2, axis=(1, 2))
+    counted = jnp.where(blocks, jnp.sum(where, axis=(1, 2))[None], 0)
+    return jnp.sum(jnp.where(blocks, error[None], 0), axis=1) / jnp.sum(counted, axis=1)

@@ -16,8 +16,10 @@ import optax
 from jax import lax
 
 from bounded import metrics
+from bounded.constraints import clip
+from experiments.data.checks import SPLITS
 from experiments.data.datasets import Dataset
-from experiments.training.blocks import block_mse
+from experiments.training.blocks import block_mse, blocks_of
 from experiments.training.networks import Autoencoder, Data, network
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
@@ -111,6 +113,7 @@ def data_of(dataset: Dataset, split: str) -> Data:
         "range": dataset.target_range(),
         "scale": np.array(dataset.scale, np.float32),
         "examples": example_windows(dataset, split),
+        "blocks": blocks_of(np.flatnonzero(dataset.split == SPLITS.index(split))),
     }
 
 
@@ -148,9 +151,11 @@ def mean_of_counted(values: jax.Array, where: jax.Array | None) -> jax.Array:
 def evaluation(
     strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job
 ) -> jax.Array:
-    """The output that counts."""
-    bounds = select_bounds(strategy, part, data["range"])
-    return strategy.evaluate(raw, *bounds, job.hyper)
+    """The output that counts: of a map that takes one side, clipped to the other."""
+    output = strategy.evaluate(raw, *select_bounds(strategy, part, data["range"]), job.hyper)
+    if strategy.is_clipped(part):
+        return clip(output, part["lower"], part["upper"])
+    return output
 
 
 def training_slope(
@@ -335,7 +340,7 @@ class Program:
         jacobian = self._switch(
             final_jacobian, raw, job, data=data, part=part, state=state.strategy_state
         )
-        return found, output[data["examples"]], jacobian, block_mse(output, part)
+        return found, output[data["examples"]], jacobian, block_mse(output, part, data["blocks"])
 
     @_precise
     def outputs(self, data: Data, job: Job, state: State) -> jax.Array:

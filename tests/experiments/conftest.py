@@ -12,12 +12,6 @@ from tests.experiments.sweeps import SMOKE, Scripted
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _unoptimised_unless_told_otherwise(request):
-    if not request.node.get_closest_marker("optimised"):
-        request.getfixturevalue("unoptimised")
-
-
-@pytest.fixture(scope="module", autouse=True)
 def _no_runner_stays():
     yield
     runner._compile.cache_clear()

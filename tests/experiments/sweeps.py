@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from experiments.data.datasets import Dataset
-from experiments.training.blocks import BLOCKS
+from experiments.training.blocks import MOST
 from experiments.training.cell import Settings, example_windows
 from experiments.training.runner import Result, cells_at_once
 
@@ -77,7 +77,7 @@ class Scripted:
         history = {"epoch": epochs, **dict.fromkeys(names, share / epochs)}
         error = "diverged" if run.learning_rate >= DIVERGING else None
         output = self._output * share if "predictions" in self._save else None
-        blocks = np.full(min(BLOCKS, len(self._output)), share, np.float32)
+        blocks = np.full(min(MOST, len(self._output)), share, np.float32)
         return Result(metrics, history, self._examples * share, blocks, error, output=output)
 
 

@@ -26,7 +26,17 @@ from bounded.sets import (
     stack_rows,
     sum_rows,
 )
-from tests.bounded.sets.cases import AFFINE, BOUND, BUDGETS, CASES, FULLEST, MATRIX, RAW
+from tests.bounded.sets.cases import (
+    AFFINE,
+    BALLS,
+    BOUND,
+    BUDGETS,
+    CASES,
+    FULLEST,
+    MATRIX,
+    RADIAL,
+    RAW,
+)
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -86,8 +96,9 @@ def test_a_masked_nan_in_a_cap_a_matrix_or_an_interior_does_not_either():
                 raw,
                 spoilt,
             )
-            for f in (affine_projection, affine_hardnet, affine_radial)
+            for f in (affine_projection, affine_hardnet, *RADIAL)
         ),
+        *((partial(lambda f, x, c: f(x, 1.0, center=c), f), raw, spoilt) for f in BALLS.values()),
     ]
     for function, *arguments in cases:
         for slopes in gradient(function, *arguments):
@@ -280,7 +291,7 @@ def test_what_is_not_rows_or_crossed_is_refused(function):
     with pytest.raises(ValueError, match="row 0 has lower 0.5 and upper -0.5"):
         function(raw, rate_rows(jnp.array([-0.5])))
     traced = jax.jit(function)(raw, crossed)  # the upper bound wins
-    exact = function(raw, crossed._replace(lower=jnp.array([0.0, 0.5])))
+    exact = jax.jit(function)(raw, crossed._replace(lower=jnp.array([0.0, 0.5])))
     np.testing.assert_array_equal(traced, exact)
 
 

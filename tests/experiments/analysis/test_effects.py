@@ -140,7 +140,6 @@ def test_of_records_the_finished_ones_with_an_error_count():
     found = effects.runs(records, blocks)
     (run,) = found["clip", "wind", "bottleneck"].values()
     assert (run.mse, run.starts, len(run.blocks)) == (2.0, False, 3)
-    assert list(effects.runs(records, {}, "tune")["clip", "wind", "bottleneck"]) == [4]
 
 
 def test_relative_to_what_is_compared_with_on_its_own_backbone():

@@ -118,3 +118,15 @@ def test_a_feature_without_an_entry_or_an_interval_has_no_constant():
     share = fitted(flat + np.array([0.5, 0]), flat, UPPER)["share"]
     assert np.isnan(share.constants[0])
     np.testing.assert_allclose(share.error, 0.25 / 2)
+
+
+def test_what_a_constant_gives_is_clipped_to_the_bounds():
+    targets = np.array([[1.0], [2.0], [3.0]])
+    errors = fits(targets, upper=targets)  # a level of 2, of which the first is cut to 1
+    assert errors["level"] == pytest.approx(1 / 3)
+    errors = fits(targets, lower=targets)
+    assert errors["level"] == pytest.approx(1 / 3)
+    errors = fits(np.array([[0.0], [4.0]]), lower=0.0, upper=np.array([[1.0], [5.0]]))
+    assert errors["distance"] == pytest.approx(0)  # 1 below each
+    errors = fits(np.array([[0.0], [4.0]]), lower=0.0, upper=np.array([[0.0], [8.0]]))
+    assert errors["distance"] == pytest.approx(2)  # 2 below each: -2, which is cut to 0, and 6

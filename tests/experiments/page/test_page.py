@@ -18,7 +18,7 @@ from experiments.page import build, render, terminal, warnings
 from experiments.usage import UsageError
 from tests.experiments import written
 
-DATASETS = ["wind", "flights", "irradiance_soiled", "sines"]
+DATASETS = ["wind", "flights", "irradiance_soiled", "sines", "dial_base"]
 KEYS = "versions", "processor"
 EVIL = '<script>alert("1")</script> & `x` [y](#z).npz'
 

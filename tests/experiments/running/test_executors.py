@@ -17,13 +17,10 @@ from experiments import store, sweep
 from experiments.cells import Cell
 from experiments.figures import draw
 from experiments.running import executors, scheduling, watch
-from experiments.running.fingerprints import sources_hash
-from experiments.running.plan import in_lots, lay_out
-from experiments.running.presets import make_plan
 from experiments.running.team import Lot, Request
-from experiments.running.worker import run_batch
 from experiments.training import devices
 from experiments.usage import UsageError
+from tests.experiments.running import without_jax
 
 pytestmark = pytest.mark.optimised
 
@@ -50,6 +47,13 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("xla")))
         yield
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """Workers that are started and ended as ever, and import no jax."""
+    monkeypatch.setattr(executors, "_prepare_worker", os.getpid)
+    monkeypatch.setattr(executors, "_hello", without_jax.hello)
 
 
 @pytest.fixture(scope="module")
@@ -82,18 +86,13 @@ def kill_at_first_record(monkeypatch, find_process):
     return killed
 
 
-def test_a_pool_gives_the_same_bits(tmp_path, undisturbed):
-    sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
-    assert_same(tmp_path, undisturbed)
-    assert store.read_manifest(tmp_path)["where"] == "2 processes"
-    check_none_is_left()
-
-
 def test_a_pool_of_which_a_worker_is_killed_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
     killed = kill_at_first_record(monkeypatch, lambda: multiprocessing.active_children()[0].pid)
     sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
     assert killed
     assert_same(tmp_path, undisturbed)
+    assert store.read_manifest(tmp_path)["where"] == "2 processes"
+    check_none_is_left()
 
 
 DEADLY = """
@@ -121,8 +120,10 @@ def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatc
     assert "the worker died" in statuses["deadly:half"].error
 
 
-def test_a_new_workers_start_does_not_count_against_its_batch():
+@pytest.mark.usefixtures("light")
+def test_a_new_workers_start_does_not_count_against_its_batch(monkeypatch):
     """After a timeout the worker is replaced, and takes longer to start than the batch may take."""
+    monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 1))
     team = executors.pool(1)
     with team as workers:
         (worker,) = workers()
@@ -133,28 +134,26 @@ def test_a_new_workers_start_does_not_count_against_its_batch():
         assert done.result(timeout=wait / 2) > 0
 
 
-def test_a_worker_that_dies_while_it_starts_is_started_again():
+@pytest.mark.parametrize(("sent", "survives"), [(signal.SIGKILL, False), (signal.SIGINT, True)])
+@pytest.mark.usefixtures("light")
+def test_a_worker_that_dies_while_it_starts_is_started_again_and_ctrl_c_is_not_its_own(
+    monkeypatch, sent, survives
+):
+    """Ctrl-C is left to the process that started it."""
+    monkeypatch.setattr(executors, "_prepare_worker", partial(time.sleep, 1))
     process = executors._Process(devices.cores(), {})
     process.start()
     first = next(iter(process.executor._processes))
-    os.kill(first, signal.SIGKILL)
-    assert process.hello()["process"] != first
-    process.kill()
-
-
-def test_workers_leave_ctrl_c_to_the_process_that_started_them():
-    process = executors._Process(devices.cores(), {})
-    process.start()
-    first = next(iter(process.executor._processes))
-    os.kill(first, signal.SIGINT)
-    assert process.hello()["process"] == first
+    os.kill(first, sent)
+    assert (process.hello()["process"] == first) == survives
     process.kill()
 
 
 distributed = pytest.importorskip("distributed")
 
 
-def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed):
+def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
+    monkeypatch.setattr(devices, "cores", lambda: [0])  # one worker: two import twice as much
     sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")
     assert_same(tmp_path, undisturbed)
 
@@ -245,14 +244,13 @@ def test_one_ctrl_c_ends_workers_that_hang_while_they_start(monkeypatch, seconds
     check_none_is_left()
 
 
-def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_again(tmp_path):
-    """Of a baseline, so that nothing is compiled."""
-    layout = lay_out(make_plan("smoke", datasets=("irradiance",)))
-    cells = [cell for cell in layout.cells.values() if cell.strategy == "bound"]
-    stopped = []
+@pytest.mark.usefixtures("light")
+def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_again():
+    cell = Cell("irradiance", "", "final", "bound", "none", 0)
+    lot, stopped = Lot("irradiance", "none", ("bound", "climatology")), []
 
     def request(lot, batch):
-        return Request(batch, lot.dataset, lot.strategies, {}, sources=sources_hash())
+        return Request(batch, lot.dataset, lot.strategies, {})
 
     def poll():
         if not stopped:
@@ -261,8 +259,8 @@ def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_agai
             os.kill(stopped[0], signal.SIGSTOP)
 
     with executors.pool(1) as team:
-        lots = in_lots(cells, layout.strategies)
-        replies = scheduling.run(run_batch, lots, request, team, timeout=10, poll=poll)
+        lots = {lot: [cell]}
+        replies = scheduling.run(without_jax.finish, lots, request, team, timeout=3, poll=poll)
         records = [record for reply in replies for record, _ in reply.finished]
         (worker,) = team()
         last = worker.executor.submit(os.getpid).result()
@@ -272,6 +270,7 @@ def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_agai
     assert last != stopped[0]
 
 
+@pytest.mark.usefixtures("light")
 def test_a_worker_that_hangs_when_it_is_started_again_ends_the_run(monkeypatch):
     with executors.pool(1) as team:
         (worker,) = team()
@@ -289,6 +288,7 @@ def start():
 """
 
 
+@pytest.mark.usefixtures("light")
 def test_a_worker_that_waits_for_a_thread_of_the_users_is_ended(tmp_path, monkeypatch):
     (tmp_path / "stays.py").write_text(STAYS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -299,6 +299,7 @@ def test_a_worker_that_waits_for_a_thread_of_the_users_is_ended(tmp_path, monkey
     assert is_gone(process)
 
 
+@pytest.mark.usefixtures("light")
 def test_what_hangs_on_a_worker_is_ended_once_the_minutes_are_over(monkeypatch):
     monkeypatch.setattr(watch, "LAST_SECONDS", 0.5)
     session = watch.Watch(minutes=1e-9)
@@ -315,23 +316,10 @@ def test_what_hangs_on_a_worker_is_ended_once_the_minutes_are_over(monkeypatch):
     check_none_is_left()
 
 
-HANGS_ONCE = """
-import os, time
-def hello():
-    try:
-        os.close(os.open(os.environ["HANGS_ONCE"], os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return {"process": os.getpid(), "cells": 1, "devices": ["cpu"]}
-    time.sleep(600)
-"""
-
-
 def test_a_dask_worker_that_does_not_answer_keeps_nobody_waiting(tmp_path, monkeypatch):
-    (tmp_path / "hangs_once.py").write_text(HANGS_ONCE)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("HANGS_ONCE", str(tmp_path / "asked"))
+    monkeypatch.setenv("FIRST", str(tmp_path / "asked"))
     monkeypatch.setattr(devices, "cores", lambda: [0, 1])
-    monkeypatch.setattr(executors, "_hello", importlib.import_module("hangs_once").hello)
+    monkeypatch.setattr(executors, "_hello", without_jax.hello_unless_first)
     with executors.dask("local") as team:
         while not team():
             time.sleep(0.1)

@@ -26,20 +26,29 @@ SETTINGS = Settings(hidden=4, epochs=2, batch=8)
 GOLDEN = {
     "jax": "0.10.2",
     "smooth_clip": "136446bf77c9708c82ef5faff3f73dc7",
-    "bottleneck": "19b7bd38f4f85818c0532b1ceeb65257",
+    "bottleneck": "f8f1310bb96591aeb9266b567eaff67f",
 }
 PROBE = """
 import json, sys
-from experiments.data.datasets import load
-from experiments.running.fingerprints import HOST, of_strategy, of_training, shapes_of
-from experiments.running.syntax import syntax
-from experiments.training.cell import Settings
-from experiments.training.strategies import TRAINED
-data, settings = shapes_of(load("wind"), "test"), Settings(hidden=4, epochs=2, batch=8)
-names = ("clip", "smooth_clip", "annealed_smooth_clip", "knee_tanh", "squared_hinge", "hinge")
-found = {name: of_strategy(TRAINED[name], data, settings) for name in names}
-found |= {of: of_training(of, settings, data) for of in ("bottleneck", "conditioned")}
-print(json.dumps(found | {"host": syntax(*HOST)}))
+
+def probe():
+    from experiments.data.datasets import load
+    from experiments.running.fingerprints import HOST, of_strategy, of_training, shapes_of
+    from experiments.running.syntax import syntax
+    from experiments.training.cell import Settings
+    from experiments.training.strategies import TRAINED
+    data, settings = shapes_of(load("wind"), "test"), Settings(hidden=4, epochs=2, batch=8)
+    names = ("clip", "smooth_clip", "annealed_smooth_clip", "knee_tanh", "squared_hinge", "hinge")
+    found = {name: of_strategy(TRAINED[name], data, settings) for name in names}
+    found |= {of: of_training(of, settings, data) for of in ("bottleneck", "conditioned")}
+    return found | {"host": syntax(*HOST)}
+
+for folder in sys.argv[1:]:
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("bounded", "experiments"):
+            del sys.modules[name]
+    sys.path.insert(0, folder)
+    print(json.dumps(probe()))
 """
 FORMULAS, CELL = "bounded/_formulas.py", "experiments/training/cell.py"
 EDITS = {
@@ -70,45 +79,51 @@ CHANGES_NOTHING = [
 ]
 
 
-def probe(folder, seed="0", *flags, **settings):
-    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(folder), **settings}
-    command = [sys.executable, *flags, "-c", PROBE]
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+def probe(folders, *flags, **settings):
+    """Of each checkout, all in one process of another order of hashes: jax takes long to import."""
+    environment = os.environ | {"PYTHONHASHSEED": "7", **settings}
+    command = [sys.executable, *flags, "-c", PROBE, *map(str, folders)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return list(map(json.loads, run.stdout.splitlines()))
 
 
 @pytest.fixture(scope="module")
 def unedited():
-    return probe(ROOT)
+    here = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [""])
+        exec(PROBE, here)
+    return here["probe"]()
 
 
-@pytest.fixture
-def checkout(tmp_path):
+def check_out(folder, changes):
     for name in ("bounded", "experiments"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
-
-
-def alter(checkout, changes):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, pattern, text in changes:
-        source = (checkout / name).read_text()
-        edited = re.sub(pattern, text, source)
-        assert edited != source, f"{pattern} is not in {name} any more"
-        (checkout / name).write_text(edited)
+        source = (folder / name).read_text()
+        altered = re.sub(pattern, text, source)
+        assert altered != source, f"{pattern} is not in {name} any more"
+        (folder / name).write_text(altered)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory):
+    """What is found after each of the edits."""
+    folders = [check_out(tmp_path_factory.mktemp("edited"), edit) for edit, _ in EDITS.values()]
+    return dict(zip(EDITS, probe(folders), strict=True))
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_changes_what_it_changes_the_program_of(checkout, unedited, edit):
-    changes, expected = EDITS[edit]
-    alter(checkout, changes)
-    found = probe(checkout, seed="7")
-    assert {name for name in found if found[name] != unedited[name]} == expected
+def test_an_edit_changes_what_it_changes_the_program_of(edited, unedited, edit):
+    changed = {name for name in unedited if edited[edit][name] != unedited[name]}
+    assert changed == EDITS[edit][1]
 
 
-def test_comments_names_places_optimised_python_and_the_locale_change_nothing(checkout, unedited):
+def test_comments_names_places_optimised_python_and_the_locale_change_nothing(tmp_path, unedited):
     """All at once: an interpreter for each would take seconds."""
-    alter(checkout, CHANGES_NOTHING)
+    checkout = check_out(tmp_path, CHANGES_NOTHING)
     formulas = checkout / FORMULAS
     (checkout / "bounded" / "_moved.py").write_text(formulas.read_text())
     formulas.write_text(
@@ -116,7 +131,7 @@ def test_comments_names_places_optimised_python_and_the_locale_change_nothing(ch
         "globals().update({k: v for k, v in vars(_moved).items() if not k.startswith('__')})\n"
     )
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    assert probe(checkout, "7", "-OO", **plain) == unedited
+    assert probe([checkout], "-OO", **plain) == [unedited]
 
 
 def test_golden():
