@@ -15,6 +15,7 @@ from experiments.figures import draw, plots
 from experiments.sweep import main
 from experiments.training.strategies import TRAINED
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 

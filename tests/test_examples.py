@@ -8,6 +8,7 @@ import pytest
 
 from experiments.figures import draw
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from bounded import constraints, sets
+from experiments.figures import draw
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -75,9 +77,11 @@ def test_every_constraint_is_in_the_readme():
             assert f"`{name}" in README, name
 
 
+@pytest.mark.usefixtures("unoptimised_processes")
 def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
     """What the README's examples read and write; the second reads the first's records."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
     for code, figure in [(SWEEP, "temperature.png"), (CURVES, "curves.png")]:
         plt.figure()
         exec(code, {"__name__": "__main__"})
