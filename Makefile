@@ -12,14 +12,15 @@ setup: $(VENV)/.experiments $(VENV)/.dev  ## make the environment .venv for all 
 sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
 
-full: $(VENV)/.experiments  ## go on with the reference run in results/reference/, hours in all (MINUTES=N: N for each of two presets)
-	$(RUN) -m experiments.sweep --preset full --out results/reference $(SESSION)
-	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SESSION)
-	$(RUN) -m experiments.archive results/reference
-
-supplement: $(VENV)/.experiments  ## go on with the runs of 144 steps in results/supplement/ (MINUTES=N: a session of N)
-	$(RUN) -m experiments.sweep --preset supplement --out results/supplement $(SESSION)
-	$(RUN) -m experiments.archive results/supplement
+study: $(VENV)/.experiments  ## go on with the study in results/, hours in all (MINUTES=N: N for each preset)
+	$(RUN) -m experiments.sweep --preset planned --out results/study $(SESSION)
+	$(RUN) -m experiments.sweep --preset dials --out results/dials $(SESSION)
+	$(RUN) -m experiments.sweep --preset starts --out results/starts $(SESSION)
+	$(RUN) -m experiments.sweep --preset starts --start zero --out results/starts_zero $(SESSION)
+	$(RUN) -m experiments.sweep --preset full --out results/study $(SESSION)
+	$(RUN) -m experiments.sweep --preset budgets --out results/study $(SESSION)
+	$(RUN) -m experiments.sweep --preset sizes --out results/sizes $(SESSION)
+	for of in study dials starts starts_zero sizes; do $(RUN) -m experiments.archive results/$$of; done
 
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark
@@ -32,6 +33,9 @@ check: lint  ## before a commit: lint, types, and the tests that touch what chan
 
 oldest: $(OLDEST)/.done  ## run the tests with the oldest packages that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
+
+docs: $(VENV)/.experiments $(VENV)/.docs  ## build the documentation site, docs/_build/html/index.html
+	$(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
 
 lint: $(VENV)/.experiments $(VENV)/.dev  ## check style and types
 	$(VENV)/bin/ruff check .
@@ -57,9 +61,13 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml
 	$(RUN) -m pip install --quiet --group dev
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.pip pyproject.toml
+	$(RUN) -m pip install --quiet --group docs
+	touch $@
+
 $(OLDEST)/.done: $(VENV)/.dev
 	$(RUN) -m uv venv --quiet --clear --python $(RUN) $(OLDEST)
 	$(RUN) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[experiments]' --group dev
 	touch $@
 
-.PHONY: help setup sweep full supplement benchmark test check oldest lint
+.PHONY: help setup sweep study benchmark test check oldest docs lint

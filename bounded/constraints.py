@@ -25,6 +25,42 @@ given that the function does not support, or missing where it needs both. Where 
 trace time, `ValueError` also for a hyperparameter outside its range and for a finite bound that is
 infinite in the dtype of the output.
 
+With z the raw, u the upper bound, l the lower one; t and w are hyperparameters:
+
+| function | output for `y <= u` | sides |
+|---|---|---|
+| `clip` | `min(z, u)` | one or two |
+| `straight_through_clip` | `min(z, u)`, derivative 1 | one or two |
+| `leaky_clip` | `min(z, u)`, derivative `slope` where active | one or two |
+| `smooth_clip` | `u - t softplus((u - z) / t)` | one or two |
+| `knee_tanh` | `z`, from `u - w` on a tanh that ends in `u` | one or two |
+| `relu_offset` | `u - relu(z)` | one |
+| `softplus_offset` | `u - t softplus(z / t)` | one |
+| `squareplus_offset` | `u - (z + √(z² + 4t²)) / 2` | one |
+| `exp_offset` | `u - exp(z)` | one |
+| `tanh_interval` | `(l + u) / 2 + (u - l) / 2 tanh(z)` | needs two |
+| `sigmoid_interval` | `l + (u - l) σ(z / t)` | needs two |
+| `stretched_tanh` | `\\|u\\| tanh(z)` | upper |
+| `half_tanh` | `min(z, 0) + u tanh(max(z, 0))` | upper |
+| `identity` | `z` | none |
+
+| function | holds | derivative to raw is exactly 0 |
+|---|---|---|
+| `clip` | always | wherever the bound is active |
+| `straight_through_clip` | always | never |
+| `leaky_clip` | always | never |
+| `smooth_clip` | always | where `l = u`; by underflow, far outside |
+| `knee_tanh` | always | where `l = u`; by underflow, far outside |
+| `relu_offset` | always | wherever `z <= 0` |
+| `softplus_offset` | always | by underflow, near the bound |
+| `squareplus_offset` | always | never in practice: its tail is algebraic |
+| `exp_offset` | always | by underflow, near the bound |
+| `tanh_interval` | always, for the bounds given | where `l = u`; by underflow, near a bound |
+| `sigmoid_interval` | always, for the bounds given | where `l = u`; by underflow, near a bound |
+| `stretched_tanh` | only where `u >= 0` | where `u = 0`; by underflow, near a bound |
+| `half_tanh` | only where `u >= 0` | where `u = 0 < z`; by underflow, near the bound |
+| `identity` | never | never |
+
 The examples need `import jax, jax.numpy as jnp` and the function, as in `from bounded import clip`.
 """
 

@@ -35,10 +35,11 @@ which turns a density of raw into one of the output:
     >>> float(log_density)
     -3.0
 
-`budget_softmax` and `budget_sequential` are the inverses of the budgets of these names.
+`budget_softmax`, `budget_sequential`, `ball_radial` and `affine_soft_radial` are the inverses of
+the functions of `bounded.sets` of these names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from types import ModuleType
@@ -49,8 +50,13 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas, _inverse_formulas, _log_derivatives, constraints
 from bounded._budget_inverses import budget_sequential, budget_softmax
+from bounded.sets._lengths import bounded_by, outwards
+from bounded.sets._problem import from_interior
+from bounded.sets.rows import Rows
 
 __all__ = [
+    "affine_soft_radial",
+    "ball_radial",
     "budget_sequential",
     "budget_softmax",
     "clip",
@@ -360,6 +366,54 @@ def sigmoid_interval(
       [-inf, 0.0, nan]
     """
     return _inverse(constraints.sigmoid_interval, output, lower, upper, temperature=temperature)
+
+
+def ball_radial(
+    output: ArrayLike,
+    radius: ArrayLike,
+    *,
+    axis: int | Sequence[int] = -1,
+    center: ArrayLike | None = None,
+) -> jax.Array:
+    """Inverse of `sets.ball_radial`: `raw = c + d r / sqrt(r² - ‖d‖²)`, with `d = y - c`.
+
+    An output on the boundary gives infinite entries, one outside, by more than
+    `(n + 16) eps radius` with n entries, gives NaN. Where the radius is 0 every raw gives the
+    output: the center.
+
+    Args:
+      output: the wanted outputs y, any shape.
+      radius: r, of output's shape without `axis`, or what broadcasts to that.
+      axis: along which the outputs share the ball.
+      center: c, broadcastable to output; None for 0.
+
+    Example:
+      >>> print(ball_radial(jnp.array([3.0, 0.0]), 5.0))
+      [3.75 0.  ]
+    """
+    return bounded_by("ball_radial", outwards, output, "radius", radius, axis, center)
+
+
+def affine_soft_radial(output: ArrayLike, rows: Rows, *, interior: ArrayLike) -> jax.Array:
+    """Inverse of `sets.affine_soft_radial`: `raw = z0 + d / sqrt(1 - g(d)²)`, with `d = y - z0`.
+
+    An output on the boundary gives infinite entries, one outside, by more than the margin of
+    `bounded.sets.affine`, gives NaN. Equalities count as held; where there are some, raw is
+    determined along them alone.
+
+    Args:
+      output: the wanted outputs y, (..., n).
+      rows: the set, m rows.
+      interior: z0, (..., n): inside every inequality, and on every equality.
+
+    Example:
+      >>> from bounded.sets import box_rows
+      >>> rows = box_rows(-5.0, jnp.full(2, 5.0))
+      >>> print(affine_soft_radial(jnp.array([3.0, 0.0]), rows, interior=jnp.zeros(2)).round(4))
+      [3.75 0.  ]
+    """
+    problem, start, point = from_interior("affine_soft_radial", output, rows, interior)
+    return problem.finish(problem.softly_from(start, point))
 
 
 def log_derivative(

@@ -256,36 +256,53 @@ def jacobian_rank_fraction(jacobian: ArrayLike, *, where: ArrayLike | None = Non
 
 
 def gradients(
-    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]], raw: ArrayLike, signs: ArrayLike
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What `gradient_health` reads: the output, and two derivatives to raw, for random signs c.
+    strategy: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    raw: ArrayLike,
+    signs: ArrayLike,
+    target: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """What `gradient_health` reads: the output, two derivatives to raw, and a ratio of two more.
 
-    The first is of `sum(c * output)`, the second of `sum(c * output) + penalty`.
+    The derivatives are of `sum(c * output)` and of `sum(c * output) + penalty`, for random signs c.
+    The ratio is that of the training objective's to that of its error alone,
+    `|d(error + penalty)/d raw| / |d error/d output|`, with `error` the mean squared error: of
+    one entry both are of one scale, however many there are. It is inf where the error has no slope.
 
     Args:
       strategy: raw to (output, penalty), as in training.
       raw: the network's last linear output.
       signs: ±1 at random, of raw's shape, such as `jax.random.rademacher` draws.
+      target: what the output should be.
+      where: which entries count, boolean, broadcastable to raw; the mean is over those.
 
     Example:
-      >>> raw, signs = jnp.array([2.0, -2.0]), jnp.ones(2)
-      >>> for found in gradients(lambda z: (jax.nn.relu(z), jnp.sum(z)), raw, signs):
+      >>> raw, ones = jnp.array([2.0, -2.0]), jnp.ones(2)
+      >>> for found in gradients(lambda z: (jax.nn.relu(z), jnp.sum(z)), raw, ones, 3 * ones):
       ...     print(found)
       [2. 0.]
       [1. 0.]
       [2. 1.]
+      [0.         0.33333334]
     """
-    raw, signs = _array("raw", raw), _array("signs", signs)
+    raw, signs, target = _array("raw", raw), _array("signs", signs), _array("target", target)
+    where = _arguments.mask("where", where, raw)
     (output, penalty), pullback = jax.vjp(strategy, raw)
     (of_output,) = pullback((signs, jnp.zeros_like(penalty)))
     (of_objective,) = pullback((signs, jnp.ones_like(penalty)))
-    return output, of_output, of_objective
+    of_error = jax.grad(lambda output: jnp.mean(_counted(output - target, where) ** 2, where=where))
+    slope = of_error(output)
+    (reaching,) = pullback((slope, jnp.ones_like(penalty)))
+    ratio = jnp.where(slope == 0, jnp.inf, jnp.abs(reaching) / jnp.abs(slope))
+    return output, of_output, of_objective, ratio
 
 
 def gradient_health(
     output: ArrayLike,
     of_output: ArrayLike,
     of_objective: ArrayLike,
+    ratio: ArrayLike,
     target: ArrayLike,
     lower: ArrayLike | None = None,
     upper: ArrayLike | None = None,
@@ -295,15 +312,17 @@ def gradient_health(
     """Where the training objective has no gradient.
 
     `gradient_dead_fraction`: share of raw entries at which the derivative of
-    `sum(c * output) + penalty` is exactly 0; `gradient_vanishing_fraction`: below 1e-3 in
-    absolute value; `constraint_dead_fraction`: exactly 0 for the output alone;
-    `blocked_fraction`, the harm: dead while the target lies inside the bounds and differs from
-    the output by more than 1e-6.
+    `sum(c * output) + penalty` is exactly 0; `constraint_dead_fraction`: the same for the output
+    alone; `gradient_vanishing_fraction`: at which less than 1e-3 of the error's slope is left,
+    `|d(error + penalty)/d raw| < 1e-3 |d error/d output|` while the latter is not 0, so that
+    an output that is right does not count; `blocked_fraction`, the harm: dead while the target
+    lies inside the bounds and differs from the output by more than 1e-6.
 
     Args:
-      output: as in training; with the next two from `gradients`.
+      output: as in training; with the next three from `gradients`.
       of_output: derivative of the output's random sum to raw.
       of_objective: the same with the penalty.
+      ratio: of the objective's derivative to raw and the error's to the output.
       target: what the output should be.
       lower: the dataset's lower bound, or None.
       upper: the dataset's upper bound, or None.
@@ -311,12 +330,13 @@ def gradient_health(
 
     Example:
       >>> raw, target = jnp.array([0.5, 2.0]), jnp.array([0.5, 0.7])
-      >>> found = gradients(lambda z: (jnp.minimum(z, 1.0), jnp.zeros(())), raw, jnp.ones(2))
-      >>> print(gradient_health(*found, target, upper=1.0)["blocked_fraction"])
-      0.5
+      >>> clipped = lambda z: (jnp.minimum(z, 1.0), jnp.zeros(()))
+      >>> found = gradient_health(*gradients(clipped, raw, jnp.ones(2), target), target, upper=1.0)
+      >>> print(found["blocked_fraction"], found["gradient_vanishing_fraction"])
+      0.5 0.5
     """
     output, target = _array("output", output), _array("target", target)
-    of_output = _array("of_output", of_output)
+    of_output, ratio = _array("of_output", of_output), _array("ratio", ratio)
     of_objective = _array("of_objective", of_objective)
     where = _arguments.mask("where", where, output)
     dead = of_objective == 0
@@ -325,7 +345,7 @@ def gradient_health(
     return {
         "gradient_dead_fraction": jnp.mean(dead, where=where),
         "constraint_dead_fraction": jnp.mean(of_output == 0, where=where),
-        "gradient_vanishing_fraction": jnp.mean(jnp.abs(of_objective) < 1e-3, where=where),
+        "gradient_vanishing_fraction": jnp.mean(ratio < 1e-3, where=where),
         "blocked_fraction": jnp.mean(blocked, where=where),
     }
 
@@ -358,20 +378,59 @@ def code_reliance(
       >>> print(code_reliance(lambda c: c[:, None], codes, codes[:, None], jax.random.key(0)))
       1.0
     """
-    codes, target = _array("codes", codes), _array("target", target)
+    (found,) = code_reliances(
+        lambda codes: (decode(codes),), codes, (target,), key, permutations, where=where
+    )
+    return found
+
+
+def code_reliances(
+    decode: Callable[[jax.Array], tuple[jax.Array, ...]],
+    codes: ArrayLike,
+    targets: tuple[ArrayLike, ...],
+    key: jax.Array,
+    permutations: int = 10,
+    *,
+    where: ArrayLike | None = None,
+) -> tuple[jax.Array, ...]:
+    """`code_reliance` of several outputs of one decoder, each with a target of its own.
+
+    With raw among them, and raw itself as its target, it says how much of raw hangs on the code,
+    whatever the constraint then makes of it.
+
+    Args:
+      decode: codes (windows, H) to outputs, each (windows, T, F).
+      codes: the codes, (windows, H).
+      targets: one an output.
+      key: decides the permutations, the same for all.
+      permutations: how many.
+      where: which entries of each target count, boolean, broadcastable to it.
+
+    Example:
+      >>> codes, ones = jnp.arange(6.0)[:, None], jnp.ones((6, 1, 1))
+      >>> decode = lambda codes: (jnp.minimum(codes[:, None], -ones), codes[:, None])
+      >>> target, raw = codes[:, None] - 9, codes[:, None]
+      >>> print(*code_reliances(decode, codes, (target, raw), jax.random.key(0)))
+      0.0 1.0
+    """
+    codes, given = _array("codes", codes), [_array("target", target) for target in targets]
     windows = codes.shape[0]
     if windows < 2:
-        return jnp.array(jnp.nan, target.dtype)
+        return tuple(jnp.array(jnp.nan, target.dtype) for target in given)
 
     def cycle(key: jax.Array) -> jax.Array:
         """A permutation without fixed points: one cycle through all windows, in random order."""
         order = jax.random.permutation(key, windows)
         return jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
 
+    def scores(donor: jax.Array) -> list[jax.Array]:
+        pairs = zip(decode(codes[donor]), given, strict=True)
+        return [r2(output, target, where=where) for output, target in pairs]
+
     donors = jax.vmap(cycle)(jax.random.split(key, permutations))
     donors = jnp.concatenate([jnp.arange(windows)[None], donors])
-    scores = jax.lax.map(lambda donor: r2(decode(codes[donor]), target, where=where), donors)
-    return jnp.clip(scores[0] - jnp.mean(scores[1:]), 0, 1)
+    found = jax.lax.map(scores, donors)
+    return tuple(jnp.clip(of[0] - jnp.mean(of[1:]), 0, 1) for of in found)
 
 
 def _array(name: str, value: ArrayLike) -> jax.Array:

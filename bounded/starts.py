@@ -22,6 +22,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from bounded import inverses
+from bounded.sets.affine import affine_radial
+from bounded.sets.balls import ball_projection
+from bounded.sets.rows import Rows
 
 Inverse = Callable[..., jax.Array]
 
@@ -32,8 +35,11 @@ KEEP_WHAT_IS_INSIDE = (
     "affine_projection",
     "affine_hardnet",
     "affine_radial",
+    "ball_projection",
+    "cone_projection",
 )
 INVERTED_BUDGETS = ("budget_softmax", "budget_sequential")
+INVERTED_RADIALS = ("ball_radial", "affine_soft_radial")
 
 
 def constant(
@@ -57,15 +63,17 @@ def constant(
     Where the constraint never reaches its bound, or is dead there (`relu_offset`), a target nearer
     to it than a margin is taken at that margin: a tenth of the standard deviation of its feature's
     targets, or of its interval where that is less. A budget's targets are also scaled down where
-    their sum leaves less than that share of the total.
+    their sum leaves less than that share of the total, and those of a radial map brought inside,
+    where they lie beyond all but that share of the way to the boundary.
 
     Left out: targets that are NaN or infinite or not in `where`, those with a NaN bound, and those
     of an interval without width, which every raw gives. A feature without any target left begins
     at 0.
 
     Args:
-      constraint: a function of `bounded.constraints`; one of `bounded.sets` with its total, in a
-        `functools.partial`; one of your own, with `inverse`. Hyperparameters come in a partial too.
+      constraint: a function of `bounded.constraints`; one of `bounded.sets` with its total, radius
+        or rows, in a `functools.partial`; one of your own, with `inverse`. Hyperparameters come in
+        a partial too.
       targets: the training targets, (..., F).
       lower: lower bound, broadcastable to targets.
       upper: upper bound, or a budget's caps, broadcastable to targets.
@@ -78,7 +86,8 @@ def constant(
 
     Raises:
       TypeError: for a constraint without a known inverse, and targets that are not floating point.
-      ValueError: for a margin out of range, targets without axes, a budget without its total.
+      ValueError: for a margin out of range, targets without axes, a set without its total, radius
+        or rows.
 
     Example:
       >>> from bounded import constraints, sets
@@ -107,6 +116,9 @@ def constant(
         raw = y
     elif name in INVERTED_BUDGETS:
         low, high, raw = _budget(name, y, lower, upper, room, margin, **keywords)
+    elif name in INVERTED_RADIALS:
+        low, high = _bounds(None, None, y)
+        raw = _radial(name, y, margin, **keywords)
     elif hasattr(inverses, name):
         low, high = _image(name, *_bounds(lower, upper, y))
         raw = getattr(inverses, name)(_inside(y, low, high, room, margin), lower, upper, **keywords)
@@ -216,3 +228,32 @@ def _budget(
     inside = jnp.minimum(inside * (most / jnp.where(spent > 0, spent, 1)), high)
     raw = getattr(inverses, name)(inside, total, axis=axis, equality=equality, upper=upper)
     return low, high, raw
+
+
+def _radial(name: str, y: jax.Array, margin: float, **given: Any) -> jax.Array:
+    """The raw that gives the targets, of which none is nearer to the boundary than the margin; NaN
+    where every raw gives them."""
+    needs = {"ball_radial": ("radius",), "affine_soft_radial": ("rows", "interior")}[name]
+    if not given.keys() >= set(needs):
+        raise ValueError(
+            f"{name} needs its {' and '.join(needs)}: give functools.partial({name}, "
+            f"{', '.join(f'{one}=...' for one in needs)})."
+        )
+    if name == "ball_radial":
+        radius = jnp.asarray(given.pop("radius"), y.dtype)
+        inside = ball_projection(y, (1 - margin) * radius, **given)
+        raw = inverses.ball_radial(inside, radius, **given)
+        axis = given.get("axis", -1)
+        wide = jnp.expand_dims(jnp.broadcast_to(radius, jnp.max(y, axis).shape), axis)
+        return jnp.where(wide > 0, raw, jnp.nan)
+    rows, interior = given["rows"], jnp.asarray(given["interior"], y.dtype)
+    matrix = jnp.asarray(rows.matrix, y.dtype)
+    place = jnp.einsum("...mn,...n->...m", matrix, interior)
+    nearer = {
+        side: None
+        if bound is None
+        else place + (1 - margin) * (jnp.asarray(bound, y.dtype) - place)
+        for side, bound in (("lower", rows.lower), ("upper", rows.upper))
+    }
+    inside = affine_radial(y, Rows(matrix, **nearer), interior=interior)
+    return inverses.affine_soft_radial(inside, rows, interior=interior)

@@ -1,15 +1,28 @@
-"""A density inside bounds that depend on the input, as a NumPyro transform.
+# %% [markdown]
+"""
+# A density inside bounds, in NumPyro
+
+A constraint, its inverse and the logarithm of its derivative make a transform of NumPyro. With it a
+model has densities inside bounds that depend on the input.
 
 The data are a normal variable through `sigmoid_interval`, between 0 and a bound that differs from
 row to row. The model recovers its mean and standard deviation.
 """
 
+# %%
 import jax
 import numpyro
 import numpyro.distributions as dist
 from numpyro.infer import MCMC, NUTS
 
 from bounded import constraints, inverses
+
+# %% [markdown]
+"""
+## The transform
+"""
+
+# %%
 
 
 class Interval(dist.transforms.Transform):
@@ -37,6 +50,14 @@ class Interval(dist.transforms.Transform):
         return (self.lower, self.upper), (("lower", "upper"), {})
 
 
+# %% [markdown]
+"""
+## The model
+"""
+
+# %%
+
+
 def model(upper, observed):
     mean = numpyro.sample("mean", dist.Normal(0.0, 5.0))
     deviation = numpyro.sample("deviation", dist.HalfNormal(5.0))
@@ -45,6 +66,12 @@ def model(upper, observed):
         numpyro.sample("observed", bounded, obs=observed)
 
 
+# %% [markdown]
+"""
+## The posterior
+"""
+
+# %%
 keys = jax.random.split(jax.random.key(0), 3)
 upper = 1 + 9 * jax.random.uniform(keys[0], (400,))
 observed = Interval(0.0, upper)(-1.0 + 0.5 * jax.random.normal(keys[1], (400,)))

@@ -1,9 +1,16 @@
-"""A network of your own in a sweep, beside one that comes along.
+# %% [markdown]
+"""
+# Your own network in a sweep
 
-A linear map over the steps of a window, in the manner of DLinear (Zeng et al. 2023), and one over
-its features. It may read the bounds too: this one begins from them.
+A network of your own joins a sweep as a class or by name, beside those that come along. Here it is
+a linear map over the steps of a window, in the manner of DLinear (Zeng et al. 2023), and one over
+its features.
+
+It maps inputs and bounds to raw, and the strategy takes raw from there. It may read the bounds:
+this one begins from them.
 """
 
+# %%
 from flax import nnx
 
 from experiments.sweep import run_sweep
@@ -22,6 +29,13 @@ class Linear(nnx.Module):
         return upper + self.over_features(steps)
 
 
+# %% [markdown]
+"""
+`mlp` is one of the networks that come along. On the command line a class is named `--backbones
+mine:Linear`. [Your own](../docs/own.md) has what a network may ask for.
+"""
+
+# %%
 rows = run_sweep(
     "smoke",
     out="results/own_network",

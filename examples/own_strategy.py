@@ -1,15 +1,19 @@
-"""A strategy and a metric of your own in a sweep, and a plot of what came out.
+# %% [markdown]
+"""
+# Your own strategy and metric in a sweep
 
-The strategy: a share of the interval, as `sigmoid_interval` has it, by an arctangent, whose
-derivative dies away more slowly. The metric: by how much the highest hour of a day is missed.
+A strategy is a function of raw and bounds. This one gives a share of the interval, as
+`sigmoid_interval` has it, by an arctangent, whose derivative dies away more slowly.
+
+A metric is a function of outputs, targets and bounds: by how much the highest hour of a day is
+missed.
 """
 
+# %%
+# %matplotlib inline
 from functools import partial
 
 import jax.numpy as jnp
-import matplotlib
-
-matplotlib.use("agg")
 
 from experiments.figures import plots
 from experiments.store import load
@@ -28,6 +32,13 @@ def peak_error(output, target, lower, upper, where):
     return jnp.mean(jnp.abs(missed))
 
 
+# %% [markdown]
+"""
+Both are handed over as they are; on the command line they are `--strategies mine:arctan_interval`
+and `--metrics mine:peak_error`.
+"""
+
+# %%
 rows = run_sweep(
     "smoke",
     out="results/own_strategy",
@@ -42,9 +53,17 @@ rows = run_sweep(
     seeds=1,
     epochs=40,
 )
+# %%
 missed = {row["strategy"]: row["value"] for row in rows if row["metric"].endswith("peak_error")}
 for name, value in missed.items():
     print(f"{name}: misses the peak by {value:.2f} departures an hour")
 
+# %% [markdown]
+"""
+Every figure of the sweep's page can be drawn from its records.
+"""
+
+# %%
 figure = plots.training_curves(load("results/own_strategy"), "flights", "results/own_strategy")
 figure.savefig("own_strategy.png", dpi=150, bbox_inches="tight")
+figure

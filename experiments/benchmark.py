@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments import store
-from experiments.benchmarks import overhead, projection_layers, throughput
+from experiments.benchmarks import dc3_layers, overhead, projection_layers, throughput
 from experiments.benchmarks.stacks import SHAPES, STACKS, Shape
 from experiments.console import make_console, names, prepare_output
 from experiments.figures.draw import save
@@ -51,6 +51,7 @@ def _measure_all(options: argparse.Namespace, console: Console) -> None:
         console.print(overhead.cell_table())
         console.print(overhead.constraint_table(overhead.constraint_overhead()))
         console.print(projection_layers.make_table())
+        console.print(dc3_layers.make_table())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

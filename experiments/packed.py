@@ -1,8 +1,9 @@
 """Many records as a few arrays, small enough to be committed.
 
-A packed record keeps all that the record holds, its metrics to the bit; of its history, if it is of
-the final phase, HISTORY in half precision; of its examples, if it is of seed 0, all. A checksum of
-all arrays with their names, kept with the records, tells whether one is lost or altered.
+A packed record keeps all that the record holds, its metrics to the bit; of the final phase also
+`block_mse`, and of its history HISTORY in half precision; of its examples, if it is of seed 0, all.
+A checksum of all arrays with their names, kept with the records, tells whether one is lost or
+altered.
 """
 
 import json
@@ -38,7 +39,7 @@ def pack(found: Found) -> dict[str, np.ndarray]:
     Raises:
       StorageError: if there are more than are read again.
     """
-    held = _histories(found) | _examples(found)
+    held = _histories(found) | _blocks(found) | _examples(found)
     head: Json = {"checksum": content_hash(held)}
     lines = [json.dumps(one, allow_nan=False) for one in (head, *(r.to_json() for r, _ in found))]
     text = "\n".join(lines).encode()
@@ -48,18 +49,30 @@ def pack(found: Found) -> dict[str, np.ndarray]:
 
 
 def _histories(found: Found) -> dict[str, np.ndarray]:
-    def shapes(index: int) -> Hashable:
-        arrays, names = found[index][1], ("epoch", *HISTORY)
-        return tuple((n, arrays[f"history_{n}"].shape) for n in names if f"history_{n}" in arrays)
+    """One a row, filled up with zeros to the longest of those that hold the same."""
+
+    def names(index: int) -> Hashable:
+        return tuple(name for name in ("epoch", *HISTORY) if f"history_{name}" in found[index][1])
 
     held = {}
     curves = [i for i, (r, a) in enumerate(found) if _is_final(r) and "history_epoch" in a]
-    for prefix, indices in _alike("history", curves, shapes):
+    for prefix, indices in _alike("history", curves, names):
         held[f"{prefix}_of"] = np.array(indices)
-        for name, _ in shapes(indices[0]):
+        for name in names(indices[0]):
+            rows = [found[index][1][f"history_{name}"] for index in indices]
+            longest = max(map(len, rows))
             with np.errstate(over="ignore"):
-                rows = np.stack([found[index][1][f"history_{name}"] for index in indices])
-                held[f"{prefix}_{name}"] = rows if name == "epoch" else rows.astype("f2")
+                filled = np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
+                held[f"{prefix}_{name}"] = filled if name == "epoch" else filled.astype("f2")
+    return held
+
+
+def _blocks(found: Found) -> dict[str, np.ndarray]:
+    held = {}
+    there = [i for i, (record, a) in enumerate(found) if _is_final(record) and "block_mse" in a]
+    for prefix, indices in _alike("block", there, lambda i: found[i][1]["block_mse"].shape):
+        held[f"{prefix}_of"] = np.array(indices)
+        held[f"{prefix}_mse"] = np.stack([found[i][1]["block_mse"] for i in indices])
     return held
 
 
@@ -118,8 +131,11 @@ def unpack(held: Arrays) -> list[tuple[Record, dict[str, np.ndarray]]]:
         for row, index in enumerate(rest[f"{prefix}_of"]):
             for name in names - {"of"}:
                 of_all = rest[f"{prefix}_{name}"]
-                is_own = kind == "history" or name == "output"
-                arrays[index][f"{kind}_{name}"] = of_all[row] if is_own else of_all
+                is_own = kind != "example" or name == "output"
+                values = of_all[row] if is_own else of_all
+                if kind == "history":
+                    values = values[rest[f"{prefix}_epoch"][row] > 0]
+                arrays[index][f"{kind}_{name}"] = values
     return list(zip(records, map(checked, arrays), strict=True))
 
 
@@ -157,6 +173,8 @@ def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(histories) > 1 or any(len(shape) != 1 for shape in histories):
         raise ValueError("its histories are not of one length")
     shapes = {array.shape for array in examples.values()}
+    if arrays.get("block_mse", np.zeros(1)).ndim != 1:
+        raise ValueError("block_mse is not one number a block")
     if {len(shape) for shape in shapes} - {3} or len({shape[0] for shape in shapes}) > 1:
         raise ValueError("its examples are not (windows, T, features)")
     if len(steps) > 1 or len(of_targets) > 1:

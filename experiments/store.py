@@ -200,7 +200,8 @@ def _read(path: Path) -> Record:
 
 
 def load_arrays(folder: str | Path, identity: str) -> Arrays:
-    """A cell's history (`history_*`, one row a chunk of epochs) and `example_*` windows.
+    """A cell's history (`history_*`, one row a chunk of epochs), `example_*` windows, and
+    `block_mse`, the error of consecutive blocks of its split, where the record has it.
 
     Raises:
       FileNotFoundError: if there are none.

@@ -50,6 +50,7 @@ def run_sweep(
     seeds: int | None = None,
     tuning_seeds: int | None = None,
     epochs: int | None = None,
+    patience: int | None = None,
     updates: int | None = None,
     batch: int | None = None,
     learning_rates: Sequence[float] | None = None,
@@ -75,8 +76,8 @@ def run_sweep(
         `lower`, perhaps with a `name`: else they are called dataset1, dataset2, and so on.
       backbones: names, or factories (see `training.backbones`).
       metrics: functions of (output, target, lower, upper, where), or `module:function`.
-      hidden, dtype, seeds, tuning_seeds, epochs, updates, batch, learning_rates, start:
-        what else differs from the preset.
+      hidden, dtype, seeds, tuning_seeds, epochs, patience, updates, batch, learning_rates,
+        start: what else differs from the preset.
       **options: `workers`, `dask`, `minutes`, `timeout`, `retry_failed`, `force`, `fail_fast`,
         `allow_infeasible`, `stale`, see Options. With `workers`, call this under
         `if __name__ == "__main__":`.
@@ -106,6 +107,7 @@ def run_sweep(
             seeds=seeds,
             tuning_seeds=tuning_seeds,
             epochs=epochs,
+            patience=patience,
             updates=updates,
             batch=batch,
             learning_rates=learning_rates,
@@ -186,7 +188,11 @@ def parser() -> argparse.ArgumentParser:
         **_several(_numbers(int)),
         help="hidden units; of several, each is a backbone of its own, such as bottleneck_32",
     )
-    add("--dtype", help="float32, or bfloat16 for mixed precision: of the recurrent products")
+    add(
+        "--dtype",
+        help="of the factors of products: float32; bfloat16, of the recurrent ones; or, on a GPU, "
+        "tensorfloat32",
+    )
     add("--seeds", type=int, help="seeds of every strategy")
     add(
         "--tuning-seeds",
@@ -194,7 +200,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="choose hyperparameters on validation first, with so many seeds; 0: take the defaults",
     )
-    add("--epochs", type=int, help="epochs, of --updates each")
+    add("--epochs", type=int, help="epochs, of --updates each, at most")
+    add(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end a run that has not become better on validation in so many epochs, in which also "
+        "what a strategy turns gradually is turned; 0: at --epochs",
+    )
     add("--updates", type=int, metavar="N", help="batches an epoch; default: 16")
     add("--batch", type=int, metavar="N", help="windows a batch; default: 32")
     add(

@@ -81,7 +81,7 @@ def compile_with(options):
 def _options():
     """JAX has no setting for options but `XLA_FLAGS`, which holds for a whole process: so its
     function that makes the options of all programs is wrapped, as long as there is one of that
-    name."""
+    name. On an accelerator all is compiled as users compile it."""
     usual = getattr(compiler, "get_compile_options", None)
 
     def options(*args, env_options_overrides=None, **given):
@@ -89,7 +89,7 @@ def _options():
         return usual(*args, env_options_overrides=both, **given)
 
     with pytest.MonkeyPatch.context() as patch:
-        if usual:
+        if usual and jax.default_backend() == "cpu":
             patch.setattr(compiler, "get_compile_options", options)
         yield
 
@@ -118,6 +118,13 @@ def unoptimised_processes(monkeypatch):
     """The same in processes that a test starts, where it is in the fingerprints of records."""
     flags = (f"--{name}={value}".lower() for name, value in QUICK.items())
     monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+
+
+@pytest.fixture
+def two_devices():
+    """For what lays arrays over two; a machine may have one accelerator."""
+    if jax.device_count() < 2:
+        pytest.skip("one device")
 
 
 @pytest.fixture

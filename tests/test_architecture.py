@@ -71,16 +71,15 @@ def test_the_table_has_what_each_wing_imports():
         for names, others in rows
         for name in re.findall(r"`([a-z]+)/?`", names)
     }
-    commands = {"sweep", "report", "compare", "archive", "benchmark", "reproduce"}
+    commands = {"sweep", "report", "compare", "diagnose", "archive", "benchmark", "reproduce"}
     assert told.keys() == found.keys() - SHARED - {"bounded"}
     for name in told.keys() - commands:
         assert told[name] == found[name] - SHARED, name
 
 
 def test_nothing_imports_a_command_and_the_library_imports_no_study():
-    commands = {
-        f"experiments.{name}" for name in ("sweep", "report", "compare", "archive", "benchmark")
-    }
+    names = ("sweep", "report", "compare", "diagnose", "archive", "benchmark")
+    commands = {f"experiments.{name}" for name in names}
     for name in MODULES:
         assert not imports(name) & (commands | {"experiments.reproduce"}), name
         if name.startswith("bounded"):

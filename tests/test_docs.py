@@ -1,6 +1,8 @@
-"""docs/recipes.md and docs/own.md: their blocks run, and are what the study trains."""
+"""The pages in docs/: blocks run, links lead somewhere, and nothing public is missing."""
 
 import re
+import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import jax
@@ -8,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bounded import constraints
+import bounded
+from bounded import constraints, sets
 from experiments import saved
 from experiments.data.user_files import NAMES
 from experiments.figures import draw, plots
 from experiments.sweep import main
 from experiments.training.strategies import TRAINED
+from extensions import gallery, pages, reference
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
@@ -81,6 +85,23 @@ def test_dc3_correction():
     output, _, evaluated = trained("dc3_correction", names)
     np.testing.assert_allclose(names["output"], output, rtol=1e-6)
     np.testing.assert_allclose(names["output"], evaluated, rtol=1e-6)
+
+
+def test_a_hierarchy_adds_up_and_a_vector_is_as_long_as_it_may():
+    names = block("Hierarchies")
+    np.testing.assert_allclose(names["reconciled"], [[23 / 3, 23 / 3, 0]], atol=1e-5)
+    names = block("Vectors")
+    np.testing.assert_allclose(names["within_gust"], [[3, 4], [3, 1]], rtol=1e-5)
+
+
+def test_bounds_that_tighten_are_loose_first_and_themselves_in_the_end():
+    names = block("Bounds that tighten")
+    slack = [float(names["slack"](progress)) for progress in (0, 0.25, 0.5, 1)]
+    assert slack == [1, 0.5, 0, 0]
+    assert names["loose"] > 0.5
+    np.testing.assert_array_equal(names["output"], names["raw"])
+    assert (jnp.abs(names["output_of_rows"].sum(-1) - jnp.array([1.0, 1.5])) <= 0.6001).all()
+    assert ((names["output_of_functions"] ** 2).sum(-1) <= 1.6001).all()
 
 
 def test_missing_targets_reach_neither_loss_nor_gradient():
@@ -160,3 +181,77 @@ def test_the_page_on_ones_own_lists_every_array_of_a_file():
     page = (ROOT / "docs" / "own.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`.*?) \|", page.split("## Data")[1].split("```")[0], re.M)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(NAMES)
+
+
+def test_the_quickstart_runs():
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    names: dict = {}
+    with jax.numpy_rank_promotion("allow"):  # as it is for a reader
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            exec(code, names)
+    assert names["losses"][-1] < 0.7 * names["losses"][0]
+
+
+def test_every_public_name_is_in_the_reference():
+    written = "\n".join(reference.pages().values())
+    shown = re.findall(r"auto(?:function|class):: (\w+)", written)
+    modules = {name for name in bounded.__all__ if f"bounded.{name}" in written}
+    assert set(bounded.__all__) - modules <= set(shown)
+    assert len(shown) == len(list(reference.names()))
+    for name in reference.MODULES:
+        module = import_module(f"bounded.{name}")
+        assert f".. automodule:: {module.__name__}\n" in written
+        assert set(getattr(module, "__all__", ())) <= set(shown)
+
+
+def test_every_map_is_in_the_gallery_with_what_its_module_says_of_it():
+    """A new one needs a line in a table of the docstring of `constraints` or `sets`."""
+    drawn = {name for name, _ in gallery.single()}
+    assert drawn == set(gallery.told(constraints))
+    assert {name for name, *_ in gallery.together()} == set(gallery.told(sets))
+
+
+def test_every_example_is_a_tutorial_with_a_title():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"\ngenerated/{path.stem}\n" in index, f"{path.stem} is not in docs/index.md"
+        text = path.read_text(encoding="utf-8")
+        assert re.match(r'# %% \[markdown\]\n"""\n# .+\n', text), f"{path.stem} has no title"
+
+
+def links(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [found[1] for found in pages.LINK.findall(text)]
+
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += [*(ROOT / "docs").glob("*.md"), *pages.ELSEWHERE.values()]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_what_is_linked_is_there(path):
+    for target in links(path):
+        assert (path.parent / target).exists(), target
+        assert pages.GENERATED not in (path.parent / target).resolve().parents, target
+
+
+def test_links_lead_to_pages_on_the_site():
+    def moved(text, origin, page):
+        return pages.relinked(text, ROOT / origin, ROOT / page)
+
+    generated = "docs/generated/contributing.md"
+    text = "[a](docs/own.md#data), [b](examples/start.py), [c](Makefile), ![d](docs/figures/x.png)"
+    assert moved(text, "CONTRIBUTING.md", generated) == (
+        "[a](../own.md#data), [b](start.py), [c](path:../../Makefile), ![d](../figures/x.png)"
+    )
+    text = "[a](../CHANGELOG.md), [b](../bounded/starts.py), [c](https://jax.dev), [d](#e)"
+    assert moved(text, "docs/own.md", "docs/own.md") == (
+        "[a](generated/changelog.md), [b](generated/reference/starts.rst), "
+        "[c](https://jax.dev), [d](#e)"
+    )
+
+
+def test_one_version_is_cited():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1]
+    assert project["version"] == cited == bounded.__version__

@@ -1,8 +1,11 @@
-"""The scripts in examples/ do what they say."""
+"""The scripts in examples/, which are the tutorials of the site, do what they say."""
 
+import re
 import runpy
 from pathlib import Path
 
+import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -13,13 +16,43 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(name):
-    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    with jax.numpy_rank_promotion("allow"):  # as it is for a reader
+        names = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    plt.close("all")
+    return names
 
 
-def test_the_start_gives_every_output_a_gradient():
-    names = run("start")
-    assert names["before"] < 0.75
-    assert names["after"] > 0.99
+def test_a_network_is_bounded_in_every_library():
+    names = run("bound_network")
+    assert names["outside"] == {"Flax": 0, "Equinox": 0, "plain JAX": 0}
+    assert max(names["error"].values()) < 0.5 * float(names["wind"].var())
+
+
+def test_a_clip_is_stuck_unless_it_begins_inside():
+    zero, inside = run("start")["stuck"]
+    assert zero > 2
+    assert inside == 0
+
+
+def test_sums_hold_as_sets_and_not_one_by_one():
+    names = run("sums")
+    assert names["over"].pop("each clipped by the mains") > 0
+    assert set(names["over"].values()) == {0}
+    np.testing.assert_allclose(names["shares"].sum(-1), names["mains"], rtol=1e-6)
+    evening = names["evening"]
+    assert abs(evening.sum()) <= 3.00001
+    assert abs(np.diff(evening)).max() <= 0.50001
+    country, first, second, *towns = names["coherent"]
+    np.testing.assert_allclose([country, first], [first + second, sum(towns)], rtol=1e-6)
+
+
+def test_figures_of_records_are_drawn(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = run("paper_figure")
+    assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
+    (axes,) = names["own"].axes
+    assert len(axes.lines) == 10
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["clip", "unconstrained"]
 
 
 def test_a_density_inside_bounds_recovers_its_parameters():
@@ -33,6 +66,15 @@ def test_a_flow_that_ends_in_a_constraint_stays_inside_and_is_a_density():
     assert abs(names["parameters"]["mean"] - 1.8) < 0.1
     assert abs(names["mass"] - 1) < 2e-3
     assert ((names["drawn"] >= 0) & (names["drawn"] <= 2)).all()
+
+
+def test_a_hierarchy_that_is_reconciled_errs_less_than_one_that_is_added_up():
+    names = run("hierarchy")
+    assert names["error"]["by variances"] < 0.9 * names["error"]["bottom-up"]
+    assert names["error"]["by covariances"] < 0.9 * names["error"]["bottom-up"]
+    found = np.asarray(names["forecasts"]["by variances"], float)
+    np.testing.assert_allclose(found[:, 4:] @ names["summing"].T, found, rtol=1e-5)
+    assert (found >= 0).all()
 
 
 @pytest.fixture
@@ -66,5 +108,5 @@ def test_a_strategy_and_a_metric_of_ones_own_are_swept_and_plotted(sweeping):
 
 
 def test_every_script_is_tried():
-    tried = {"start", "numpyro_density", "flow", "own_forecast", "own_network", "own_strategy"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == tried
+    tried = re.findall(r'run\("(\w+)"\)', Path(__file__).read_text(encoding="utf-8"))
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(tried)

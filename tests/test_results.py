@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments import store
-from experiments.analysis import evidence, study, tables
+from experiments.analysis import evidence, tables
 from experiments.figures import captions
 from experiments.page import build
 
@@ -17,7 +17,7 @@ FOLDERS = ["reference", "supplement"]
 @pytest.mark.parametrize("name", FOLDERS)
 def test_tables_are_those_of_the_records(name):
     folder = ROOT / "results" / name
-    found = study.read(store.read_manifest(folder), store.read(folder))
+    found = build.read(folder, store.read(folder))
     made = {f"{table.name}.csv": tables.to_csv(table) for table in evidence.gather(found)}
     assert made.keys() == {path.name for path in (folder / "tables").glob("*.csv")}
     for file, text in made.items():

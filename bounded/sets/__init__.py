@@ -22,13 +22,29 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 | `affine_projection` | the nearest point inside | along every active row |
 | `affine_hardnet` | independent rows clipped, in closed form | one direction per broken row |
 | `affine_radial` | where the ray from an interior point leaves the set | along that ray |
+| `affine_soft_radial` | short of that, all inside | nowhere; it fades far outside |
 
+Where a set may be empty for some inputs, `affine_elastic` lets rows give way at a price.
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
 each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box_rows`,
-`sum_rows`, `rate_rows`, `monotone_rows` and `quantile_rows`, joined by `stack_rows`:
+`sum_rows`, `rate_rows`, `monotone_rows`, `quantile_rows` and `hierarchy_rows`, joined by
+`stack_rows`:
 
     rows = stack_rows(box_rows(0.0, upper), sum_rows(total, size=upper.shape[-1]))
     output = affine_projection(raw, rows)
+
+**Balls and cones**, `‖output - center‖ <= radius` and `‖v‖ <= slope t` along an axis. What they
+share is said in `bounded.sets.balls`.
+
+| function | output outside the set | dead to raw |
+|---|---|---|
+| `ball_projection` | the nearest point inside | along its distance from the center |
+| `ball_radial` | short of that, all inside | nowhere; it fades far outside |
+| `cone_projection` | the nearest point inside | along the normal; all of it in the polar cone |
+
+**Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output:
+`nonlinear_projection` gives the nearest point, and `nonlinear_residual` by how much each row is
+violated. What they share is said in `bounded.sets.nonlinear`.
 """
 
 from bounded.sets.affine import (
@@ -37,16 +53,21 @@ from bounded.sets.affine import (
     affine_projection,
     affine_projection_with_residual,
     affine_radial,
+    affine_soft_radial,
 )
+from bounded.sets.balls import ball_projection, ball_radial, cone_projection
 from bounded.sets.budgets import (
     budget_projection,
     budget_rescale,
     budget_sequential,
     budget_softmax,
 )
+from bounded.sets.elastic import affine_elastic
+from bounded.sets.nonlinear import nonlinear_projection, nonlinear_residual
 from bounded.sets.rows import (
     Rows,
     box_rows,
+    hierarchy_rows,
     monotone_rows,
     quantile_rows,
     rate_rows,
@@ -56,17 +77,25 @@ from bounded.sets.rows import (
 
 __all__ = [
     "Rows",
+    "affine_elastic",
     "affine_excess",
     "affine_hardnet",
     "affine_projection",
     "affine_projection_with_residual",
     "affine_radial",
+    "affine_soft_radial",
+    "ball_projection",
+    "ball_radial",
     "box_rows",
     "budget_projection",
     "budget_rescale",
     "budget_sequential",
     "budget_softmax",
+    "cone_projection",
+    "hierarchy_rows",
     "monotone_rows",
+    "nonlinear_projection",
+    "nonlinear_residual",
     "quantile_rows",
     "rate_rows",
     "stack_rows",

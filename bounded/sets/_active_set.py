@@ -80,6 +80,12 @@ class _Todo(NamedTuple):
     polishes: jax.Array  # puts active rows back onto their bounds
 
 
+def amiss(value: jax.Array, side: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """Of each row, how far it is above its interval, or if active above its bound."""
+    bound = jnp.where(side < 0, lower, upper)
+    return value - jnp.where(side != 0, bound, jnp.clip(value, lower, upper))
+
+
 @partial(jax.jit, static_argnums=4)  # so that the loop compiles once where it is called eagerly
 def _solve(
     raw: jax.Array, matrix: jax.Array, lower: jax.Array, upper: jax.Array, steps: int
@@ -208,10 +214,7 @@ def _solve(
             settled=jnp.zeros_like(size, bool),
         ),
     )
-    value, active = state.place.value, state.side != 0
-    bound = jnp.where(state.side < 0, lower, upper)
-    wanted = jnp.where(active, bound, jnp.clip(value, lower, upper))
-    residual = jnp.max(jnp.abs(value - wanted), axis=-1)
+    residual = jnp.max(jnp.abs(amiss(state.place.value, state.side, lower, upper)), axis=-1)
     output = jnp.where(jnp.isnan(residual)[..., None], jnp.nan, state.place.output)
     return Solution(output, state.multiplier, state.side, state.inverse, residual)
 

@@ -1,5 +1,7 @@
 """What `bounded.sets` takes for an array."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,3 +44,15 @@ def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
         return jnp.broadcast_shapes(shape, to) == to
     except ValueError:
         return False
+
+
+def checked_axes(name: str, raw: jax.Array, axis: int | Sequence[int]) -> list[int]:
+    """From the front and in order."""
+    axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
+    for one in axes:
+        if not -raw.ndim <= one < raw.ndim:
+            raise ValueError(f"{name}: axis {one} is not one of raw, whose shape is {raw.shape}.")
+    found = sorted({one % raw.ndim for one in axes})
+    if not axes or len(found) < len(axes):
+        raise ValueError(f"{name} needs one axis or several different ones, got {axis}.")
+    return found

@@ -1,5 +1,6 @@
 """The arguments of `bounded.sets.affine`, checked, and what its functions do with them alike."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,8 +10,10 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas
 from bounded.sets import _active_set
-from bounded.sets._active_set import product
+from bounded.sets._active_set import product, transpose
 from bounded.sets._inputs import array, broadcasts, known, wide
+from bounded.sets._metric import Metric, checked_weights
+from bounded.sets._rounding import in_place_of, infinite, unit
 from bounded.sets.rows import Rows, check_rows, side
 
 
@@ -25,6 +28,7 @@ class Problem(NamedTuple):
     interior: jax.Array | None  # (..., n)
     unknown: jax.Array  # (..., 1): NaN in any of them
     dtype: jnp.dtype  # of the output
+    metric: Metric | None = None  # None: Euclidean
 
     def at_unit_norm(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Matrix, lower and upper; the set does not depend on the norms, nor do derivatives."""
@@ -37,8 +41,36 @@ class Problem(NamedTuple):
         if self.matrix.shape[-2] == 0:
             return self.raw, jnp.zeros_like(self.raw[..., :1])
         steps = 10 * self.matrix.shape[-2] if steps is None else steps
+        if self.metric is not None:
+            return self._solve_weighted(self.metric, steps)
         solution: _active_set.Solution = _active_set.project(self.raw, *self.at_unit_norm(), steps)
         return solution.output, solution.residual[..., None]
+
+    def _solve_weighted(self, metric: Metric, steps: int) -> tuple[jax.Array, jax.Array]:
+        """The same where the distance is the metric's."""
+        carried = self._replace(raw=metric.carry(self.raw), matrix=metric.of_rows(self.matrix))
+        unit_rows = carried.at_unit_norm()
+        solution: _active_set.Solution = _active_set.project(carried.raw, *unit_rows, steps)
+        output = metric.carry_back(solution.output)
+
+        # What is not moved stays as it is, and the way there and back has rounded.
+        still = solution.output == carried.raw
+        still = still if metric.diagonal else jnp.all(still, axis=-1, keepdims=True)
+        better = jnp.where(still, self.raw, output)
+        matrix, lower, upper = self.at_unit_norm()
+        norms = (jnp.broadcast_to(_norm(x), lower.shape) for x in (self.matrix, carried.matrix))
+        change = jax.lax.stop_gradient(jnp.divide(*norms))
+        noise = 4 * float(jnp.finfo(output.dtype).eps) * jnp.abs(matrix)
+        for _ in range(0 if metric.diagonal else 2):
+            off = _active_set.amiss(product(matrix, better), solution.side, lower, upper)
+            counts = (solution.side != 0) & (jnp.abs(off) > product(noise, jnp.abs(better)))
+            off = jnp.where(counts, off, 0)
+            by = product(solution.inverse, off * change)
+            better = better - metric.carry_back(product(transpose(unit_rows[0]), by))
+        off = _active_set.amiss(product(matrix, better), solution.side, lower, upper)
+        residual = jax.lax.stop_gradient(jnp.max(jnp.abs(off), axis=-1, keepdims=True))
+        better = jnp.where(jnp.isnan(solution.residual[..., None]), jnp.nan, better)
+        return in_place_of(output, better), residual
 
     def finish(self, values: jax.Array) -> jax.Array:
         """In the output's dtype."""
@@ -56,34 +88,78 @@ class Problem(NamedTuple):
 
         Short of the bounds by more than rounding makes of any row's value.
         """
+        length, direction, reach = self.way(start, point)
+        arrives = reach >= length
+        return jnp.where(arrives, point, start + jnp.where(arrives, length, reach) * direction)
+
+    def softly_towards(self, start: jax.Array, point: jax.Array) -> jax.Array:
+        """Between start and where `towards` ends: on the way at `1 / sqrt(1 / p² + 1 / q²)`, with p
+        how far the point is and q how far the set goes."""
+        length, direction, reach = self.way(start, point)
+        within = length <= reach
+        less, more = jnp.where(within, length, reach), jnp.where(within, reach, length)
+        factor = less / jnp.sqrt(1 + (less / more) ** 2)
+        moved: jax.Array = in_place_of(factor, jnp.minimum(factor, reach)) * direction
+        return start + moved
+
+    def softly_from(self, start: jax.Array, point: jax.Array) -> jax.Array:
+        """The inverse of `softly_towards`: infinite on the boundary, NaN outside by more than the
+        margin."""
+        length, direction, reach = self.way(start, point)
+        place = product(self.matrix, point)
+        eps = (2 * point.shape[-1] + 8) * float(jnp.finfo(self.dtype).eps)
+        noise = eps * product(jnp.abs(self.matrix), jnp.abs(point) + jnp.abs(start))
+        fits = jnp.ones_like(length, bool)
+        for sign, bound in ((1, self.upper), (-1, self.lower)):
+            exists = ~jnp.isinf(bound) & (self.lower != self.upper)
+            bound = jnp.where(exists, bound, 0)
+            holds = ~exists | (sign * (place - bound) <= noise + eps * jnp.abs(bound))
+            fits &= jnp.all(holds, axis=-1, keepdims=True)
+        inside = length < reach
+        share = jnp.where(inside & jnp.isfinite(reach), length / jnp.where(inside, reach, 1), 0)
+        raw = start + direction * (length / jnp.sqrt((1 - share) * (1 + share)))
+        return jnp.where(fits, jnp.where(inside, raw, infinite(direction)), jnp.nan)
+
+    def way(self, start: jax.Array, point: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The way from start to the point: how long it is, its direction, and how far along it the
+        inequalities hold, all in a unit that cancels."""
         direction = point - start
-        # In units of its length, so that its products do not overflow; the units cancel.
-        length = jax.lax.stop_gradient(jnp.max(jnp.abs(direction), axis=-1, keepdims=True))
-        direction = direction / jnp.where(length == 0, 1, length)
+        length = unit(direction)
+        direction = direction / length
+        if self.matrix.shape[-2] == 0:
+            return length, direction, jnp.full_like(length, jnp.inf)
         slope, place = product(self.matrix, direction), product(self.matrix, start)
         eps = (2 * point.shape[-1] + 8) * float(jnp.finfo(self.dtype).eps)
         noise = jax.lax.stop_gradient(eps * product(jnp.abs(self.matrix), jnp.abs(direction)))
         origin = jax.lax.stop_gradient(eps * product(jnp.abs(self.matrix), jnp.abs(start)))
-        factor = length
+        sides = []
         for sign, bound in ((1, self.upper), (-1, self.lower)):
             exists = ~jnp.isinf(bound) & (self.lower != self.upper)
             bound = jnp.where(exists, bound, 0)
             slack = sign * (bound - place) - origin - jax.lax.stop_gradient(eps * jnp.abs(bound))
             steepness = sign * slope + noise
-            meets = exists & ~(steepness <= 0)  # NaN meets, so that it shows
-            reach = jax.nn.relu(slack) / jnp.where(meets, steepness, 1)
-            reach = jnp.where(meets, reach, jnp.inf)
-            reach = jnp.min(reach, axis=-1, keepdims=True, initial=jnp.inf)
-            factor = jnp.minimum(factor, reach)
-        return jnp.where(factor >= length, point, start + factor * direction)
+            sides.append((exists & ~(steepness <= 0), slack, steepness))  # NaN meets, so it shows
+        meets, slack, steepness = map(partial(jnp.concatenate, axis=-1), zip(*sides, strict=True))
+        found = jnp.any(meets, axis=-1, keepdims=True)
+        # Only the row that is met has a derivative: that of others may overflow, and 0 times it is
+        # NaN.
+        reach = jnp.where(meets, jax.nn.relu(slack) / jnp.where(meets, steepness, 1), jnp.inf)
+        indices = jax.lax.broadcasted_iota(jnp.int32, reach.shape, reach.ndim - 1)
+        first = indices == jnp.argmin(reach, axis=-1, keepdims=True)
+        slack, steepness = (
+            jnp.sum(jnp.where(first, x, 0), axis=-1, keepdims=True) for x in (slack, steepness)
+        )
+        reach = jax.nn.relu(slack) / jnp.where(found, steepness, 1)
+        return length, direction, jnp.where(found, reach, jnp.inf)
 
 
-# What stands in place of a value that rounding has spoilt keeps the derivative of that value.
-in_place_of = jax.custom_jvp(lambda value, better: better)
-in_place_of.defjvps(lambda dot, answer, value, better: dot, None)
-
-
-def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = None) -> Problem:
+def prepare(
+    name: str,
+    raw: ArrayLike,
+    rows: Rows,
+    interior: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> Problem:
     check_rows(name, rows)
     raw, matrix = array(name, "raw", raw), array(name, "rows.matrix", rows.matrix)
     if not jnp.issubdtype(raw.dtype, jnp.floating):
@@ -123,7 +199,8 @@ def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = 
                 f"{shape}. They are the axes before the last one, of a matrix before the last "
                 "two. Broadcast raw first if there are more sets than raws."
             )
-    dtype = jnp.result_type(raw, matrix, lower, upper, point)
+    weighing = () if weights is None else (checked_weights(name, weights, raw.shape),)
+    dtype = jnp.result_type(raw, matrix, lower, upper, point, *(one.weights for one in weighing))
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name} needs real numbers, got {dtype}.")
     _refuse_crossed(name, rows)
@@ -140,6 +217,10 @@ def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = 
     strange = jnp.any(jnp.isnan(matrix), axis=(-2, -1))
     unknown = jnp.any(jnp.isnan(raw) | jnp.isnan(point), axis=-1) | strange
     unknown = unknown | jnp.any(jnp.isnan(lower) | jnp.isnan(upper), axis=-1)
+    metric = None
+    for one in weighing:
+        metric, strange_weights = one.as_metric(raw)
+        unknown = unknown | strange_weights
     unknown = unknown[..., None]
     zeros = jnp.zeros_like(unknown, raw.dtype)  # lays all out on a mesh alike
     raw, point, lower, upper = (x + zeros for x in (raw, point, lower, upper))
@@ -157,7 +238,27 @@ def prepare(name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike | None = 
         interior=None if interior is None else jnp.where(unknown, 0, point),
         unknown=unknown,
         dtype=dtype,
+        metric=metric,
     )
+
+
+def from_interior(
+    name: str, raw: ArrayLike, rows: Rows, interior: ArrayLike
+) -> tuple[Problem, jax.Array, jax.Array]:
+    """The arguments, the interior point, and raw where the equalities hold as they do there."""
+    problem = prepare(name, raw, rows, interior)
+    start, point = problem.interior, problem.raw
+    if start is None:
+        raise ValueError(f"{name} needs an interior point, got None: give one inside the set.")
+    matrix, lower, upper = problem.at_unit_norm()
+    equal = lower == upper
+    bound = jnp.any(equal, axis=-1, keepdims=True)
+    free = jnp.where(equal, 0, jnp.inf)
+    if matrix.shape[-2]:
+        way = jnp.where(bound, point - start, 0)
+        along = _active_set.project(way, matrix, -free, free, matrix.shape[-2]).output
+        point = jnp.where(bound, start + along, point)
+    return problem, start, point
 
 
 def _refuse_crossed(name: str, rows: Rows) -> None:

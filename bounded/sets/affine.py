@@ -33,17 +33,15 @@ programs with inequalities, `optax.projections` has sets of one constant row or 
 derivative of `jax.lax.custom_root` needs the system that is written out here in any case.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, auto_axes
 from jax.typing import ArrayLike
 
 from bounded import _formulas
-from bounded.sets import _active_set
 from bounded.sets._active_set import EXACT, product, transpose
-from bounded.sets._problem import in_place_of, prepare
+from bounded.sets._metric import laid_out_as
+from bounded.sets._problem import from_interior, prepare
+from bounded.sets._rounding import in_place_of
 from bounded.sets.rows import Rows
 
 
@@ -98,10 +96,10 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
     def missing(output: jax.Array) -> jax.Array:
         return jnp.where(exists, target - product(matrix, output), 0)
 
-    factor = _laid_out_as(gram, jnp.linalg.cholesky)(gram)
+    factor = laid_out_as(gram, jnp.linalg.cholesky)(gram)
 
     def moved(output: jax.Array, by: jax.Array) -> jax.Array:
-        solved: jax.Array = _laid_out_as(by, _solve)(factor, by)
+        solved: jax.Array = laid_out_as(by, _solve)(factor, by)
         return output + product(transpose(matrix), solved)
 
     output = moved(problem.raw, missing(problem.raw))
@@ -114,43 +112,54 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
     return problem.finish(problem.repaired(in_place_of(output, better)))
 
 
-def _laid_out_as(like: jax.Array, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """On a mesh of explicit axes, what `jnp.linalg` needs there: the layout inside is XLA's."""
-    layout = jax.typeof(like).sharding
-    if AxisType.Explicit not in layout.mesh.axis_types:
-        return function
-    laid_out: Callable[..., jax.Array] = auto_axes(function, out_sharding=layout)
-    return laid_out
-
-
 def _solve(factor: jax.Array, vector: jax.Array) -> jax.Array:
     solved: jax.Array = jax.scipy.linalg.cho_solve((factor, True), vector[..., None])[..., 0]
     return solved
 
 
 def affine_projection(
-    raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = None, steps: int | None = None
+    raw: ArrayLike,
+    rows: Rows,
+    *,
+    weights: ArrayLike | None = None,
+    interior: ArrayLike | None = None,
+    steps: int | None = None,
 ) -> jax.Array:
-    """Euclidean projection onto the set: the y that is nearest to raw among those inside.
+    """Projection onto the set: the y that is nearest to raw among those inside.
+
+    Nearest by `‖y - z‖²`, or with weights W by `(y - z)ᵀ W (y - z)`: **the heavier an output, the
+    less it moves**. Weights are the inverse of the covariance of raw's errors, not the covariance:
+    with those of a hierarchy's base forecasts and `hierarchy_rows`, this is MinT reconciliation,
+    under bounds too.
 
     By a dual active-set method, exact but for rounding; redundant, parallel and repeated rows and
     sets without an interior are no matter. Rows hold to rounding, each in its own scale, where the
-    active ones are well-conditioned, and with `interior` as above. Of an empty set the result
-    meets a part of the rows; `affine_projection_with_residual` tells.
+    active ones are well-conditioned, and weights that are a matrix too; inequalities exactly with
+    `interior`, as above. Of an empty set the result meets a part of the rows;
+    `affine_projection_with_residual` tells.
 
     Derivative to raw, with W the active rows (those with a multiplier other than 0, and
     equalities): `I - W⁺ W`, symmetric, dead along each active row and nowhere else, its rank n less
     the number of independent active rows: in a vertex it is 0. Raw on a bound is not active, as
     in `clip`. Derivative to an active bound: its column of W⁺, to the others 0; of active rows that
-    depend on each other, one independent choice has it. Implicit: of the equations that hold at
-    the solution, not through the steps.
+    depend on each other, one independent choice has it. With weights W⁺ is `M Wᵀ (W M Wᵀ)⁻¹`, M
+    the inverse of the weights, of the same rank; they have a derivative themselves. Implicit: of
+    the equations that hold at the solution, not through the steps.
+
+    Cost: `O(m (m + n))` a step and set, of which there are little more than active rows, and once
+    `O(m² n)`, for all sets together where the matrix and the weights are shared; `O(n³)` and
+    `O(m n²)` more where weights are a matrix. Memory `O(m² + m n)` a set.
 
     OptNet (Amos and Kolter, 2017) differentiates quadratic programs so; Π-net (Grontas et al.,
-    2025) is such a layer by Douglas-Rachford splitting.
+    2025) is such a layer by Douglas-Rachford splitting. MinT: Wickramasuriya, Athanasopoulos and
+    Hyndman (2019, "Optimal forecast reconciliation for hierarchical and grouped time series through
+    trace minimization"), which R's FoReco has with bounds.
 
     Args:
       raw: the network's last linear output z, (..., n).
       rows: the set, m rows.
+      weights: positive, (..., n), those of the single outputs; or a positive definite matrix,
+        (..., n, n), with an axis for each of raw's where it could be taken for the former.
       interior: a point inside, (..., n), towards which to repair what rounding breaks.
       steps: at most so many, one for each row that becomes or ceases to be active and a few to
         round better; by default `10 m`, many more than are needed: what is done ends early.
@@ -162,17 +171,22 @@ def affine_projection(
       >>> print(affine_projection(jnp.array([3.0, 1.0, 0.5]), rows).round(4))
       [1.5 0.5 0. ]
     """
-    problem = prepare("affine_projection", raw, rows, interior)
+    problem = prepare("affine_projection", raw, rows, interior, weights)
     return problem.finish(problem.repaired(problem.solve(steps)[0]))
 
 
 def affine_projection_with_residual(
-    raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = None, steps: int | None = None
+    raw: ArrayLike,
+    rows: Rows,
+    *,
+    weights: ArrayLike | None = None,
+    interior: ArrayLike | None = None,
+    steps: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """`affine_projection`, and how far it was from solved.
 
     Args:
-      raw, rows, interior, steps: as of `affine_projection`.
+      raw, rows, weights, interior, steps: as of `affine_projection`.
 
     Returns:
       The output, and the residual, (...): the largest distance of a row, taken at unit norm, from
@@ -189,7 +203,7 @@ def affine_projection_with_residual(
       >>> print(output, residual)
       [2.] 1.0
     """
-    problem = prepare("affine_projection_with_residual", raw, rows, interior)
+    problem = prepare("affine_projection_with_residual", raw, rows, interior, weights)
     output, residual = problem.solve(steps)
     return problem.finish(problem.repaired(output)), problem.finish(residual)[..., 0]
 
@@ -221,19 +235,45 @@ def affine_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> jax.Arr
       >>> print(affine_radial(jnp.array([4.0, 4.0]), rows, interior=jnp.zeros(2)).round(4))
       [1. 1.]
     """
-    problem = prepare("affine_radial", raw, rows, interior)
-    start, point = problem.interior, problem.raw
-    if start is None:
-        raise ValueError(
-            "affine_radial needs an interior point, got None: give one inside the set."
-        )
-    matrix, lower, upper = problem.at_unit_norm()
-    equal = lower == upper
-    free = jnp.where(equal, 0, jnp.inf)
-    if matrix.shape[-2]:
-        along = _active_set.project(point - start, matrix, -free, free, matrix.shape[-2]).output
-        point = jnp.where(jnp.any(equal, axis=-1, keepdims=True), start + along, point)
+    problem, start, point = from_interior("affine_radial", raw, rows, interior)
     return problem.finish(problem.towards(start, point))
+
+
+def affine_soft_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> jax.Array:
+    """Raw drawn to the inside, towards the interior point: inside for every raw, and never dead.
+
+    `z0 + (z - z0) / sqrt(1 + g(z - z0)²)`, with z0 and the gauge g as of `affine_radial`: nearly
+    raw well inside, nearly `affine_radial` far outside. The boundary is reached by rounding alone.
+    A direction in which the set has no bound is left as it is. Where there are equalities, z - z0
+    is first projected onto the directions that keep them. Feasible by construction, as above.
+
+    Derivative to raw: **of full rank almost everywhere**, or with equalities n less the number of
+    independent ones: in a vertex, where `affine_projection` has rank 0 and `affine_radial` n - 1,
+    this has n. It is I at z0, and along the ray `(1 + g²)^(-3/2)`: it fades far outside as the cube
+    of the distance. It jumps where the ray meets another row. Where, in the dtype, the row that is
+    met has no slack at z0, it is 0.
+
+    Soft radial projection (Schneider and Kuhn, 2026, "Soft-Radial Projection for Constrained
+    End-to-End Learning"), there for constant sets. It draws in by a share that depends on |z - z0|
+    in units of the outputs, and by a factor at z0; here the set itself is the unit, for its size
+    depends on the input, and outputs may differ in theirs.
+
+    Cost: O(m n) a set, and that of a projection if there may be equalities.
+
+    Args:
+      raw: the network's last linear output z, (..., n).
+      rows: the set, m rows.
+      interior: z0, (..., n): inside every inequality, and on every equality.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import affine_soft_radial, box_rows
+      >>> rows = box_rows(-1.0, jnp.array([1.0, 2.0]))
+      >>> print(affine_soft_radial(jnp.array([4.0, 4.0]), rows, interior=jnp.zeros(2)).round(4))
+      [0.9701 0.9701]
+    """
+    problem, start, point = from_interior("affine_soft_radial", raw, rows, interior)
+    return problem.finish(problem.softly_towards(start, point))
 
 
 def affine_excess(output: ArrayLike, rows: Rows) -> jax.Array:

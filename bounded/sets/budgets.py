@@ -28,7 +28,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounded import _arguments, _formulas
-from bounded.sets._inputs import array, broadcasts, wide
+from bounded.sets._inputs import array, broadcasts, checked_axes, wide
 
 Arrays = tuple[jax.Array, ...]
 Formula = Callable[[jax.Array, jax.Array, jax.Array, bool], jax.Array]
@@ -195,7 +195,7 @@ def _budget(
     raw, total = array(name, "raw", raw), array(name, "total", total)
     upper = array(name, "upper", jnp.inf if upper is None else upper)
     dtype = _check_types(name, raw, total, upper)
-    axes = _axes(name, raw, axis)
+    axes = checked_axes(name, raw, axis)
     rest = tuple(i for i in range(raw.ndim) if i not in axes)
     of_sets = tuple(raw.shape[i] for i in rest)
     for what, value, shape in (("total", total, of_sets), ("upper", upper, raw.shape)):
@@ -231,18 +231,6 @@ def _check_types(name: str, raw: jax.Array, total: jax.Array, upper: jax.Array) 
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name} needs a real total and real caps, got {dtype}.")
     return dtype
-
-
-def _axes(name: str, raw: jax.Array, axis: int | Sequence[int]) -> list[int]:
-    """From the front and in order."""
-    axes = [axis] if isinstance(axis, int | np.integer) else list(axis)
-    for one in axes:
-        if not -raw.ndim <= one < raw.ndim:
-            raise ValueError(f"{name}: axis {one} is not one of raw, whose shape is {raw.shape}.")
-    found = sorted({one % raw.ndim for one in axes})
-    if not axes or len(found) < len(axes):
-        raise ValueError(f"{name} needs one axis or several different ones, got {axis}.")
-    return found
 
 
 @partial(jax.jit, static_argnums=(0, 4))  # so that an eager call compiles its loops but once

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from bounded.sets._inputs import array, broadcasts
+from bounded.sets._inputs import array, broadcasts, known
 
 
 class Rows(NamedTuple):
@@ -156,12 +156,89 @@ def quantile_rows(levels: int, *, steps: int = 1) -> Rows:
     return _rising(np.kron(np.eye(steps), _differences(levels)), 0.0)
 
 
+def hierarchy_rows(
+    summing: ArrayLike, lower: ArrayLike | None = None, upper: ArrayLike | None = None
+) -> Rows:
+    """A hierarchy of series: every output is the sum of those at the bottom that `summing` tells.
+
+    The outputs are all nodes, sums and bottom series, in the order of the rows of `summing`. One
+    equality for each sum, `y_i = summing_i @ y_bottom`, and the bounds of all nodes, if given.
+
+    Args:
+      summing: (n, k), of -1, 0 and 1: what each of the n outputs is of the k bottom series. A row
+        with a single 1 is that bottom series; of several such rows the last, and the others are
+        sums. It must be known when a function is traced.
+      lower: (..., n), or a number for all nodes: 0 for outputs that cannot be negative.
+      upper: (..., n), or a number for all nodes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bounded.sets import affine_projection, hierarchy_rows
+      >>> summing = [[1, 1], [1, 0], [0, 1]]  # a plant of two turbines
+      >>> rows = hierarchy_rows(summing, lower=0.0)
+      >>> forecasts = jnp.array([10.0, 7.0, 6.0])
+      >>> print(affine_projection(forecasts, rows).round(4))
+      [11.  6.  5.]
+      >>> trusted = jnp.array([1.0, 1.0, 1e6])  # the second turbine's forecast hardly errs
+      >>> print(affine_projection(forecasts, rows, weights=trusted).round(4))
+      [11.5  5.5  6. ]
+    """
+    matrix = _summing(summing)
+    count = len(matrix)
+    alone = (np.abs(matrix).sum(-1, keepdims=True) == 1) & (matrix == 1)
+    missing = np.flatnonzero(~alone.any(0))
+    if missing.size:
+        raise ValueError(
+            f"hierarchy_rows needs a row with a single 1 for each bottom series, but column "
+            f"{missing[0]} of summing has none. Stack the identity below the sums."
+        )
+    bottom = count - 1 - np.argmax(alone[::-1], axis=0)
+    sums = np.setdiff1d(np.arange(count), bottom)
+    equalities = np.eye(count)[sums] - matrix[sums] @ np.eye(count)[bottom]
+    rows = Rows(_integers(equalities), lower=0.0, upper=0.0)
+    if lower is None and upper is None:
+        return rows
+    lower, upper = (
+        jnp.full(count, without) if bound is None else _floating("hierarchy_rows", which, bound)
+        for which, bound, without in (("lower", lower, -np.inf), ("upper", upper, np.inf))
+    )
+    for which, bound in (("lower", lower), ("upper", upper)):
+        if bound.shape[-1:] not in ((), (1,), (count,)):
+            raise ValueError(
+                f"hierarchy_rows needs {which} of shape (..., {count}), an entry for each row of "
+                f"summing, or a number, got {bound.shape}."
+            )
+    return stack_rows(rows, Rows(_integers(np.eye(count)), lower=lower, upper=upper))
+
+
+def _summing(summing: ArrayLike) -> np.ndarray:
+    if not known(summing):
+        raise TypeError(
+            "hierarchy_rows needs a summing matrix that is known, got one that is traced. Build "
+            "the rows outside of the function, or close over the matrix."
+        )
+    matrix = np.asarray(array("hierarchy_rows", "summing", summing))
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(
+            "hierarchy_rows needs a summing matrix of shape (outputs, bottom series), got "
+            f"{matrix.shape}."
+        )
+    strange = ~np.isin(matrix, (-1, 0, 1))
+    if strange.any():
+        raise ValueError(
+            f"hierarchy_rows needs a summing matrix of -1, 0 and 1, got {matrix[strange][0]}. For "
+            "other equalities give Rows(matrix, lower=0.0, upper=0.0)."
+        )
+    return matrix.astype(float)
+
+
 def check_rows(name: str, rows: Rows) -> None:
     if not isinstance(rows, Rows):
         raise TypeError(
             f"{name} needs rows as a Rows(matrix, lower=..., upper=...), got "
             f"{type(rows).__name__}. Put matrix and bounds into bounded.sets.Rows, or take rows "
-            "from box_rows, sum_rows, rate_rows, monotone_rows, quantile_rows or stack_rows."
+            "from box_rows, sum_rows, rate_rows, monotone_rows, quantile_rows, hierarchy_rows or "
+            "stack_rows."
         )
 
 

@@ -1,13 +1,13 @@
 """Where strategies stand over groups of study datasets, on one backbone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from experiments.analysis import statistics
-from experiments.analysis.statistics import REFERENCE, Comparison, Estimate, Scores, Spreads
+from experiments.analysis.statistics import REFERENCE, Estimate, Scores, Spreads
 from experiments.cells import UNTRAINED, Record
 from experiments.data.catalogue import DATASETS
 from experiments.training.baselines import BASELINES
@@ -23,47 +23,26 @@ class Ranking:
     """Of strategies over groups of study datasets, on one backbone."""
 
     scores: Scores
-    draws: np.ndarray  # of the mean skills, by bootstrap: (resamples, strategies)
     skill: dict[str, Estimate]  # mean over runs
-    middle: dict[str, Estimate]  # interquartile mean of the same
     apart: Scores  # of every dataset as a group of its own
     failing: dict[str, float]  # share of runs on a dataset with no skill; of those trained
-    with_skill: dict[str, float]  # mean skill of the others
-    improvement: dict[str, float]  # probability of, against `clip`
-    rank: dict[str, float]  # averaged over groups
     shares: dict[str, dict[str, float]]  # each of SHARES, mean over groups
-    comparisons: dict[str, Comparison]  # those planned
-    friedman: float  # p that those trained do not differ; NaN for fewer than three, or one group
 
     @property
     def seeds(self) -> int:
         return self.scores.values.shape[1]
 
-    @property
-    def is_underpowered(self) -> bool:
-        """Whether there are too few groups for significance."""
-        return any(found.underpowered for found in self.comparisons.values())
 
-    def difference(self, one: str, other: str) -> Estimate:
-        """Of two mean skills; of one seed, without an interval."""
-        value = self.skill[one].value - self.skill[other].value
-        if self.seeds < 2:
-            return Estimate(value)
-        first, second = (self.scores.strategies.index(name) for name in (one, other))
-        draws = self.draws[:, first] - self.draws[:, second]
-        return Estimate(value, *map(float, statistics.interval(draws, self.seeds)))
-
-
-def _estimates(
-    scores: Scores, statistic: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, dict[str, Estimate]]:
-    """A statistic's bootstrap draws, and its value by strategy with its interval, which untrained
-    baselines and single seeds have none of."""
-    draws = statistics.resampled(scores.values, statistic, np.random.default_rng(statistics.SEED))
+def _skills(scores: Scores) -> dict[str, Estimate]:
+    """Mean over runs with its bootstrap interval, which untrained baselines and single seeds have
+    none of."""
+    draws = statistics.resampled(
+        scores.values, statistics.mean, np.random.default_rng(statistics.SEED)
+    )
     seeds = scores.values.shape[1]
     ends = statistics.interval(draws, seeds)
-    found = zip(scores.strategies, statistic(scores.values), *ends, strict=True)
-    return draws, {
+    found = zip(scores.strategies, statistics.mean(scores.values), *ends, strict=True)
+    return {
         name: Estimate(*map(float, numbers[: 1 if name in BASELINES or seeds < 2 else 3]))
         for name, *numbers in found
     }
@@ -95,13 +74,10 @@ def _ranking(
     groups: Mapping[str, str],
     spreads: Spreads,
 ) -> Ranking:
-    names, clip = scores.strategies, scores.of("clip")
-    draws, skill = _estimates(scores, statistics.mean)
-    _, middle = _estimates(scores, statistics.interquartile_mean)
+    names = scores.strategies
     apart = statistics.skill_scores(records, backbone, {name: name for name in groups})
     kinds = np.array([groups[name] for name in apart.groups])
     failing = _over_groups((apart.values <= 0).mean(axis=1), kinds).tolist()
-    with_skill = _over_groups(statistics.mean_with_skill(apart.values), kinds).tolist()
 
     def share(name: str, metric: str) -> float:
         found = [
@@ -112,17 +88,10 @@ def _ranking(
 
     return Ranking(
         scores,
-        draws,
-        skill,
-        middle,
+        _skills(scores),
         apart,
         {name: of for name, of in zip(names, failing, strict=True) if name not in BASELINES},
-        dict(zip(names, with_skill, strict=True)),
-        {name: statistics.probability_of_improvement(scores.of(name), clip) for name in names},
-        dict(zip(names, statistics.average_rank(scores.values).tolist(), strict=True)),
         {name: {metric: share(name, metric) for metric in SHARES} for name in names},
-        statistics.planned_comparisons(scores),
-        statistics.friedman(scores.values[[name not in BASELINES for name in names]]),
     )
 
 

@@ -25,6 +25,7 @@ SEEDS_ALONE = (
     "In brackets: 95 % interval of the mean over seeds. It leaves out the sampling of the data."
 )
 MSE, R2, CODE_RELIANCE = Column("mse"), Column("r2"), Column("code_reliance")
+RAW_RELIANCE = Column("raw_code_reliance", "code reliance of raw")
 METRICS = (
     MSE,
     R2,
@@ -85,7 +86,9 @@ def constant_bounds(records: Iterable[Record], dataset: str) -> dict[str, str]:
 def collapse(study: Study, dataset: str) -> Table:
     """Of an autoencoder: what is reconstructed, and what of it hangs on the code."""
     metric = partial(_metric, study, dataset)
-    columns = {R2: metric("r2"), CODE_RELIANCE: metric("code_reliance")}
+    columns = {column: metric(column.key) for column in (R2, CODE_RELIANCE, RAW_RELIANCE)}
+    if not any(map(columns[RAW_RELIANCE], study.backbones)):  # before metrics of version 2
+        del columns[RAW_RELIANCE]
     note = (
         "Code reliance: the r2 that is lost when windows are decoded from each other's codes, "
         "clipped to [0, 1]; 0 is collapse. The conditioned decoder sees the input at every step, "

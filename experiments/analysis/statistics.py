@@ -1,8 +1,9 @@
-"""Records to numbers: the long summary, spreads over seeds, and what holds across datasets.
+"""Records to numbers: the long summary, spreads over seeds, and skills across datasets.
 
-Across datasets the score is a skill (Murphy, 1988): 1 - mse / mse of `climatology_clipped`, 1 for a
+A skill, for readers, is that of Murphy (1988): 1 - mse / mse of `climatology_clipped`, 1 for a
 perfect output, 0 for one no better than the clipped mean. It is floored at -1, which is also the
-score of a failed cell. Related datasets form a group, whose score is their mean.
+score of a failed cell. Related datasets form a group, whose score is their mean. Conclusions rest
+on `effects`, which have no floor.
 """
 
 import math
@@ -32,17 +33,8 @@ REFERENCE = "climatology_clipped"  # whose error is a skill of 0
 FLOOR = -1.0
 MOST = 1e150  # of what is averaged: squares of such do not overflow
 LEVEL = 0.95
-SIGNIFICANT = 0.05
 SEED = 0  # of every bootstrap
 FEWEST_SEEDS = 6  # with which two strategies are told apart by an interval
-PLANNED = {
-    "straight_through_clip": "the same function with no dead gradient: what does deadness cost?",
-    "smooth_clip": "a true derivative that does not vanish at the bound: is it better still?",
-    "clip_at_evaluation": "trained free, clipped afterwards: must training know of the bound?",
-    "relu_offset": "the modified ReLU of the question's answers: does the parametrisation matter?",
-    "squared_hinge": "a penalty in place of a guarantee: does giving up the bound buy accuracy?",
-    "unconstrained": "no bound at all: does holding it cost accuracy, or give it?",
-}
 Row = dict[str, Any]
 
 
@@ -91,16 +83,6 @@ class Scores:
     def of(self, strategy: str) -> np.ndarray:
         """(seeds, groups)."""
         return self.values[self.strategies.index(strategy)]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A strategy against `clip`, over groups."""
-
-    better: int  # in how many of the groups it is
-    groups: int
-    p_value: float  # Wilcoxon's, by Holm for the number of comparisons
-    underpowered: bool  # so few groups that no outcome could be significant
 
 
 def summary(records: Iterable[Record]) -> list[Row]:
@@ -197,17 +179,6 @@ def mean(values: np.ndarray) -> np.ndarray:
     return values.mean(axis=(-2, -1))
 
 
-def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the middle half of all runs (Agarwal et al., 2021): (..., seeds, groups) -> (...)."""
-    return stats.trim_mean(values.reshape(*values.shape[:-2], -1), 0.25, axis=-1)
-
-
-def average_rank(values: np.ndarray) -> np.ndarray:
-    """Rank by mean over seeds (1: best; ties share theirs), averaged over groups (Demšar, 2006):
-    (..., strategies, seeds, groups) -> (..., strategies)."""
-    return stats.rankdata(-values.mean(axis=-2), axis=-2).mean(axis=-1)
-
-
 def resampled(
     values: np.ndarray,
     statistic: Callable[[np.ndarray], np.ndarray],
@@ -268,50 +239,3 @@ def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarra
     """Share of runs whose score exceeds each threshold (Agarwal et al., 2021):
     (..., seeds, groups) -> (..., thresholds)."""
     return (values[..., None] > thresholds).mean(axis=(-3, -2))
-
-
-def mean_with_skill(values: np.ndarray) -> np.ndarray:
-    """Mean of the seeds with a score above 0, NaN where there is none:
-    (..., seeds, groups) -> (..., groups)."""
-    counts = values > 0
-    total, number = np.where(counts, values, 0).sum(axis=-2), counts.sum(axis=-2)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def probability_of_improvement(one: np.ndarray, other: np.ndarray) -> float:
-    """That a run of one scores higher than a run of the other on the same group, averaged over
-    groups; a tie counts half (Agarwal et al., 2021). Both (seeds, groups)."""
-    difference = one[:, None] - other[None]
-    return float(np.mean((difference > 0) + (difference == 0) / 2))
-
-
-def friedman(values: np.ndarray) -> float:
-    """p-value of Friedman's test that strategies do not differ, over groups (Demšar, 2006); NaN
-    for fewer than three strategies, or one group: (strategies, seeds, groups) -> ()."""
-    if len(values) < 3 or values.shape[-1] < 2:
-        return math.nan
-    with np.errstate(invalid="ignore"):  # every strategy the same
-        return float(stats.friedmanchisquare(*values.mean(axis=1)).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p-values adjusted for their number by Holm (1979)."""
-    order = np.argsort(p_values)
-    stepped = np.sort(p_values) * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
-    return adjusted
-
-
-def planned_comparisons(scores: Scores) -> dict[str, Comparison]:
-    """Those of PLANNED that the scores have, against `clip`, by Wilcoxon's signed-rank test over
-    groups; all else is descriptive."""
-    names = [name for name in PLANNED if name in scores.strategies]
-    clip = scores.of("clip").mean(axis=0)
-    gains = [scores.of(name).mean(axis=0) - clip for name in names]
-    p_values = holm([stats.wilcoxon(gain).pvalue if gain.any() else 1.0 for gain in gains])
-    underpowered = 2.0 ** (1 - len(scores.groups)) * len(names) > SIGNIFICANT
-    return {
-        name: Comparison(int((gain > 0).sum()), len(gain), float(p), underpowered)
-        for name, gain, p in zip(names, gains, p_values, strict=True)
-    }

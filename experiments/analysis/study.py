@@ -13,7 +13,11 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from experiments.analysis import statistics
+import numpy as np
+
+from experiments.analysis import effects, planned, statistics
+from experiments.analysis.effects import Effect
+from experiments.analysis.planned import Comparison
 from experiments.analysis.ranking import Ranking, home, rank
 from experiments.analysis.statistics import Spread
 from experiments.cells import UNTRAINED, Place, Record
@@ -44,6 +48,7 @@ class Choice:
 
 
 ALL = Choice()
+BLOCKS = "block_mse"  # of a final cell's arrays
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Study:
     missing: Mapping[str, int]  # planned final cells without a record, by dataset
     groups: Mapping[str, str]  # of the datasets that are to be ranked
     choice: Choice  # strategies that are not shown are ranked all the same
+    blocks: effects.Blocks  # of the final records that have them
 
     @property
     def trains(self) -> bool:
@@ -89,6 +95,33 @@ class Study:
             if record.cell.phase == "final":
                 found[record.cell.place].append(record)
         return found
+
+    @cached_property
+    def runs(self) -> dict[Place, dict[int, effects.Run]]:
+        """What counts of finished final cells, by place and seed."""
+        return effects.runs(self.records, self.blocks)
+
+    @cached_property
+    def relative(self) -> dict[str, dict[str, dict[str, Effect]]]:
+        """Every strategy's effect by backbone, strategy and group, shown or not."""
+        every = {r.cell.backbone for r in self.records if r.cell.phase == "final"} - {UNTRAINED}
+        found = {
+            of: effects.relative(self.runs, of, self.groups) for of in in_order(every, BACKBONES)
+        }
+        return {of: there for of, there in found.items() if there}
+
+    def never_start(self, backbone: str, strategy: str) -> float:
+        """The share of a trained strategy's runs without a gradient, a mean over groups."""
+        return self._never_start[backbone].get(strategy, math.nan)
+
+    @cached_property
+    def _never_start(self) -> dict[str, dict[str, float]]:
+        return {of: effects.never_starting(self.runs, of, self.groups) for of in self.relative}
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Those planned, of strategies that are shown or not."""
+        return planned.compare(self.relative)
 
     def about(self, dataset: str) -> Mapping[str, Any]:
         """What the manifest says of a dataset: its scale, unit and so on, as far as known."""
@@ -150,7 +183,12 @@ def shown(study: Study) -> list[Record]:
     return [record for record in study.records if study.choice.shows(record.cell.strategy)]
 
 
-def read(manifest: Mapping[str, Any], records: Sequence[Record], choice: Choice = ALL) -> Study:
+def read(
+    manifest: Mapping[str, Any],
+    records: Sequence[Record],
+    choice: Choice = ALL,
+    arrays: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> Study:
     """Put a folder's manifest and records together.
 
     A dataset that the manifest does not know has the role and group of the catalogue; one that is
@@ -161,6 +199,8 @@ def read(manifest: Mapping[str, Any], records: Sequence[Record], choice: Choice 
       records: all of its.
       choice: what is looked at. Ranks, and p-values that count comparisons, are of every strategy
         on the datasets and backbones of the choice, whichever strategies are shown.
+      arrays: of its records, by id; without them, or without BLOCKS in them, intervals leave out
+        the sampling of the test data.
 
     Raises:
       UsageError: if something chosen is in no record, or no final cell is in the choice.
@@ -180,7 +220,17 @@ def read(manifest: Mapping[str, Any], records: Sequence[Record], choice: Choice 
             rankings[backbone] = ranking
     missing = _missing(manifest, records, choice)
     found = Study(
-        manifest, records, rows, spreads, roles, rankings, tuple(left_out), missing, ranks, choice
+        manifest,
+        records,
+        rows,
+        spreads,
+        roles,
+        rankings,
+        tuple(left_out),
+        missing,
+        ranks,
+        choice,
+        {identity: of[BLOCKS] for identity, of in (arrays or {}).items() if BLOCKS in of},
     )
     if whole and choice != ALL and not finals(found):
         raise UsageError("No final cell is of all that was chosen: choose less narrowly.")

@@ -64,7 +64,8 @@ def constraint_table(seconds: dict[str, list[float]], shape: Shape = SHAPES[0]) 
 def cell_table(counts: Sequence[int] = (1, 4, 16, 64)) -> Table:
     """Seconds of a sweep's cells of one dataset, compilation apart, by their number."""
     settings = Settings(hidden=32, epochs=5)
-    runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["clip"]])
+    rows = [TRAINED["clip"]]
+    runner = Runner(load("irradiance"), "bottleneck", settings, rows, cells=max(counts))
     cells = [Run("clip", {}, 3e-3, seed) for seed in range(max(counts))]
     runner.run(cells[: runner.batch])
     table = Table("cells", "seconds", "seconds a cell", box=SIMPLE_HEAD, title_justify="left")
@@ -74,8 +75,7 @@ def cell_table(counts: Sequence[int] = (1, 4, 16, 64)) -> Table:
     )
     for count in counts:
         started = time.perf_counter()
-        for start in range(0, count, runner.batch):
-            runner.run(cells[start : min(start + runner.batch, count)])
+        runner.run(cells[:count])
         seconds = time.perf_counter() - started
         table.add_row(str(count), f"{seconds:.2f}", f"{seconds / count:.3f}")
     return table

@@ -100,7 +100,7 @@ def _bounded(shape: Shape, dtype: str = "float32") -> Built:
     settings = Settings(
         hidden=shape.hidden, dtype=dtype, epochs=1, batches_per_epoch=UPDATES, batch=shape.batch
     )
-    runner = Runner(dataset, "bottleneck", settings, [TRAINED["clip"]])
+    runner = Runner(dataset, "bottleneck", settings, [TRAINED["clip"]], cells=32)
     cells = [Run("clip", {}, LEARNING_RATE, seed) for seed in range(runner.batch)]
     jobs, state = runner.begin(cells)
     train = _jax_trainer(lambda state: runner.advance(jobs, state)[0], state)

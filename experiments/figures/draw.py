@@ -18,11 +18,15 @@ from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.figures import (
     captions,
+    comparisons,
     constraint_shapes,
     example_windows,
+    frontiers,
     gradient_health,
+    judgement,
     scores,
     training_curves,
+    turns,
 )
 from experiments.figures.style import PAGE, PAPER, Sketch, styled
 from experiments.files import make_folder, write_bytes
@@ -84,9 +88,12 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     """None for what there is nothing of."""
     done = [record for record in finals(of) if record.is_done]
     histories = training_curves.histories(done, arrays)
+    yield comparisons.planned(of)
     yield scores.skills(of)
-    yield scores.planned(of)
     yield scores.performance_profile(of)
+    yield from turns.dials(of)
+    yield judgement.rule(of)
+    yield frontiers.soft_frontier(of)
     yield gradient_health.collapse(of)
     yield from gradient_health.gradient_health(of)
     yield training_curves.gradient_training_of_study(of, histories)

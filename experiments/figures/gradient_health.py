@@ -28,7 +28,7 @@ from experiments.training.baselines import BASELINES
 MEANING = {
     "dead": "the training objective's derivative is exactly 0",
     "blocked": "the derivative is exactly 0 while the output is wrong and the target feasible",
-    "vanishing": "the training objective's derivative is below 0.001",
+    "vanishing": "the training objective's derivative is below 0.001 of its error's own",
 }
 CLEAN = {"irradiance_soiled": ("diffuse_greensboro", "diffuse_sand_point")}
 """The same target under a bound that holds."""

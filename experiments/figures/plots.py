@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 from experiments import store
 from experiments.analysis import study
 from experiments.analysis.study import Study, finals
+from experiments.analysis.tables import slug
 from experiments.cells import Record
+from experiments.figures import begun, comparisons, draw, frontiers, judgement, scores, turns
 from experiments.figures import constraint_shapes as shapes
-from experiments.figures import draw, scores
 from experiments.figures import gradient_health as health
 from experiments.figures import training_curves as curves
 from experiments.figures.style import HEALTH, Sketch, styled
@@ -35,13 +36,17 @@ from experiments.usage import UsageError, choose
 __all__ = [
     "collapse",
     "constraint_shapes",
+    "dials",
     "example_window",
     "gradient_health",
     "gradient_training",
     "loss_violation",
     "performance_profile",
     "planned_comparisons",
+    "rule",
     "skills",
+    "soft_frontier",
+    "starts",
     "training_curves",
     "wrong_bound",
 ]
@@ -57,15 +62,52 @@ def skills(records: Records, folder: Folder | None = None) -> Figure:
 
 
 def planned_comparisons(records: Records, folder: Folder | None = None) -> Figure:
-    """The comparisons with `clip` that were planned in advance: differences of mean skill."""
+    """The comparisons with `clip_at_evaluation` that were planned in advance: errors relative to
+    its own, over groups."""
     with styled():
-        return _figure(scores.planned(_read(records, folder)), RANKED)
+        needs = "that takes study datasets with clip_at_evaluation and a planned strategy"
+        return _figure(comparisons.planned(_read(records, folder)), needs)
 
 
 def performance_profile(records: Records, folder: Folder | None = None) -> Figure:
     """The share of runs above each skill, a panel a backbone."""
     with styled():
         return _figure(scores.performance_profile(_read(records, folder)), RANKED)
+
+
+def dials(records: Records, backbone: str, folder: Folder | None = None) -> Figure:
+    """Errors relative to `clip_at_evaluation` as one thing is turned at a time, on a backbone."""
+    with styled():
+        name = f"dials_{slug(backbone)}"
+        found = (one for one in turns.dials(_read(records, folder)) if one.name == name)
+        needs = f"that takes datasets of a dial on the backbone {backbone!r}"
+        return _figure(next(found, None), needs)
+
+
+def rule(records: Records, folder: Folder | None = None) -> Figure:
+    """What fits the training targets of each study dataset better, and what errs less there."""
+    with styled():
+        needs = "that takes study datasets with clip_at_evaluation, and an interval or an offset"
+        return _figure(judgement.rule(_read(records, folder)), needs)
+
+
+def soft_frontier(records: Records, folder: Folder | None = None) -> Figure:
+    """Soft strategies as tuning tried them: error against violation, a panel a backbone."""
+    with styled():
+        needs = "that takes tuning runs of clip_at_evaluation and of a soft strategy"
+        return _figure(frontiers.soft_frontier(_read(records, folder)), needs)
+
+
+def starts(
+    first: Records,
+    second: Records,
+    first_folder: Folder | None = None,
+    second_folder: Folder | None = None,
+) -> Figure:
+    """Two sweeps that start their networks in two ways: runs that never start, and errors."""
+    with styled():
+        both = _read(first, first_folder), _read(second, second_folder)
+        return _figure(begun.starts(*both), "")
 
 
 def loss_violation(records: Records, dataset: str, folder: Folder | None = None) -> Figure:
@@ -145,7 +187,8 @@ def _read(records: Records, folder: Folder | None, dataset: str | None = None) -
     found = [Record.from_json(record) for record in records]
     if dataset is not None:
         choose("dataset", dataset, dict.fromkeys(sorted({one.cell.dataset for one in found})))
-    return study.read(manifest, found)
+    arrays = store.arrays_of(Path(folder), found) if folder else {}
+    return study.read(manifest, found, arrays=arrays)
 
 
 def _histories(of: Study, folder: Folder) -> dict[str, dict[str, dict[str, curves.History]]]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.analysis import statistics
 from experiments.analysis.ranking import Ranking
-from experiments.analysis.statistics import PLANNED, Comparison, Estimate
+from experiments.analysis.statistics import Estimate
 from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
 from experiments.figures.style import (
@@ -146,65 +146,8 @@ def _score_rows(
     return figure
 
 
-def planned(of: Study) -> Sketch | None:
-    """The comparisons with `clip` that were fixed in advance, with the question of each."""
-    rankings = of.rankings
-    there = {name for ranking in rankings.values() for name in ranking.comparisons}
-    names = [name for name in PLANNED if name in there and of.choice.shows(name)]
-    if not names:
-        return None
-    column_width = 1.6  # inches
-    figure, (axes,) = panels(
-        1,
-        1,
-        (4.4, 0.56 * len(names)),
-        left=NAMES,
-        right=0.2 + column_width * len(rankings),
-        top=0.65,
-    )
-    width = width_of(axes)
-    beside = {"transform": axes.get_yaxis_transform(), "fontsize": 8, "va": "center"}
-    for column, (backbone, ranking) in enumerate(rankings.items()):
-        shift = 0.22 * (column - (len(rankings) - 1) / 2)
-        edge = 1 + (0.15 + column_width * column) / width
-        axes.text(edge, -0.65, backbone, **beside)
-        for name, found in ranking.comparisons.items():
-            if name not in names:
-                continue
-            row = names.index(name) + 0.12
-            gain = ranking.difference(name, "clip")
-            _mark(axes, row + shift, name, gain.value, gain.low, gain.high, filled=column == 0)
-            axes.text(edge, row, verdict(found), **beside)
-    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # lines would cross the words
-    for row, name in enumerate(names):
-        said = {"color": "#555555", "bbox": ground, **beside}
-        axes.text((0.1 - NAMES) / width, row - 0.3, PLANNED[name], **said)
-    axes.spines["left"].set_visible(False)  # which the questions would cross
-    _zero_line(axes)
-    row_labels(axes, names)
-    filled_and_open(figure, *rankings)
-    figure.supxlabel("Mean skill less that of clip")
-    return Sketch(
-        name="planned_comparisons",
-        figure=figure,
-        title="The planned comparisons with clip",
-        caption=(
-            f"Mean skill over {_over(rankings)} less that of clip, with its 95 % interval over "
-            "seeds; in how many groups it is higher, and Wilcoxon's p over groups, adjusted by "
-            "Holm. Underpowered: with so few groups no outcome could be significant, and no "
-            "conclusion is drawn."
-        ),
-    )
-
-
 def _over(rankings: Mapping[str, Ranking]) -> str:
     return counted(len(ranking.scores.groups) for ranking in rankings.values())
-
-
-def verdict(found: Comparison) -> str:
-    """Of a planned comparison: the groups it wins, and its adjusted p-value or that it has none."""
-    p_value = "underpowered" if found.underpowered else f"p = {found.p_value:.2g}"
-    return f"{found.better} of {found.groups}, {p_value}"
 
 
 def performance_profile(of: Study) -> Sketch | None:

@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from experiments.analysis.statistics import PLANNED
+from experiments.analysis.effects import AGAINST
+from experiments.analysis.planned import PLANNED
 from experiments.console import printable
 from experiments.figures.captions import Words
 from experiments.training.baselines import BASELINES
@@ -93,7 +94,7 @@ HEALTH = {
     "gradient_vanishing_fraction": "vanishing",
 }
 """Shares of the entries of raw: at which the objective's derivative is exactly 0; of those, the
-ones whose output is wrong as well; at which it is below 0.001."""
+ones whose output is wrong as well; at which it is below 0.001 of the error's own to the output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ def in_families(names: Collection[str]) -> list[str]:
 def highlighted(names: Collection[str], best: Iterable[str]) -> list[str]:
     """Which of many curves are coloured and named: the planned comparisons, the best, and the
     user's own."""
-    chosen = {"clip", *PLANNED, *best} | (set(names) - LOOKS.keys())
+    chosen = {AGAINST, *PLANNED, *best} | (set(names) - LOOKS.keys())
     return [name for name in in_families(names) if name in chosen or len(names) <= MANY]
 
 
@@ -201,6 +202,13 @@ def width_of(axes: Axes) -> float:
     figure = axes.figure
     assert isinstance(figure, Figure)
     return float(axes.get_position().width * figure.get_figwidth())
+
+
+def height_of(axes: Axes) -> float:
+    """Of a panel, in inches."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return float(axes.get_position().height * figure.get_figheight())
 
 
 def at_left(axes: Axes) -> bool:

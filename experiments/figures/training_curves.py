@@ -158,8 +158,8 @@ def gradient_training(
         caption=(
             "Share of the raw outputs, on validation, at which the training objective's derivative "
             "is exactly 0 (dead), is 0 with a wrong output and a feasible target (blocked), or is "
-            f"below 0.001 (vanishing): means over seeds. Grey: below {SEEN:g} throughout, or not "
-            f"among the {MOST_NAMED} largest."
+            "below 0.001 of its error's own (vanishing): means over seeds. Grey: below "
+            f"{SEEN:g} throughout, or not among the {MOST_NAMED} largest."
         ),
         dataset=dataset,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments import store
 from experiments.analysis import evidence, statistics, study
-from experiments.analysis.study import ALL, Choice
+from experiments.analysis.study import ALL, Choice, Study
 from experiments.analysis.tables import Table, rows_to_csv, to_csv, to_latex
 from experiments.cells import Record
 from experiments.figures import captions, draw
@@ -42,10 +42,17 @@ def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
     return _build(folder, records, may_draw and not drawn)
 
 
+def read(folder: Path, records: list[Record], choice: Choice = ALL) -> Study:
+    """The study of a folder's records, with what their arrays add."""
+    final = [one for one in records if one.cell.phase == "final" and one.is_done]
+    arrays = store.arrays_of(folder, final)
+    return study.read(store.read_manifest(folder), records, choice, arrays)
+
+
 def _build(
     folder: Path, records: list[Record], with_figures: bool, latex: bool = False
 ) -> list[Record]:
-    found = study.read(store.read_manifest(folder), records)
+    found = read(folder, records)
     write_text(folder / "summary.csv", rows_to_csv(statistics.COLUMNS, found.rows))
     shown = evidence.gather(found)
     try:
@@ -85,7 +92,7 @@ def for_paper(
       UsageError: if the folder holds no sweep, or `out` does; or nothing is in the choice.
       StorageError: if something cannot be read or written.
     """
-    found = study.read(store.read_manifest(folder), store.read(folder), choice)
+    found = read(folder, store.read(folder), choice)
     target = out or folder / "paper"
     if target.resolve() == folder.resolve() or store.holds_sweep(target):
         raise UsageError(

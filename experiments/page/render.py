@@ -33,9 +33,11 @@ MOST_PIXELS = 20_000_000  # of a figure
 CODE = re.compile(r"`([^`]*)`")
 SECTIONS = {
     "warnings": "Warnings",
-    "ranking": "Ranking",
+    "comparisons": "Planned comparisons",
+    "ranking": "Ranking by skill",
     "figures": "Figures",
-    "comparisons": "Against clip",
+    "turned": "When one thing is turned",
+    "parametrisation": "A share, a level or a distance",
     "collapse": "Collapse on autoencoders",
     "wrong": "When the bound is wrong",
     "sums": "When a sum is bounded",

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.analysis.effects import never_starts
+from experiments.analysis.planned import FEWEST_GROUPS
 from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
 from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.console import counted
 from experiments.training.strategies import is_coupled
 from experiments.training.tuning import select
-
-ROUNDING = 1e-6  # of a share of many outputs, which is a mean in float32
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,15 @@ class Caution:
 
 def warnings(study: Study) -> list[Caution]:
     """Those that apply, the gravest first."""
-    rankings = study.rankings.items()
-    weak = {of: counted(len(r.scores.groups), "group") for of, r in rankings if r.is_underpowered}
+    rankings, relative = study.rankings.items(), study.relative.items()
+    groups = {of: len({group for one in every.values() for group in one}) for of, every in relative}
+    weak = {of: counted(n, "group") for of, n in groups.items() if n < FEWEST_GROUPS}
     few = {of: counted(r.seeds, "seed") for of, r in rankings if r.seeds < FEWEST_SEEDS}
     found = [
         Caution("Planned cells without a record", _counts(study.missing)),
         Caution(f"Cells that failed; each counts as a skill of {FLOOR:g}", _counts(study.failures)),
         *mixed(study.manifest, study.records),
-        Caution("Too few groups for any comparison to be significant", _counts(weak)),
+        Caution(f"Fewer groups than {FEWEST_GROUPS}, so that no verdict is given", _counts(weak)),
         Caution("Too few seeds to tell strategies apart", _counts(few)),
         Caution("Runs that end without a gradient at any output", _counts(_gradientless(study))),
         Caution("Not ranked", "; ".join(study.left_out)),
@@ -97,8 +98,7 @@ def _counts(found: Mapping[str, object]) -> str:
 
 def ends_without_gradient(record: Record, roles: Mapping[str, str]) -> bool:
     """Whether no output has a gradient; but for autoencoders, where all is well at the bound."""
-    dead = record.metrics.get("gradient_dead_fraction") or 0.0
-    return dead > 1 - ROUNDING and roles[record.cell.dataset] != "autoencoder"
+    return never_starts(record) and roles[record.cell.dataset] != "autoencoder"
 
 
 def _gradientless(study: Study) -> dict[str, int]:

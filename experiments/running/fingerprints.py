@@ -22,14 +22,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bounded import constraints, metrics
+from bounded import metrics
 from experiments import store
-from experiments.cells import Cell, canonical
+from experiments.cells import Cell, canonical, random_seed
 from experiments.data.datasets import Dataset
 from experiments.running.syntax import digest, syntax
 from experiments.training import cell as functions
 from experiments.training import devices, runner
 from experiments.training.baselines import BASELINES, scores
+from experiments.training.blocks import block_mse, blocks_of
 from experiments.training.cell import Data, Job, Program, Settings, data_of
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategies import table_row
@@ -69,10 +70,12 @@ ENVIRONMENT = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
 HARMLESS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_gpu_cuda_data_dir")
 HOST = (
     data_of,
+    blocks_of,
     Dataset.part,
     Dataset.rows,
     Dataset.target_range,
     Strategy.hyper,
+    random_seed,
     runner.stacked,
     runner.Runner._bias,
     runner.results,
@@ -143,7 +146,6 @@ def of_strategy(strategy: Strategy, data: Data, settings: Settings) -> str:
             runner.first_bias(strategy, part, ranges, job.hyper),
             functions.training_slope(strategy, raw, progress=progress, state=state, **known),
             functions.evaluation(strategy, raw, **known),
-            functions.final_output(strategy, raw, state=state, **known),
             functions.final_gradients(strategy, raw, state=state, signs=signs, **known),
             functions.final_jacobian(strategy, raw, state=state, **known),
         ]
@@ -193,14 +195,14 @@ def of_training(backbone: str, settings: Settings, data: Data) -> str:
 
 
 def of_metrics(data: Data, metrics: str) -> str:
-    """Of what makes and measures untrained baselines, with the user's metrics."""
+    """Of what measures untrained baselines, with the user's metrics."""
 
-    def measured(part: Data, scale: jax.Array) -> list[Any]:
+    def measured(part: Data, scale: jax.Array, blocks: jax.Array) -> list[Any]:
         output = part["targets"]
-        clipped = constraints.clip(output, part["lower"], part["upper"])
-        return [clipped, scores(output, part), own_metrics(metrics, output, part, scale)]
+        own = own_metrics(metrics, output, part, scale)
+        return [scores(output, part), own, block_mse(output, part, blocks)]
 
-    return _traced(measured, data["final"], data["scale"])
+    return _traced(measured, data["final"], data["scale"], data["blocks"])
 
 
 def _traced(function: Callable, *shapes: Any) -> str:

@@ -46,13 +46,14 @@ def cells(
     tuning = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning_seeds)
 
     def choices(strategy: Strategy, backbone: str) -> list[Choice]:
-        points = grid(strategy, plan.learning_rates)
+        points = grid(strategy, plan.learning_rates, plan.more_rates)
         place = strategy.name, dataset.name, backbone
         return points if phase == "tune" else [(chosen or {}).get(place, points[0])]
 
     def settings(backbone: str) -> tuple[Json, Json]:
-        """Of its model, and of its training."""
-        found = asdict(plan.settings(backbone))
+        """Of its model, and of its training; without what is off, so that one that is added later
+        leaves the identities of cells as they are."""
+        found = {name: value for name, value in asdict(plan.settings(backbone)).items() if value}
         return {name: found.pop(name) for name in ("hidden", "dtype")}, found
 
     trained = [

@@ -9,6 +9,8 @@ from typing import Any
 
 from experiments.cells import sized
 from experiments.data.catalogue import DATASETS
+from experiments.data.dials import SETTINGS
+from experiments.data.study import STUDY
 from experiments.training import users_code
 from experiments.training.backbones import AUTOENCODERS, BACKBONES
 from experiments.training.baselines import BASELINES
@@ -19,7 +21,15 @@ from experiments.training.tuning import LEARNING_RATES
 from experiments.usage import UsageError, choose
 
 ALWAYS = ("unconstrained", "clip")
-LEAST = {"seeds": 1, "tuning_seeds": 0, "hidden": 1, "epochs": 1, "updates": 1, "batch": 1}
+LEAST = {
+    "seeds": 1,
+    "tuning_seeds": 0,
+    "hidden": 1,
+    "epochs": 1,
+    "patience": 0,
+    "updates": 1,
+    "batch": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,13 @@ class Plan:
     backbones: tuple[str, ...] = AUTOENCODERS[:1]
     seeds: int = 2
     hidden: tuple[int, ...] = (32,)  # of several, the backbones' names end in each
-    dtype: str = "float32"  # of the factors of the recurrent products
-    epochs: int = 50
+    dtype: str = "float32"  # one of DTYPES
+    epochs: int = 50  # at most
+    patience: int = 0  # epochs after its best that a run ends; 0: none
     updates: int = Settings.batches_per_epoch  # an epoch
     batch: int = Settings.batch  # windows
     learning_rates: tuple[float, ...] = LEARNING_RATES  # the default first, the others are tuned
+    more_rates: tuple[float, ...] = ()  # tried instead of hyperparameters that a strategy lacks
     start: str = "constant"  # one of STARTS
     metrics: tuple[str, ...] = ()  # the user's own, module:function
     tuning_seeds: int = 0  # with which hyperparameters are chosen; 0: the defaults are taken
@@ -47,6 +59,7 @@ class Plan:
             hidden=int(backbone.rpartition("_")[2]) if several else self.hidden[0],
             dtype=self.dtype,
             epochs=self.epochs,
+            patience=self.patience,
             batches_per_epoch=self.updates,
             batch=self.batch,
             start=self.start,
@@ -59,14 +72,25 @@ class Plan:
         return backbone.rpartition("_")[0] if several else backbone
 
 
-REFERENCE_RUN: dict[str, Any] = {
-    "backbones": AUTOENCODERS,
-    "seeds": 10,
-    "hidden": (64,),
-    "epochs": 60,
-    "tuning_seeds": 1,
+STUDY_RUN: dict[str, Any] = {
+    "seeds": 5,
+    "hidden": (32,),
+    "epochs": 480,
+    "patience": 60,
+    "learning_rates": (1e-2, 1e-3, 3e-3, 3e-2),
 }
-"""What the presets of the reference run have in common."""
+"""What the study's presets have in common; see docs/study.md."""
+TUNED: dict[str, Any] = {**STUDY_RUN, "tuning_seeds": 3, "more_rates": (5.5e-3, 1.7e-2)}
+COMPARED = (
+    *ALWAYS,
+    "straight_through_clip",
+    "smooth_clip",
+    "tanh_interval",
+    "softplus_offset",
+    "squared_hinge",
+    "clip_at_evaluation",
+)
+"""Of the planned comparisons."""
 
 PRESETS = {
     "smoke": Plan(
@@ -94,29 +118,17 @@ PRESETS = {
         # The question's autoencoder; on the bound, below it, and on either of two.
         datasets=("irradiance_autoencoder", "irradiance", "dew_point", "flights"),
     ),
+    "planned": Plan(
+        strategies=(*COMPARED, *BASELINES),
+        datasets=(*STUDY, "irradiance_soiled", "irradiance_autoencoder"),
+        backbones=("mlp", "conditioned", "bottleneck", "gru"),
+        **TUNED,
+    ),
     "full": Plan(
         strategies=(*TRAINED, *BASELINES),
-        # Those of the first study, whose records results/reference/ has.
-        datasets=(
-            "household_hourly",
-            "diffuse_greensboro",
-            "diffuse_sand_point",
-            "direct_greensboro",
-            "direct_sand_point",
-            "dew_point_ewr",
-            "dew_point_jfk",
-            "dew_point_lga",
-            "daily_temperature",
-            "wind",
-            "flights",
-            "bikeshare",
-            "streamflow",
-            "spectrum",
-            "irradiance_soiled",
-            "irradiance_autoencoder",
-            "sines",
-        ),
-        **REFERENCE_RUN,
+        datasets=(*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines"),
+        backbones=("mlp",),
+        **TUNED,
     ),
     "budgets": Plan(
         strategies=(
@@ -125,25 +137,40 @@ PRESETS = {
             "smooth_clip",
             "sigmoid_interval",
             "squared_hinge",
+            "clip_at_evaluation",
             *COUPLED,
             *BASELINES,
         ),
-        datasets=("household_hourly", "closure_greensboro"),
-        **REFERENCE_RUN,
+        datasets=("household_hourly", "closure_greensboro", "closure_wind_farm"),
+        backbones=("mlp", "conditioned"),
+        **TUNED,
     ),
-    "supplement": Plan(
-        # A cell of 144 steps takes six times as long as one of 24.
+    "starts": Plan(
+        # The clips and the offsets, which can begin beyond their bound; --start zero for the other.
         strategies=(
             *ALWAYS,
             "straight_through_clip",
+            "leaky_clip",
             "smooth_clip",
-            "tanh_interval",
+            "relu_offset",
+            "softplus_offset",
             "clip_at_evaluation",
-            "squared_hinge",
-            *BASELINES,
         ),
-        datasets=("household",),
-        **{**REFERENCE_RUN, "seeds": 5},
+        datasets=STUDY,
+        backbones=("mlp", "conditioned", "bottleneck"),
+        **STUDY_RUN,
+    ),
+    "dials": Plan(
+        strategies=COMPARED,
+        datasets=tuple(SETTINGS),
+        backbones=("mlp", "conditioned"),
+        **{**STUDY_RUN, "seeds": 10},
+    ),
+    "sizes": Plan(
+        strategies=COMPARED,
+        datasets=("bikeshare", "diffuse_greensboro", "employment"),
+        backbones=("conditioned",),
+        **{**STUDY_RUN, "hidden": (32, 64, 150)},
     ),
 }
 

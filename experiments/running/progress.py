@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.text import Text
 
 from experiments.cells import UNTRAINED, Record
-from experiments.console import printable, say
+from experiments.console import counted, printable, say
 from experiments.running.team import Lot
 
 
@@ -28,7 +28,7 @@ class Display:
         self._console, self._bar = console, bar
         self._cells, self._done, self._failed = cells, 0, 0
         self._finished, self._batch = 0, 0  # cells times epochs
-        self._place, self._waiting = "", False
+        self._place, self._waiting, self._each = "", False, 1
         self._task = bar.add_task("", total=max(epochs, 1), counts="", place="", speed="")
         self._show()
 
@@ -56,6 +56,12 @@ class Display:
         cells, of = self._of
         text = f"{self._place}, epoch {self._batch // cells} of {of}"
         self._bar.update(self._task, completed=self._finished + self._batch, place=text)
+
+    def side_by_side(self, cells: int) -> None:
+        """So many cells each device trained at once; said when that changes."""
+        if cells != self._each:
+            say(self._console, f"{self._place}: {counted(cells, 'cell')} side by side on a device.")
+        self._each = cells
 
     def finished(self, record: Record) -> None:
         """The end of a cell."""

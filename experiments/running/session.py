@@ -216,6 +216,7 @@ class _Session:
 
     def _save(self, reply: Reply, made_by: Mapping[str, Fingerprint], shown: Display) -> set[str]:
         self._spent["compile_seconds"] += reply.compile_seconds
+        shown.side_by_side(reply.each)
         for record, arrays in reply.finished:
             self._check_folder()
             saved.write(self._options.out, record.id, reply.saved.get(record.id, {}))

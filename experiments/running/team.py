@@ -46,6 +46,7 @@ class Reply:
     error: str | None = None
     refused: bool = False  # no other worker could do better
     saved: Mapping[str, Mapping[str, Arrays]] = field(default_factory=dict)  # by id and kind
+    each: int = 1  # cells that a device trained side by side, at most
 
 
 @dataclass(eq=False)

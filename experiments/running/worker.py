@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.cells import Cell, Record
+from experiments.cells import Cell, Record, random_seed
 from experiments.data.checks import BOUNDS, SUMS
 from experiments.data.datasets import Dataset, load
 from experiments.running.fingerprints import of_strategy, shapes_of, sources_hash, training
@@ -20,6 +20,7 @@ from experiments.running.team import Arrays, Reply, Request
 from experiments.saved import SCALING
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
+from experiments.training.blocks import block_mse
 from experiments.training.cell import Settings, data_of, example_windows
 from experiments.training.limits import Ended
 from experiments.training.own_metrics import own_metrics
@@ -67,18 +68,25 @@ def _run(request: Request, on_epochs: Callable[[int], None]) -> Reply:
     strategies = tuple(map(_strategy, request.strategies))
     _check_own(request, dataset)
     own = (*request.programs.values(), request.training)
-    runner = Runner(dataset, first.network, settings, strategies, first.split, request.save, own)
+    runner = Runner(
+        dataset,
+        first.network,
+        settings,
+        strategies,
+        first.split,
+        request.save,
+        own,
+        len(cells),
+    )
     finished, kept = [], {}
-    for start in range(0, len(cells), runner.batch):
-        batch = cells[start : start + runner.batch]
-        results = runner.run(list(map(_run_of, batch)), on_epochs)
-        for cell, result in zip(batch, results, strict=True):
-            record = make_record(cell, result.metrics, result.seconds, result.error)
-            arrays = {f"history_{name}": row for name, row in result.history.items()}
-            finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
-            if not result.error:
-                kept[cell.id] = _saved(dataset, cell.split, result.output, result.parameters)
-    return Reply(finished, runner.compile_seconds, saved=kept)
+    for cell, result in zip(cells, runner.run(list(map(_run_of, cells)), on_epochs), strict=True):
+        record = make_record(cell, result.metrics, result.seconds, result.error)
+        arrays = {f"history_{name}": row for name, row in result.history.items()}
+        arrays |= {"block_mse": result.block_mse}
+        finished.append((record, arrays | _examples(dataset, cell.split, result.examples)))
+        if not result.error:
+            kept[cell.id] = _saved(dataset, cell.split, result.output, result.parameters)
+    return Reply(finished, runner.compile_seconds, saved=kept, each=runner.each)
 
 
 @lru_cache(maxsize=4)
@@ -130,7 +138,7 @@ def _strategy(name: str) -> Strategy:
 
 def _run_of(cell: Cell) -> Run:
     rate = cell.training["learning_rate"]
-    return Run(cell.strategy, cell.hyperparameters, rate, cell.seed)
+    return Run(cell.strategy, cell.hyperparameters, rate, random_seed(cell))
 
 
 def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -> Reply:
@@ -143,6 +151,7 @@ def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -
         own = own_metrics(metrics, output, data["final"], data["scale"])
         values |= {name: float(value) for name, value in own.items()}
         arrays = _examples(dataset, cell.split, output[data["examples"]])
+        arrays |= {"block_mse": np.asarray(block_mse(output, data["final"], data["blocks"]))}
         finished.append((make_record(cell, values, time.perf_counter() - started), arrays))
         kept[cell.id] = _saved(dataset, cell.split, output if "predictions" in save else None)
     return Reply(finished, saved=kept)

@@ -6,7 +6,7 @@ hyperparameters, the learning rate and the seed are data. So one compilation ser
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -16,12 +16,16 @@ import optax
 from jax import lax
 
 from bounded import metrics
+from bounded.constraints import clip
+from experiments.data.checks import SPLITS
 from experiments.data.datasets import Dataset
+from experiments.training.blocks import block_mse, blocks_of
 from experiments.training.networks import Autoencoder, Data, network
 from experiments.training.own_metrics import own_metrics
 from experiments.training.strategy_rows import HYPER_LENGTH, Strategy, select_bounds
 
-DTYPES = ("float32", "bfloat16")
+# Of what is told apart by a name, the precision of all products of float32 on an accelerator.
+DTYPES = {"float32": "float32", "bfloat16": "float32", "tensorfloat32": "tensorfloat32"}
 STARTS = ("constant", "zero")
 EXAMPLE_QUANTILES = (0.5, 0.9)
 
@@ -31,8 +35,9 @@ class Settings:
     """What is compiled into a runner; the same for all its cells."""
 
     hidden: int = 64  # hidden units of encoder and decoder
-    dtype: str = "float32"  # of the factors of the recurrent products; one of DTYPES
-    epochs: int = 60  # of `batches_per_epoch` updates each
+    dtype: str = "float32"  # of the factors of products, one of DTYPES; bfloat16: of recurrent ones
+    epochs: int = 60  # of `batches_per_epoch` updates each, at most
+    patience: int = 0  # epochs after its best look at validation that a run ends; 0: at `epochs`
     batches_per_epoch: int = 16  # the same on every dataset, so that updates are
     batch: int = 32  # windows a batch; within an epoch none comes again before all have come
     clip_norm: float = 1.0  # of the gradient's global norm
@@ -43,6 +48,11 @@ class Settings:
     def evaluate_every(self) -> int:
         """Epochs between two looks at validation: at most five, and a divisor of `epochs`."""
         return max(every for every in range(1, 6) if self.epochs % every == 0)
+
+    @property
+    def schedule(self) -> int:
+        """Epochs in which a strategy's progress goes from 0 to 1: before these no run ends."""
+        return min(self.patience or self.epochs, self.epochs)
 
 
 class Job(NamedTuple):
@@ -73,8 +83,9 @@ class State(NamedTuple):
     parameters: Any
     optimizer: Any
     best_parameters: Any
-    best_raw: jax.Array  # theirs, on validation
+    best_mse: jax.Array  # theirs, on validation
     epoch: jax.Array
+    best_epoch: jax.Array
     strategy_state: jax.Array  # (T, F)
 
 
@@ -102,6 +113,7 @@ def data_of(dataset: Dataset, split: str) -> Data:
         "range": dataset.target_range(),
         "scale": np.array(dataset.scale, np.float32),
         "examples": example_windows(dataset, split),
+        "blocks": blocks_of(np.flatnonzero(dataset.split == SPLITS.index(split))),
     }
 
 
@@ -139,9 +151,11 @@ def mean_of_counted(values: jax.Array, where: jax.Array | None) -> jax.Array:
 def evaluation(
     strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job
 ) -> jax.Array:
-    """The output that counts."""
-    bounds = select_bounds(strategy, part, data["range"])
-    return strategy.evaluate(raw, *bounds, job.hyper)
+    """The output that counts: of a map that takes one side, clipped to the other."""
+    output = strategy.evaluate(raw, *select_bounds(strategy, part, data["range"]), job.hyper)
+    if strategy.is_clipped(part):
+        return clip(output, part["lower"], part["upper"])
+    return output
 
 
 def training_slope(
@@ -184,14 +198,6 @@ def proposed(
     return jnp.where(counts == 0, state, jnp.sum(proposals, axis=0) / jnp.maximum(counts, 1))
 
 
-def final_output(
-    strategy: Strategy, raw: jax.Array, *, data: Data, part: Data, job: Job, state: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """What would be evaluated, with the penalty of the end of training."""
-    penalty = training(strategy, data, part, job, 1.0, state)(raw)[1]
-    return evaluation(strategy, raw, data=data, part=part, job=job), penalty
-
-
 def final_gradients(
     strategy: Strategy,
     raw: jax.Array,
@@ -202,10 +208,12 @@ def final_gradients(
     state: jax.Array,
     signs: jax.Array,
 ) -> tuple[jax.Array, jax.Array, tuple]:
-    """The same, and the derivatives that gradient health is measured by."""
+    """What is evaluated, with the penalty of the end of training, and the derivatives that gradient
+    health is measured by."""
     train = training(strategy, data, part, job, 1.0, state)
     output = evaluation(strategy, raw, data=data, part=part, job=job)
-    return output, train(raw)[1], metrics.gradients(train, raw, signs)
+    found = metrics.gradients(train, raw, signs, part["targets"], where=part["where"])
+    return output, train(raw)[1], found
 
 
 def final_jacobian(
@@ -232,6 +240,17 @@ def keys(job: Job) -> jax.Array:
     return jax.random.split(jax.random.key(job.seed), 3)
 
 
+def _precise(method: Callable) -> Callable:
+    """With products as precise as the program's dtype says, whatever JAX does by default."""
+
+    @wraps(method)
+    def traced(self: "Program", *given: Any) -> Any:
+        with jax.default_matmul_precision(self._precision):
+            return method(self, *given)
+
+    return traced
+
+
 class Program:
     """What is compiled: pure functions of the data and one cell.
 
@@ -246,23 +265,39 @@ class Program:
         self, backbone: str, settings: Settings, strategies: tuple[Strategy, ...], data: Data
     ):
         self._settings, self._strategies = settings, strategies
-        self._network = network(backbone, settings.hidden, settings.dtype, data["train"])
+        self._precision = DTYPES[settings.dtype]
+        recurrent = "bfloat16" if settings.dtype == "bfloat16" else "float32"
+        self._network = network(backbone, settings.hidden, recurrent, data["train"])
 
+    @_precise
     def initialize(self, data: Data, job: Job) -> State:
         """The state before training."""
         parameters = self._network.initial(keys(job)[0], job.bias)
-        shape = data["validation"]["targets"].shape
         return State(
             parameters=parameters,
             optimizer=self._optimizer(job).init(parameters),
             best_parameters=parameters,
-            best_raw=jnp.zeros(shape),
+            best_mse=jnp.array(jnp.inf),
             epoch=jnp.array(0),
-            strategy_state=jnp.zeros(shape[1:]),
+            best_epoch=jnp.array(0),
+            strategy_state=jnp.zeros(data["train"]["targets"].shape[1:]),
         )
 
+    @_precise
     def advance(self, data: Data, job: Job, state: State) -> tuple[State, dict]:
-        """A chunk of epochs and a look at validation: the new state, and a row of the history."""
+        """A chunk of epochs and a look at validation: the new state, and a row of the history.
+
+        Of a run that is over, the state as it is and a row of zeros.
+        """
+        chunk = partial(self._chunk, data, job)
+        if not self._settings.patience:
+            return chunk(state)
+        _, row = jax.eval_shape(chunk, state)
+        nothing = jax.tree.map(lambda value: jnp.zeros(value.shape, value.dtype), row)
+        is_over = state.epoch - state.best_epoch >= self._settings.patience
+        return lax.cond(is_over, lambda state: (state, nothing), chunk, state)
+
+    def _chunk(self, data: Data, job: Job, state: State) -> tuple[State, dict]:
         numbers = state.epoch + jnp.arange(self._settings.evaluate_every)
         carry = (state.parameters, state.optimizer, state.strategy_state)
         (parameters, optimizer, strategy_state), losses = lax.scan(
@@ -271,20 +306,25 @@ class Program:
         part = data["validation"]
         raw = self._network.raw(parameters, part)
         row, _ = self._measure(data, job, raw, part, strategy_state)
-        # Both under the present state, for multipliers change what a loss means.
-        best_loss = self._final_loss(data, job, state.best_raw, part, strategy_state)
-        better = (row["loss"] < best_loss) | (state.epoch == 0)
-        best_parameters, best_raw = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old),
-            (parameters, raw),
-            (state.best_parameters, state.best_raw),
-        )
         epoch = state.epoch + self._settings.evaluate_every
-        state = State(parameters, optimizer, best_parameters, best_raw, epoch, strategy_state)
-        return state, {"epoch": state.epoch, "train_loss": jnp.mean(losses), **row}
+        # By what tuning chooses by too, whatever a strategy adds to its loss.
+        better = (row["mse"] < state.best_mse) | (state.epoch == 0)
+        best = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old),
+            (parameters, row["mse"], epoch),
+            (state.best_parameters, state.best_mse, state.best_epoch),
+        )
+        best_parameters, best_mse, best_epoch = best
+        state = State(
+            parameters, optimizer, best_parameters, best_mse, epoch, best_epoch, strategy_state
+        )
+        return state, {"epoch": epoch, "train_loss": jnp.mean(losses), **row}
 
-    def finish(self, data: Data, job: Job, state: State) -> tuple[dict, jax.Array, jax.Array]:
-        """Metrics of the best parameters, outputs of `example_windows`, and Jacobians of sets."""
+    def finish(
+        self, data: Data, job: Job, state: State
+    ) -> tuple[dict, jax.Array, jax.Array, jax.Array]:
+        """Metrics of the best parameters, outputs of `example_windows`, Jacobians of sets, and
+        the error of blocks of windows."""
         part, parameters, strategy_state = (
             data["final"],
             state.best_parameters,
@@ -296,31 +336,34 @@ class Program:
 
         gradient_norm = optax.tree.norm(pullback(slope)[0])
         found |= own_metrics(self._settings.metrics, output, part, data["scale"])
-        found |= {"gradient_norm": gradient_norm, "code_reliance": self._reliance(data, job, state)}
+        found |= {"gradient_norm": gradient_norm, **self._reliance(data, job, raw, state)}
         jacobian = self._switch(
             final_jacobian, raw, job, data=data, part=part, state=state.strategy_state
         )
-        return found, output[data["examples"]], jacobian
+        return found, output[data["examples"]], jacobian, block_mse(output, part, data["blocks"])
 
+    @_precise
     def outputs(self, data: Data, job: Job, state: State) -> jax.Array:
         """Of the best parameters, (windows, H, K)."""
         part = data["final"]
         raw = self._network.raw(state.best_parameters, part)
         return self._switch(evaluation, raw, job, data=data, part=part)
 
-    def _reliance(self, data: Data, job: Job, state: State) -> jax.Array:
-        """How much is lost with codes of other windows; NaN of a network without a code."""
+    def _reliance(self, data: Data, job: Job, raw: jax.Array, state: State) -> dict:
+        """How much of the output, and of raw, is lost with codes of other windows; NaN of a
+        network without a code."""
         part, parameters, network = data["final"], state.best_parameters, self._network
+        names = "code_reliance", "raw_code_reliance"
         if not isinstance(network, Autoencoder):
-            return jnp.array(jnp.nan)
+            return dict.fromkeys(names, jnp.array(jnp.nan))
 
-        def decoded(code: jax.Array) -> jax.Array:
+        def decoded(code: jax.Array) -> tuple[jax.Array, jax.Array]:
             raw = network.decode(parameters, code, part)
-            return self._switch(evaluation, raw, job, data=data, part=part)
+            return self._switch(evaluation, raw, job, data=data, part=part), raw
 
-        code = network.encode(parameters, part)
-        key, targets = keys(job)[2], part["targets"]
-        return metrics.code_reliance(decoded, code, targets, key, where=part["where"])
+        code, given = network.encode(parameters, part), (part["targets"], raw)
+        found = metrics.code_reliances(decoded, code, given, keys(job)[2], where=part["where"])
+        return dict(zip(names, found, strict=True))
 
     def _switch(self, branch: Callable, raw: jax.Array, job: Job, **rest: Any) -> Any:
         """`branch` for the job's strategy."""
@@ -352,7 +395,8 @@ class Program:
         parameters, optimizer_state, strategy_state = carry
         index, rows = step
         part = jax.tree.map(lambda array: array[rows], data["train"])
-        progress = index / (self._settings.epochs * self._settings.batches_per_epoch)
+        schedule = self._settings.schedule * self._settings.batches_per_epoch
+        progress = jnp.minimum(index / schedule, 1)
         raw, pullback = jax.vjp(lambda parameters: self._network.raw(parameters, part), parameters)
         loss, slope, proposal = self._objective(data, job, raw, part, progress, strategy_state)
         (gradient,) = pullback(slope)
@@ -368,12 +412,6 @@ class Program:
             training_slope, raw, job, data=data, part=part, progress=progress, state=state
         )
         return squared_error(output, part) + penalty, slope, proposal
-
-    def _final_loss(
-        self, data: Data, job: Job, raw: jax.Array, part: Data, state: jax.Array
-    ) -> jax.Array:
-        output, penalty = self._switch(final_output, raw, job, data=data, part=part, state=state)
-        return squared_error(output, part) + penalty
 
     def _measure(
         self, data: Data, job: Job, raw: jax.Array, part: Data, state: jax.Array

@@ -1,5 +1,6 @@
 """Trains cells of one dataset and backbone: compiled once, mapped over cells."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jax.stages import Lowered
+from jax.stages import Compiled, Lowered
 
 from bounded import metrics, starts
 from bounded.constraints import identity
@@ -20,11 +21,14 @@ from experiments.data.arrays import aligned
 from experiments.data.datasets import Dataset
 from experiments.training import devices
 from experiments.training.backbones import factory_of
-from experiments.training.cell import Data, Job, Program, Settings, State, data_of
+from experiments.training.cell import DTYPES, Data, Job, Program, Settings, State, data_of
 from experiments.training.own_metrics import functions
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
 REACH, HALVINGS, CLOSE = 100.0, 40, 1e-3  # of the search for an inverse, in scaled units
+MOST_AT_ONCE = 4096  # cells that an accelerator trains side by side
+ROOM = 0.8  # of an accelerator's free memory, that these may take
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA says it
 # Beside a strategy that is compiled alone. A switch of one branch is none: XLA would fuse the
 # strategy with what is around it, to other bits than where it is compiled with others.
 STAND_IN = constraint_row(lambda raw, lower, upper: raw, "", "", name="stand-in", sides=())
@@ -37,6 +41,7 @@ class Result:
     metrics: dict[str, float]  # on the runner's split, by the best parameters on validation
     history: dict[str, np.ndarray]  # on validation, one row a chunk of epochs
     examples: np.ndarray  # outputs on `example_windows`
+    block_mse: np.ndarray  # of consecutive blocks of the runner's split
     error: str | None  # why it failed
     seconds: float = 0.0  # of training, the cell's share of its batch
     output: np.ndarray | None = None  # on the runner's split, if that is to be saved
@@ -65,6 +70,8 @@ class Runner:
       strategies: the rows that a cell may name.
       split: where the metrics are taken at the end, "test" or "validation".
       save: what results hold besides: "predictions", "weights".
+      cells: how many are to be run, of which an accelerator trains as many side by side as fit into
+        its memory.
       own: fingerprints of what is the user's, without which a function counts as what it was.
     """
 
@@ -77,6 +84,7 @@ class Runner:
         split: str = "test",
         save: Collection[str] = (),
         own: Iterable[Any] = (),
+        cells: int = 1,
     ):
         self._settings, self._save = settings, save
         self._strategies = {strategy.name: strategy for strategy in strategies}
@@ -86,30 +94,69 @@ class Runner:
         rows = (*strategies, STAND_IN) if len(strategies) == 1 else tuple(strategies)
         outputs = "predictions" in save
         own = (factory_of(backbone), *functions(settings.metrics).values(), *own)
-        self._compiled = _compile(backbone, settings, rows, structure, tuple(leaves), outputs, own)
+        self._compile = partial(
+            _compile, backbone, settings, rows, structure, tuple(leaves), outputs, own
+        )
+        wanted = min(cells, cells_at_once())
+        self._compiled = self._fitting(-(-wanted // jax.local_device_count()))
         self._first_bias = _compiled_bias(own)
         self.compile_seconds = time.perf_counter() - started
-        self.batch = self._compiled.batch
         self._data = jax.device_put(data, self._compiled.replicated)
+
+    @property
+    def each(self) -> int:
+        """Cells that a device trains side by side, at most."""
+        return self.batch // jax.local_device_count()
+
+    @property
+    def batch(self) -> int:
+        """Cells that are trained side by side, at most."""
+        return self._compiled.batch
+
+    def _fitting(self, each: int) -> "_Compiled":
+        """Compiled for so many cells a device, or for as many as its memory holds."""
+        try:
+            compiled = self._compile(each)
+            if each == 1 or compiled.bytes <= ROOM * _free_memory():
+                return compiled
+        except jax.errors.JaxRuntimeError as error:
+            if each == 1 or OUT_OF_MEMORY not in str(error):
+                raise
+        return self._fitting(each // 2)
 
     def run(
         self,
         runs: Sequence[Run],
         on_epochs: Callable[[int], None] = lambda epochs: None,
     ) -> list[Result]:
-        """Train up to `batch` cells side by side.
+        """Train cells, up to `batch` side by side, or fewer once an accelerator's memory was full.
 
         Args:
           runs: the cells.
           on_epochs: called with the cells times epochs of each compiled chunk, after it.
         """
+        first, rest = runs[: self.batch], runs[self.batch :]
+        try:
+            found = self._side_by_side(first, on_epochs)
+        except jax.errors.JaxRuntimeError as error:
+            if self.each == 1 or OUT_OF_MEMORY not in str(error):
+                raise
+            self._compiled = self._fitting(self.each // 2)
+            return self.run(runs, on_epochs)
+        return found + (self.run(rest, on_epochs) if rest else [])
+
+    def _side_by_side(self, runs: Sequence[Run], on_epochs: Callable[[int], None]) -> list[Result]:
         started = time.perf_counter()
         jobs, state = self.begin(runs)
-        rows = []
-        for _ in range(self._settings.epochs // self._settings.evaluate_every):
+        rows, every = [], self._settings.evaluate_every
+        for done in range(0, self._settings.epochs, every):
             state, row = self.advance(jobs, state)
-            rows.append(jax.device_get(row))
-            on_epochs(self._settings.evaluate_every * len(runs))
+            row = jax.device_get(row)
+            if not row["epoch"].any():  # all are over
+                on_epochs((self._settings.epochs - done) * len(runs))
+                break
+            rows.append(row)
+            on_epochs(every * len(runs))
         finished = jax.device_get(self._compiled.finish(self._data, jobs, state))
         found = results(rows, *finished, counted_steps(self._here()["final"]))[: len(runs)]
         seconds = (time.perf_counter() - started) / len(runs)
@@ -239,21 +286,27 @@ def results(
     final: Mapping[str, np.ndarray],
     examples: np.ndarray,
     jacobians: np.ndarray,
+    blocks: np.ndarray,
     where: np.ndarray | None,
 ) -> list[Result]:
     """What came out of each cell side by side: of the chunks' rows, and of the end."""
     # Apart from the rest: singular values within two devices at once wait for each other.
     ranks = [metrics.jacobian_rank_fraction(jacobian, where=where) for jacobian in jacobians]
     final = {**final, "jacobian_rank_fraction": np.array(ranks)}
-    history = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
+    stacked = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
+    histories = [
+        {name: values[index, counts] for name, values in stacked.items()}
+        for index, counts in enumerate(stacked["epoch"] > 0)  # not of a run that is over
+    ]
     return [
         Result(
             {name: float(values[index]) for name, values in final.items() if name != "loss"},
-            {name: values[index] for name, values in history.items()},
+            history,
             examples[index],
-            _why_failed({name: values[index] for name, values in history.items()}),
+            blocks[index],
+            _why_failed(history),
         )
-        for index in range(len(examples))
+        for index, history in enumerate(histories)
     ]
 
 
@@ -276,13 +329,23 @@ class _Compiled:
     advance: Callable
     finish: Callable
     batch: int
+    bytes: int  # of a device's memory
     replicated: NamedSharding  # where they expect the data
     outputs: Callable | None = None
 
 
 def cells_at_once() -> int:
-    """Cells that this process trains side by side."""
-    return jax.local_device_count() * (1 if _on_cpu() else 32)
+    """Cells that this process trains side by side, at most."""
+    return jax.local_device_count() * (1 if _on_cpu() else MOST_AT_ONCE)
+
+
+def _free_memory() -> float:
+    """Of the fullest device, in bytes; infinite where none says."""
+    found = [device.memory_stats() or {} for device in jax.local_devices()]
+    return min(
+        stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else math.inf
+        for stats in found
+    )
 
 
 def _on_cpu() -> bool:
@@ -303,10 +366,11 @@ def _compile(
     leaves: tuple[Any, ...],
     outputs: bool,
     own: tuple[Any, ...],  # what names of the user's stand for, and its fingerprints
+    each: int,  # cells that a device trains side by side
 ) -> _Compiled:
     data = jax.tree.unflatten(structure, leaves)
     mesh = Mesh(jax.local_devices(), ("cells",))
-    batch = cells_at_once()
+    batch = jax.local_device_count() * each
     replicated, divided = PartitionSpec(), PartitionSpec("cells")
 
     def lower(function: Callable, *cells: Any, donate: tuple[int, ...] = ()) -> Lowered:
@@ -322,7 +386,9 @@ def _compile(
             out_specs=divided,
             check_vma=False,
         )
-        return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
+        # All of it: not every function of a program says how precise its products are.
+        with jax.default_matmul_precision(DTYPES[settings.dtype]):
+            return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
 
     program = Program(backbone, settings, strategies, data)
     jobs = Job.shapes(data, batch)
@@ -334,6 +400,16 @@ def _compile(
         *([lower(program.outputs, jobs, states)] if outputs else []),
     ]
     with ThreadPoolExecutor() as pool:
-        advance, finish, initialize, *rest = pool.map(Lowered.compile, lowered)
+        compiled = list(pool.map(Lowered.compile, lowered))
     devices.let_go()
-    return _Compiled(initialize, advance, finish, batch, NamedSharding(mesh, replicated), *rest)
+    needed = max(map(_bytes, compiled))
+    advance, finish, initialize, *rest = compiled
+    sharding = NamedSharding(mesh, replicated)
+    return _Compiled(initialize, advance, finish, batch, needed, sharding, *rest)
+
+
+def _bytes(compiled: Compiled) -> int:
+    """Of a device's memory, that a program takes."""
+    of = compiled.memory_analysis()
+    taken = of.argument_size_in_bytes + of.output_size_in_bytes + of.temp_size_in_bytes
+    return taken - of.alias_size_in_bytes

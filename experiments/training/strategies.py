@@ -255,7 +255,7 @@ TRAINED = _by_name(
         _clip,
         "raw with a squared hinge for a share of training, then clip",
         "HardNet: Min and Azizan 2024",
-        grid={"warmup": (0.1, 0.3, 0.5), "weight": (1.0, 10.0)},
+        grid={"warmup": (0.1, 0.3), "weight": (1.0, 10.0)},
     ),
     Strategy(
         "clip_with_displacement",
@@ -271,7 +271,7 @@ TRAINED = _by_name(
         _dc3_evaluate,
         f"{DC3_STEPS} unrolled gradient steps on the squared violation",
         "DC3 without equalities: Donti et al. 2021",
-        grid={"rate": (0.1, 0.01, 0.3), "momentum": (0.5,), "weight": (1.0, 10.0)},
+        grid={"rate": (0.1, 0.3), "momentum": (0.5,), "weight": (1.0, 10.0)},
         guarantee="never",
     ),
     penalty_row(

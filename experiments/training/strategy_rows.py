@@ -69,7 +69,7 @@ class Strategy:
     source: str = ""
     guarantee: str = "always"  # that the bounds hold, on the sides it is given: of GUARANTEES
     sides: tuple[str, ...] = BOTH  # the dataset's sides that it is given
-    one_side: bool = False  # of two such sides, only the upper one is given
+    one_side: bool = False  # of two such sides, only the upper one is given; see `is_clipped`
     needs: tuple[str, ...] = ()  # sides filled from the training range where they are not given
     coupled: bool = False  # given the bounds of the features' sum, (…, T, 1), in place of their own
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # the default value first
@@ -78,6 +78,12 @@ class Strategy:
     update: Callable[..., jax.Array] = _keep_state
     # (lower, upper, hyper) -> the constraint through which its network begins at the targets
     begins_through: Callable[..., Callable[..., jax.Array]] = free
+
+    def is_clipped(self, bounds: Mapping[str, Bound]) -> bool:
+        """Whether its output is clipped where it counts: that of a map which is given the upper
+        one of two sides alone, for the sake of the lower one."""
+        both = all(bounds[side] is not None for side in BOTH)
+        return self.one_side and both and self.guarantee == GUARANTEES[0]
 
     @property
     def hyperparameters(self) -> dict[str, float]:

@@ -28,16 +28,22 @@ class Choice:
 Choices = Mapping[Place, Choice]
 
 
-def grid(strategy: Strategy, rates: Sequence[float] = LEARNING_RATES) -> list[Choice]:
-    """Everything that is tried of a strategy: its defaults, then each other learning rate and each
-    other value of a hyperparameter, one at a time."""
+def grid(
+    strategy: Strategy,
+    rates: Sequence[float] = LEARNING_RATES,
+    more_rates: Sequence[float] = (),
+) -> list[Choice]:
+    """Everything that is tried of a strategy: its defaults at each rate; at the first rate each
+    other value of a hyperparameter, one at a time; and `more_rates`, one less for each of those, so
+    that as many points are tried of every strategy."""
     defaults = strategy.hyperparameters
-    points = [Choice(defaults, rate) for rate in rates]
-    return points + [
+    others = [
         Choice({**defaults, name: value}, rates[0])
         for name, values in strategy.grid.items()
         for value in values[1:]
     ]
+    tried = [*rates, *more_rates[: max(0, len(more_rates) - len(others))]]
+    return [Choice(defaults, rate) for rate in tried] + others
 
 
 def select(records: Iterable[Record]) -> Choices:

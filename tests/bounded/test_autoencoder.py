@@ -207,6 +207,7 @@ def test_forward_mode_goes_through_scans(conditioned):
 
 
 @BOTTLENECK_AND_CONDITIONED
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("scan", [False, True])
 def test_shards_of_a_batch_have_the_same_outputs_and_gradients(conditioned, scan):
     model = LSTMAutoencoder(1, 2, 8, constraints.clip, conditioned, scan=scan, rngs=nnx.Rngs(0))

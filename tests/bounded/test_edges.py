@@ -266,7 +266,7 @@ def test_penalties_and_metrics_work_under_strict_promotion(dtype):
             metrics.violation(output, *bounds, where=where),
             metrics.sum_violation(output, upper=bounds[1][:, :1]),
             metrics.row_violation(output, where=where),
-            metrics.gradient_health(output, output, output, output, *bounds, where=where),
+            metrics.gradient_health(*[output] * 5, *bounds, where=where),
         ):
             assert found
         jacobian = metrics.set_jacobian(jax.nn.relu, output)
@@ -311,7 +311,7 @@ def test_missing_targets_count_nowhere_in_metrics():
         lambda output, target, **where: metrics.reconstruction(output, target, **where),
         lambda output, target, **where: metrics.violation(target, upper=output, **where),
         lambda output, target, **where: metrics.gradient_health(
-            output, raw[:, : output.shape[1]], raw[:, : output.shape[1]], target, **where
+            output, *[raw[:, : output.shape[1]]] * 3, target, **where
         ),
     ):
         found, expected = given(output, target, where=where), given(output[:, :2], full[:, :2])
@@ -368,6 +368,7 @@ def test_importing_bounded_costs_little_more_than_jax():
 
 
 @every_case
+@pytest.mark.usefixtures("two_devices")
 def test_constraints_work_on_explicit_and_manual_meshes_and_export(name, sides):
     raw = jnp.linspace(-2, 2, 12).reshape(4, 3)
     run = of(name, sides, **{side: BOUNDS[side][None] for side in sides})

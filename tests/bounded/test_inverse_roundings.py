@@ -1,5 +1,7 @@
 """Inverses and log-derivatives in every dtype, to their roundings."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -132,3 +134,58 @@ def test_budgets_lead_back_in_every_dtype(name, dtype):
     again = getattr(sets, name)(found, total).astype("float32")
     error = abs(again - output.astype("float32")) / 2
     assert error.max() < 16 * float(jnp.finfo(dtype).eps)
+
+
+def through_radial(module, name, value, of_sets):
+    """With a center or an interior point of 0.1, in a set of the size of `of_sets`."""
+    point = jnp.full(value.shape[-1], 0.1, value.dtype)
+    if name == "ball_radial":
+        return module.ball_radial(value, of_sets, center=jnp.broadcast_to(point, value.shape))
+    matrix = jnp.array([[1.0, 0, 0], [1, 1, 1], [0, 1, -1]], value.dtype)
+    rows = sets.Rows(matrix, lower=-of_sets[:, None], upper=2 * of_sets[:, None])
+    return module.affine_soft_radial(value, rows, interior=point)
+
+
+RADIALS = ("ball_radial", "affine_soft_radial")
+
+
+@pytest.mark.parametrize("name", RADIALS)
+def test_radial_maps_are_inverted(name):
+    forward, inverse = (
+        jax.jit(partial(through_radial, module, name)) for module in (sets, inverses)
+    )
+    for dtype in ("float64", "float32", "bfloat16"):
+        with jax.enable_x64(dtype == "float64"):
+            raw = jax.random.normal(jax.random.key(0), (50, 3), dtype)
+            size = jnp.linspace(1, 3, 50).astype(dtype)
+            output = forward(raw, size)
+            found, pullback = jax.vjp(inverse, output, size)
+            assert found.dtype == dtype
+            again = forward(found, size).astype("float32" if dtype == "bfloat16" else dtype)
+            eps = float(jnp.finfo(dtype).eps)
+            assert jnp.max(jnp.abs(again - output.astype(again.dtype))) < 64 * eps
+            slopes = pullback(jnp.ones_like(found))
+            assert all(jnp.isfinite(slope).all() for slope in slopes)
+            if dtype == "float64":
+                np.testing.assert_allclose(found, raw, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", RADIALS)
+def test_the_boundary_of_a_radial_map_and_what_lies_outside(name):
+    at_most_1 = {
+        "ball_radial": lambda y: inverses.ball_radial(y, 1.0),
+        "affine_soft_radial": lambda y: inverses.affine_soft_radial(
+            y, sets.box_rows(-1.0, jnp.ones(2)), interior=jnp.zeros(2)
+        ),
+    }
+    y = jnp.array([[1.0, 0.0], [0.6, 0.0], [2.0, 0.0], [jnp.nan, 0.0], [0.0, 0.0]])
+    expected = [[jnp.inf, 0], [0.75, 0], [jnp.nan] * 2, [jnp.nan] * 2, [0, 0]]
+    np.testing.assert_allclose(at_most_1[name](y), expected, rtol=1e-5)
+    slope = jax.grad(lambda y: jnp.sum(jnp.where(jnp.isfinite(y), at_most_1[name](y), 0)[1]))(y)
+    np.testing.assert_allclose(slope[1], [0.8**-3, 1.25], rtol=1e-4)
+    assert jnp.isfinite(slope).all()
+
+
+def test_balls_without_a_radius_and_with_an_infinite_one():
+    y = jnp.array([[0.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(inverses.ball_radial(y, jnp.array([0.0, jnp.inf])), y)

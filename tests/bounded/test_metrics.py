@@ -1,10 +1,12 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bounded import metrics, sets
-from bounded.constraints import clip, identity
+from bounded.constraints import clip, identity, smooth_clip
 from bounded.penalties import squared_hinge
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -53,11 +55,12 @@ def test_gradient_health_by_hand():
     def strategy(raw):
         return clip(raw, lower, upper), jnp.zeros(())
 
-    found = metrics.gradient_health(*metrics.gradients(strategy, raw, signs), target, lower, upper)
+    found = metrics.gradients(strategy, raw, signs, target)
+    found = metrics.gradient_health(*found, target, lower, upper)
     np.testing.assert_allclose(found["gradient_dead_fraction"], 3 / 4)
     np.testing.assert_allclose(found["constraint_dead_fraction"], 3 / 4)
-    np.testing.assert_allclose(found["gradient_vanishing_fraction"], 3 / 4)
     # The first and third are dead but right; the fourth is dead, feasible and wrong.
+    np.testing.assert_allclose(found["gradient_vanishing_fraction"], 1 / 4)
     np.testing.assert_allclose(found["blocked_fraction"], 1 / 4)
 
 
@@ -66,7 +69,7 @@ def test_an_infeasible_target_does_not_count_as_blocked():
     target = jnp.array([[[2.0], [0.5]]])
     upper = jnp.ones_like(raw)
     found = metrics.gradient_health(
-        *metrics.gradients(lambda z: (clip(z, upper=upper), 0.0 * z.sum()), raw, raw),
+        *metrics.gradients(lambda z: (clip(z, upper=upper), 0.0 * z.sum()), raw, raw, target),
         target,
         upper=upper,
     )
@@ -80,9 +83,66 @@ def test_a_penalty_revives_what_the_constraint_kills():
     def strategy(raw):
         return clip(raw, -ones, ones), squared_hinge(raw, -ones, ones)
 
-    found = metrics.gradient_health(*metrics.gradients(strategy, raw, ones), raw, -ones, ones)
+    found = metrics.gradients(strategy, raw, ones, 0 * raw)
+    found = metrics.gradient_health(*found, 0 * raw, -ones, ones)
     assert found["gradient_dead_fraction"] == 0
     np.testing.assert_allclose(found["constraint_dead_fraction"], 2 / 3)
+
+
+def vanishing(strategy, raw, target, times=1):
+    """Of entries that are there so many times."""
+
+    @jax.jit
+    def health(raw, target):
+        found = metrics.gradients(strategy, raw, jnp.ones_like(raw), target)
+        return metrics.gradient_health(*found, target, upper=1.0)
+
+    raw, target = (np.tile(np.float32(of)[:, None, None], (times, 1, 1)) for of in (raw, target))
+    return float(health(raw, target)["gradient_vanishing_fraction"])
+
+
+@pytest.mark.parametrize("times", [1, 100_000])
+def test_what_vanishes_is_told_by_the_errors_own_scale_however_many_entries_there_are(times):
+    raw, target = [3.0, 3.0, 0.2, 1.001], [0.0, 1.0, -0.5, 0.0]
+
+    def free(z):
+        return clip(z, upper=1.0), jnp.zeros(())
+
+    def displaced(z):
+        return clip(z, upper=1.0), 0.1 * squared_hinge(z, upper=1.0)
+
+    def penalised(z):
+        return z, 10.0 * squared_hinge(z, upper=1.0)
+
+    # The second is right, the third inside.
+    assert vanishing(free, raw, target, times) == 1 / 2
+    # The weight times 2 of displacement against 1 of error leaves a fifth; 0.001 of it 0.0001.
+    assert vanishing(displaced, raw, target, times) == 1 / 4
+    assert vanishing(penalised, raw, target, times) == 0
+
+
+def test_a_smooth_clip_vanishes_where_its_slope_is_below_a_thousandth():
+    temperature, slopes = 0.1, np.array([2e-3, 1.1e-3, 0.9e-3, 1e-5])
+    raw = 1 - temperature * np.log(slopes / (1 - slopes))  # its slope is a sigmoid
+
+    def smooth(z):
+        return smooth_clip(z, upper=1.0, temperature=temperature), jnp.zeros(())
+
+    assert vanishing(smooth, raw, np.zeros(4)) == 1 / 2
+    assert vanishing(smooth, raw, np.full(4, 1000.0)) == 1 / 2
+
+
+def test_a_target_that_is_missing_vanishes_nowhere():
+    raw, target = jnp.full((2, 1, 1), 3.0), jnp.array([0.5, jnp.nan])[:, None, None]
+    where = ~jnp.isnan(target)
+
+    def displaced(z):
+        return clip(z, upper=1.0), 0.1 * squared_hinge(z, upper=1.0, where=where)
+
+    *_, ratio = found = metrics.gradients(displaced, raw, jnp.ones_like(raw), target, where=where)
+    np.testing.assert_allclose(ratio[0], 0.1 * 2 / 0.5, rtol=1e-6)
+    health = metrics.gradient_health(*found, target, upper=1.0, where=where)
+    assert health["gradient_vanishing_fraction"] == 0
 
 
 def codes_and_targets(windows=6):
@@ -105,6 +165,19 @@ def test_code_reliance_is_zero_where_the_bound_gives_the_answer():
         jax.random.key(0),
     )
     assert found == 0
+
+
+def test_what_the_bound_hides_shows_in_the_reliance_of_raw():
+    codes, targets = codes_and_targets()
+
+    def decode(codes, own):
+        raw = own * codes[:, :, None] + jnp.arange(3.0)[None, :, None] + 100
+        return clip(raw, upper=targets), raw
+
+    for own, expected in ((1.0, 1), (0.0, 0)):
+        given = targets, decode(codes, own)[1]
+        found = metrics.code_reliances(partial(decode, own=own), codes, given, jax.random.key(0))
+        assert found == (0, expected)
 
 
 def test_code_reliance_permutes_without_fixed_points():

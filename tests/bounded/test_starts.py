@@ -97,7 +97,31 @@ def test_sets_begin_at_the_mean_target():
     total = jnp.full((2, 2), 9.0)
     found = starts.constant(partial(sets.budget_projection, total=total), TARGETS)
     np.testing.assert_allclose(found, [0.5, 3.0], rtol=1e-6)
-    np.testing.assert_allclose(starts.constant(sets.affine_projection, TARGETS), found)
+    for function in (sets.affine_projection, sets.ball_projection, sets.cone_projection):
+        np.testing.assert_allclose(starts.constant(function, TARGETS), found)
+
+
+def test_radial_maps_begin_where_they_give_the_targets():
+    targets = jnp.broadcast_to(jnp.array([0.6, 0.3]), (6, 2))
+    ball = partial(sets.ball_radial, radius=jnp.array([1.0, 1, 1, 1, 1, 0]))
+    within = partial(
+        sets.affine_soft_radial,
+        rows=sets.box_rows(0.0, jnp.ones(2)),
+        interior=jnp.full(2, 0.5),
+    )
+    for constraint, size in ((ball, 0.9), (within, 0.45 * 2**0.5)):
+        raw = starts.constant(constraint, targets)
+        output = constraint(jnp.broadcast_to(raw, targets.shape))
+        np.testing.assert_allclose(output[0], targets[0], rtol=1e-5)  # the last ball is a point
+        beyond = starts.constant(constraint, 9 * targets)
+        assert jnp.isfinite(beyond).all()
+        offset = constraint(jnp.broadcast_to(beyond, targets.shape))[0]
+        offset = offset - (0.5 if constraint is within else 0)
+        assert jnp.linalg.norm(offset) <= size * 1.00001
+    with pytest.raises(ValueError, match="ball_radial needs its radius"):
+        starts.constant(sets.ball_radial, targets)
+    with pytest.raises(ValueError, match="affine_soft_radial needs its rows and interior"):
+        starts.constant(partial(sets.affine_soft_radial, interior=0), targets)
 
 
 def test_what_cannot_be_used_is_refused():

@@ -7,12 +7,14 @@ import zlib
 import numpy as np
 
 from experiments.data.datasets import Dataset
+from experiments.training.blocks import MOST
 from experiments.training.cell import Settings, example_windows
 from experiments.training.runner import Result, cells_at_once
 
 SMOKE = ["--preset", "smoke", "--seeds", "1"]
 DIVERGING = 1e38  # a learning rate
 OF_SUMS = ("sum_violation_rate", "sum_violation_rate_1e-4", "sum_violation_max")
+RELIANCES = "code_reliance", "raw_code_reliance"
 METRICS = {
     "mse",
     "mae",
@@ -27,11 +29,11 @@ METRICS = {
     "gradient_vanishing_fraction",
     "blocked_fraction",
     "gradient_norm",
-    "code_reliance",
+    *RELIANCES,
     "jacobian_rank_fraction",
     *OF_SUMS,
 }
-AT_THE_END = {"gradient_norm", "code_reliance", "jacobian_rank_fraction", *OF_SUMS}
+AT_THE_END = {"gradient_norm", *RELIANCES, "jacobian_rank_fraction", *OF_SUMS}
 
 
 class Scripted:
@@ -74,7 +76,8 @@ class Scripted:
         history = {"epoch": epochs, **dict.fromkeys(names, share / epochs)}
         error = "diverged" if run.learning_rate >= DIVERGING else None
         output = self._output * share if "predictions" in self._save else None
-        return Result(metrics, history, self._examples * share, error, output=output)
+        blocks = np.full(min(MOST, len(self._output)), share, np.float32)
+        return Result(metrics, history, self._examples * share, blocks, error, output=output)
 
 
 def strategy_of(record):

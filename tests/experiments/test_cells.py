@@ -18,6 +18,7 @@ CELL = Cell(
     bounds={"lower": "dataset", "upper": "dataset"},
     model={"hidden": 64, "dtype": "float32"},
     training={"epochs": 60, "batch": 32, "learning_rate": 0.003},
+    metric_version=1,
 )
 
 

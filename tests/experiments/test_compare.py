@@ -27,8 +27,9 @@ def folders(tmp_path, monkeypatch):
 
 
 def test_two_sweeps_fit_80_columns(folders, capsys, tmp_path):
-    kept = tmp_path / "differences.csv"
-    assert compare.main([*folders, "--csv", str(kept)]) == 0
+    kept, out = tmp_path / "differences.csv", tmp_path / "starts"
+    assert compare.main([*folders, "--csv", str(kept), "--starts", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"starts.csv", "starts.png"}
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[:2] == [f"A: {folders[0]}", f"B: {folders[1]}"]

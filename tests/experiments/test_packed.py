@@ -32,7 +32,8 @@ def arrays_of(seed):
     history["history_epoch"] = np.array([5, 10, 15])
     history["history_train_loss"] = np.array([1e9, 2, np.nan], np.float32)
     windows = {key: np.full((2, 4, 1), 0.25) for key in ("example_targets", "example_upper")}
-    return history | windows | {"example_output": np.full((2, 4, 1), seed + 0.1)}
+    blocks = {"block_mse": np.float32([seed + 0.1, np.nan, 1e30])}
+    return history | windows | blocks | {"example_output": np.full((2, 4, 1), seed + 0.1)}
 
 
 RECORDS = [
@@ -78,13 +79,31 @@ def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packe
     first, second = (store.load_arrays(packed, RECORDS[seed].id) for seed in (0, 1))
     expected = arrays_of(0)
     assert first.keys() == expected.keys() - {"history_gradient_norm"}
-    assert second.keys() == {key for key in first if key.startswith("history_")}
-    for key in ("history_epoch", "example_targets", "example_upper", "example_output"):
+    assert second.keys() == {key for key in first if not key.startswith("example_")}
+    np.testing.assert_array_equal(second["block_mse"], arrays_of(1)["block_mse"])
+    exact = "history_epoch", "block_mse", "example_targets", "example_upper", "example_output"
+    for key in exact:
         np.testing.assert_array_equal(first[key], expected[key])
     for name in HISTORY[:1] + HISTORY[2:]:
         np.testing.assert_allclose(first[f"history_{name}"], expected[f"history_{name}"], rtol=1e-3)
     np.testing.assert_array_equal(first["history_train_loss"], [np.inf, 2, np.nan])
     assert store.load_arrays(packed, RECORDS[2].id) == {}
+
+
+def test_histories_of_several_lengths_come_back_as_they_were(tmp_path):
+    folder = tmp_path / "sweep"
+    records = [record_of(seed) for seed in range(3)]
+    with store.opened(folder):
+        for length, record in enumerate(records, 1):
+            arrays = arrays_of(0)
+            short = {key: a[:length] if "history" in key else a for key, a in arrays.items()}
+            store.save(folder, record, short)
+    store.pack(folder)
+    shutil.rmtree(folder / "cells")
+    for length, record in enumerate(records, 1):
+        found = store.load_arrays(folder, record.id)
+        np.testing.assert_array_equal(found["history_epoch"], [5, 10, 15][:length])
+        assert found["history_mse"].shape == (length,)
 
 
 def test_times_missing_targets_and_inputs_of_other_length_are_kept(tmp_path):
@@ -103,6 +122,26 @@ def test_times_missing_targets_and_inputs_of_other_length_are_kept(tmp_path):
         for key in ("example_times", "example_targets", "example_inputs"):
             np.testing.assert_array_equal(found[key], held[key])
         shutil.rmtree(tmp_path / "sweep" / "cells", ignore_errors=True)
+
+
+def test_records_with_fewer_blocks_or_none_are_packed_beside_others(tmp_path):
+    records = [record_of(seed) for seed in (0, 1, 2)]
+    blocks = [{"block_mse": np.float32([1, 2])}, {}, {"block_mse": np.float32([3])}]
+    folder = tmp_path / "sweep"
+    with store.opened(folder):
+        for record, of in zip(records, blocks, strict=True):
+            store.save(folder, record, of)
+        store.pack(folder)
+    shutil.rmtree(folder / "cells")
+    for record, of in zip(records, blocks, strict=True):
+        found = store.load_arrays(folder, record.id)
+        assert found.keys() == of.keys()
+        np.testing.assert_array_equal(found.get("block_mse"), of.get("block_mse"))
+
+
+def test_blocks_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="block_mse is not one number a block"):
+        checked({"block_mse": np.zeros((2, 2))})
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_what_is_shown_of_few_strategies_is_what_all_gives(original, tmp_path):
     out = tmp_path / "few"
     given = [str(original), "--out", str(out), "--strategies", ",".join(CHOSEN)]
     assert report.main(given) == 0
-    for name in ("headline", "planned_comparisons", "against_clip", "metrics-wind-bottleneck"):
+    for name in ("headline", "planned_comparisons", "every_strategy", "metrics-wind-bottleneck"):
         whole = {tuple(row.values()) for row in rows(original / "tables" / f"{name}.csv")}
         part = {tuple(row.values()) for row in rows(out / "tables" / f"{name}.csv")}
         part = {row[: len(next(iter(part)))] for row in part}

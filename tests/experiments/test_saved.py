@@ -19,6 +19,7 @@ from experiments.running.presets import make_plan
 from experiments.running.team import Request
 from experiments.running.worker import run_batch
 from experiments.store import load
+from experiments.training.baselines import BASELINES
 from experiments.training.strategies import TRAINED
 from experiments.usage import UsageError
 from tests.experiments.sweeps import SMOKE
@@ -90,7 +91,7 @@ def test_what_finished_cells_have_not_saved_they_are_run_again_for(scripted, tmp
         assert sweep.main([*SMOKE, "--out", str(tmp_path), *more]) == 0
         return capsys.readouterr().out
 
-    cells_of_sweep = 2 * (4 + 3)
+    cells_of_sweep = 2 * (4 + len(BASELINES))
     run()
     run("--save", "predictions")
     made = list((tmp_path / "predictions").iterdir())
@@ -116,7 +117,7 @@ def test_what_was_saved_before_is_never_beside_a_newer_record(scripted, tmp_path
 def test_a_dry_run_counts_what_is_run_again_to_be_saved(scripted, tmp_path, capsys):
     tuned = [*SMOKE, "--datasets", "irradiance", "--tuning-seeds", "1", "--out", str(tmp_path)]
     assert sweep.main(tuned) == 0
-    for more, left in ((["--save", "predictions"], 7), ([], 0)):
+    for more, left in ((["--save", "predictions"], 4 + len(BASELINES)), ([], 0)):
         capsys.readouterr()
         assert sweep.main([*tuned, *more, "--dry-run"]) == 0
         assert f"; {left} to run" in capsys.readouterr().out

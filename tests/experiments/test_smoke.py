@@ -22,7 +22,7 @@ def smoke(tmp_path_factory):
 
 def test_every_cell_has_a_record_with_every_metric(smoke):
     records = store.load(smoke)
-    assert len(records) == 2 * (4 + 3)
+    assert len(records) == 2 * (4 + len(BASELINES))
     for record in records:
         assert set(record) >= {"id", "status", "config", "metrics", "timing", "error"}
         assert record["status"] == "done"
@@ -103,7 +103,7 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
     clip = next(key for key in before if strategy_of(before[key]) == "clip")
     (copy / "cells" / f"{clip}.json").unlink()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 0
-    assert "14 cells, 13 of them done; 1 to run." in capsys.readouterr().out
+    assert "16 cells, 15 of them done; 1 to run." in capsys.readouterr().out
     after = {record["id"]: record for record in store.load(copy)}
     assert {**after.pop(clip), "timing": None} == {**before.pop(clip), "timing": None}
     assert after == before
@@ -111,7 +111,7 @@ def test_the_same_command_runs_nothing_again_and_a_lost_cell_comes_back_the_same
 
 def test_over_seeds_groups_by_dataset_backbone_and_strategy(smoke):
     found = over_seeds(summary(store.read(smoke)))
-    assert len(found) == 14
+    assert len(found) == 16
     assert found["irradiance", "bottleneck", "clip"]["violation_rate"].mean == 0
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import report, sweep
+from experiments.training.baselines import BASELINES
 from experiments.usage import UsageError
 from tests.experiments.sweeps import DIVERGING, SMOKE, rows_of
 
@@ -29,7 +30,7 @@ def test_away_from_a_terminal_each_finished_cell_is_a_plain_line(tmp_path, capsy
     options = [*SMOKE, "--datasets", "irradiance", "--out", str(tmp_path)]
     assert sweep.main(options) == 0
     printed = capsys.readouterr().out
-    assert printed.count("done    irradiance") == 4 + 3
+    assert printed.count("done    irradiance") == 4 + len(BASELINES)
     assert "\x1b" not in printed
     assert "\r" not in printed
 
@@ -157,7 +158,7 @@ def test_the_way_from_a_csv_that_is_shown_is_one(tmp_path, monkeypatch, capsys):
 
 def test_dry_run_and_list_run_nothing(tmp_path, capsys):
     assert sweep.main([*SMOKE, "--out", str(tmp_path / "new"), "--dry-run"]) == 0
-    assert "14 cells, 0 of them done" in capsys.readouterr().out
+    assert "16 cells, 0 of them done" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
     assert sweep.main(["--list"]) == 0
     listed = capsys.readouterr().out

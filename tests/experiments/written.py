@@ -17,6 +17,8 @@ STRATEGIES = (
     "straight_through_clip",
     "smooth_clip",
     "relu_offset",
+    "softplus_offset",
+    "tanh_interval",
     "clip_at_evaluation",
     "squared_hinge",
     *BASELINES,
@@ -30,6 +32,7 @@ MSE = {
     "bound": 2.0,
     "climatology_clipped": 0.5,
     "scaled_bound": 0.45,
+    "ridge_clipped": 0.9,
 }
 OUTSIDE = {"unconstrained": 0.12, "squared_hinge": 0.04, "scaled_bound": 0.0}
 STUDY = [name for name, entry in DATASETS.items() if entry.role == "study"]

@@ -27,7 +27,17 @@ from bounded.sets import (
     stack_rows,
     sum_rows,
 )
-from tests.bounded.sets.cases import AFFINE, BOUND, BUDGETS, CASES, FULLEST, MATRIX, RAW
+from tests.bounded.sets.cases import (
+    AFFINE,
+    BALLS,
+    BOUND,
+    BUDGETS,
+    CASES,
+    FULLEST,
+    MATRIX,
+    RADIAL,
+    RAW,
+)
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -97,9 +107,11 @@ def test_a_masked_nan_in_a_cap_a_matrix_or_an_interior_does_not_either():
         found = gradient(lambda x, a, low, f=function: f(x, Rows(a, low, 3.0)), 3)
         check(found(raw, eyes.at[1, 0, 0].set(jnp.nan), ones))
         check(found(raw, eyes, spoilt))
-    for function in (affine_projection, affine_hardnet, affine_radial):
+    for function in (affine_projection, affine_hardnet, *RADIAL):
         rows = Rows(jnp.eye(2), upper=2.0)
         check(gradient(lambda x, p, f=function, r=rows: f(x, r, interior=p), 2)(raw, spoilt))
+    for ball in BALLS.values():
+        check(gradient(lambda x, c, f=ball: f(x, 1.0, center=c), 2)(raw, spoilt))
 
 
 @every
@@ -136,6 +148,7 @@ def test_forward_mode_agrees_with_backward(case):
 
 
 @each
+@pytest.mark.usefixtures("two_devices")
 def test_it_works_under_shard_map_with_its_checks(case):
     """Also where all shards share a bound: its slope is then their sum."""
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
@@ -156,6 +169,7 @@ def test_it_works_under_shard_map_with_its_checks(case):
 
 
 @each
+@pytest.mark.usefixtures("two_devices")
 def test_it_works_on_a_mesh_of_explicit_axes(case):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
@@ -294,7 +308,7 @@ def test_what_is_not_rows_or_crossed_is_refused(function):
     with pytest.raises(ValueError, match="row 0 has lower 0.5 and upper -0.5"):
         function(raw, rate_rows(jnp.array([-0.5])))
     traced = jax.jit(function)(raw, crossed)  # the upper bound wins
-    exact = function(raw, crossed._replace(lower=jnp.array([0.0, 0.5])))
+    exact = jax.jit(function)(raw, crossed._replace(lower=jnp.array([0.0, 0.5])))
     np.testing.assert_array_equal(traced, exact)
 
 

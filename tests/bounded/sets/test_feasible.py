@@ -15,14 +15,15 @@ from bounded.sets import (
     affine_projection,
     affine_projection_with_residual,
     affine_radial,
+    affine_soft_radial,
     box_rows,
     stack_rows,
 )
 from tests.bounded.sets.affine_cases import BATCH, CASES, SIZE
 from tests.bounded.sets.cases import AFFINE
 
-JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial)))
-hardnet, projection, radial = JITTED
+JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial, affine_soft_radial)))
+hardnet, projection, radial, soft_radial = JITTED
 
 
 def test_a_row_is_held_in_its_own_scale():
@@ -70,9 +71,24 @@ def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     if name == "affine_hardnet":  # of full rank
         firsts = Rows(boxes.matrix[::2], boxes.lower[:, ::2], boxes.upper[:, ::2])
         rows = stack_rows(firsts, pairs)
-    if name == "affine_radial":
+    if name in ("affine_radial", "affine_soft_radial"):
         extra = {"interior": inside}
     output = BY_NAME[name](raw, rows, **extra)
+    assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=0)
+@pytest.mark.parametrize("kind", ["diagonal", "matrix"])
+def test_they_are_where_the_distance_is_weighted_too(kind, seed):
+    raw, boxes, pairs, one, inside = wide_scales(seed)
+    rows, draw = stack_rows(boxes, pairs, one), np.random.default_rng(seed)
+    weights = (0.01 / np.asarray(inside)) ** 2 * 10 ** draw.uniform(-1, 1, (8, 6))
+    if kind == "matrix":
+        weights = np.sqrt(weights[..., None] * weights[:, None]) * (0.7 * np.eye(6) + 0.3)
+    weights = jnp.asarray(weights / np.max(weights), jnp.float32)
+    output = projection(raw, rows, weights=weights)
     assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
 
 
@@ -95,7 +111,7 @@ EXACT = {function: exact(function) for function in JITTED}
 @pytest.mark.parametrize(
     ("function", "dtype"),
     [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
-    + [(radial, "float16"), (radial, "bfloat16"), (projection, "bfloat16")],
+    + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")],
     ids=name_of,
 )
 def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, dtype):

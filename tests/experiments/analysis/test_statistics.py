@@ -1,4 +1,4 @@
-"""Numbers of a study: exact small cases, and the same from rliable and scikit-posthocs."""
+"""Skills of a study and spreads over seeds: exact small cases."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from experiments.analysis import statistics
-from experiments.analysis.statistics import Scores, Spread, skill_scores
+from experiments.analysis.statistics import Spread, skill_scores
 from experiments.cells import Cell, Record
 from experiments.page import terminal
 
@@ -123,26 +123,11 @@ def test_other_backbones_and_other_datasets_do_not_count():
     assert skill_scores([], "bottleneck", GROUPS).strategies == ()
 
 
-def test_the_interquartile_mean_drops_a_quarter_on_either_side():
-    values = np.array([[1.0, 2.0], [3.0, 100.0]])
-    assert statistics.interquartile_mean(values) == 2.5
-    assert statistics.interquartile_mean(np.stack([values, values + 1])).tolist() == [2.5, 3.5]
-
-
-def test_ranks_share_ties_and_average_over_groups():
-    best, same, worst = [[3.0, 1.0]], [[1.0, 1.0]], [[0.0, 0.0]]
-    np.testing.assert_allclose(
-        statistics.average_rank(np.array([best, same, worst])), [1.25, 1.75, 3.0]
-    )
-
-
 def test_a_bootstrap_of_seeds_that_agree_has_no_width_and_follows_its_generator():
-    low, high = statistics.bootstrap(
-        np.ones((2, 5, 3)), statistics.interquartile_mean, np.random.default_rng(0)
-    )
+    low, high = statistics.bootstrap(np.ones((2, 5, 3)), statistics.mean, np.random.default_rng(0))
     assert low.tolist() == high.tolist() == [1, 1]
     twice = [
-        statistics.bootstrap(SCORES, statistics.interquartile_mean, np.random.default_rng(seed))
+        statistics.bootstrap(SCORES, statistics.mean, np.random.default_rng(seed))
         for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(twice[0], twice[1])
@@ -186,88 +171,6 @@ def test_a_performance_profile_is_the_share_above():
         np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([-1.0, 0.0, 2.5, 3.0])
     )
     np.testing.assert_allclose(profile, [1, 0.75, 0.25, 0])
-
-
-def test_runs_with_skill_are_those_above_zero():
-    values = np.array([[0.5, 0.0, 0.0], [-1.0, 0.4, -1.0], [0.7, 0.2, 0.0]])  # seeds, groups
-    np.testing.assert_allclose(statistics.mean_with_skill(values), [0.6, 0.3, np.nan])
-
-
-def test_ties_count_half_an_improvement():
-    one, other = np.array([[1.0, 5.0], [2.0, 5.0]]), np.array([[1.0, 5.0], [0.0, 5.0]])
-    # First group: 1 = 1, 1 > 0, 2 > 1, 2 > 0; second: ties.
-    assert statistics.probability_of_improvement(one, other) == (3.5 / 4 + 0.5) / 2
-    assert statistics.probability_of_improvement(one, one) == 0.5
-
-
-def test_holms_steps_by_hand():
-    np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.5]), [0.04, 0.09, 0.09, 0.5])
-    np.testing.assert_allclose(statistics.holm([0.9, 0.8]), [1, 1])
-
-
-def scores_of(values):
-    groups = tuple(str(index) for index in range(values.shape[-1]))
-    return Scores(("clip", "smooth_clip", "relu_offset"), groups, values)
-
-
-def test_five_groups_are_underpowered_whatever_comes_out():
-    clip = np.zeros((3, 5))
-    values = np.stack([clip, clip + np.arange(1, 6), clip])
-    found = statistics.planned_comparisons(scores_of(values))
-    assert list(found) == ["smooth_clip", "relu_offset"]
-    better, same = found.values()
-    assert (better.better, same.better) == (5, 0)
-    assert better.p_value == 2 * 2 / 2**5
-    assert better.underpowered
-    assert same.p_value == 1
-
-
-def test_seven_groups_are_enough_for_two_comparisons():
-    clip = np.zeros((3, 7))
-    values = np.stack([clip, clip + np.arange(1, 8), clip - np.arange(1, 8)])
-    for found in statistics.planned_comparisons(scores_of(values)).values():
-        assert found.p_value == 2 * 2 / 2**7
-        assert not found.underpowered
-
-
-def test_at_most_six_comparisons_are_planned_each_with_its_reason():
-    assert len(statistics.PLANNED) <= 6
-    assert all(statistics.PLANNED.values())
-
-
-def test_the_same_as_rliable():
-    metrics = pytest.importorskip("rliable.metrics")
-    for one in SCORES:
-        expected = metrics.aggregate_iqm(one)
-        np.testing.assert_allclose(statistics.interquartile_mean(one), expected)
-        for other in SCORES:
-            np.testing.assert_allclose(
-                statistics.probability_of_improvement(one, other),
-                metrics.probability_of_improvement(one, other),
-            )
-
-
-def test_the_same_as_scikit_posthocs():
-    posthocs = pytest.importorskip("scikit_posthocs")
-    block = np.random.default_rng(0).normal(size=(8, 2))  # groups, strategies
-    expected = np.array(posthocs.posthoc_wilcoxon(list(block.T)))[0, 1]
-    values = np.stack([block[:, :1].T, block[:, 1:].T])
-    scores = Scores(("clip", "smooth_clip"), tuple("abcdefgh"), values)
-    found = statistics.planned_comparisons(scores)["smooth_clip"]
-    np.testing.assert_allclose(found.p_value, expected)
-    p_values = [0.01, 0.02, 0.03, 0.2]
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
-    np.testing.assert_allclose(
-        statistics.holm(p_values), multitest.multipletests(p_values, method="holm")[1]
-    )
-
-
-def test_friedman_by_its_formula():
-    values = SCORES[:, :1]
-    ranks = stats.rankdata(values[:, 0], axis=0)
-    k, n = ranks.shape
-    chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks.mean(axis=1) ** 2) - k * (k + 1) ** 2 / 4)
-    np.testing.assert_allclose(statistics.friedman(values), stats.chi2.sf(chi2, k - 1))
 
 
 def test_spread_over_seeds_by_hand():

@@ -6,17 +6,10 @@ import pytest
 
 from experiments.data.arrays import content_hash
 from experiments.data.build import CONTENT_SHA256
-from experiments.data.catalogue import (
-    BASEFLOW_FILTER,
-    DATASETS,
-    FOLDER,
-    ROLES,
-    _cut,
-    _parking,
-    baseflow,
-)
+from experiments.data.catalogue import DATASETS, ROLES
 from experiments.data.checks import is_forecast
-from experiments.data.datasets import SPLITS, load
+from experiments.data.datasets import MAY_BREAK, SPLITS, load
+from experiments.data.windows import BASEFLOW_FILTER, FOLDER, baseflow, cut, parking
 from experiments.usage import UsageError
 
 
@@ -48,12 +41,14 @@ def test_every_dataset_keeps_its_promises(name):
         if bound is not None:
             assert bound.shape == dataset.targets.shape
             holds[side] = (sign * dataset.targets <= sign * bound).all()
-    assert all(holds.values()) == (dataset.role != "wrong_bound")
+    assert all(holds.values()) == (dataset.infeasible == 0)
+    assert dataset.infeasible == 0 or dataset.role in MAY_BREAK
     training = dataset.part("train")["targets"]
     np.testing.assert_allclose(np.sqrt(np.mean(training.astype(float) ** 2)), 1, rtol=1e-5)
     shares = np.bincount(dataset.split, minlength=3) / windows
     few_days = name == "wind"
-    np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.04 if few_days else 0.02)
+    if dataset.role != "dial":
+        np.testing.assert_allclose(shares, [0.7, 0.15, 0.15], atol=0.04 if few_days else 0.02)
     same = dataset.upper is not None and np.array_equal(dataset.targets, dataset.upper)
     assert same == (dataset.role == "autoencoder")
     assert load(name).hash == dataset.hash
@@ -90,6 +85,8 @@ def test_temperatures_go_below_zero():
         "baseball",
         "gasoline",
         "crime",
+        "hourly_temperature",
+        "exchange_rate",
     ],
 )
 def test_every_split_is_like_the_others(name):
@@ -128,7 +125,7 @@ def test_a_car_park_is_known_by_its_places_and_by_the_others_that_day():
     with np.load(FOLDER / "parking.npz") as file:
         day, places, cars = file["day"], file["places"].astype(float), file["cars"].astype(float)
     others = (day == day[0]) & (np.arange(len(day)) > 0)
-    inputs = _parking(repaired=False)["inputs"]
+    inputs = parking(repaired=False)["inputs"]
     np.testing.assert_array_equal(inputs[0, :, 0], places[0])
     filled = cars[others, :, 0].sum(axis=0) / places[others].sum()
     np.testing.assert_allclose(inputs[0, :, 1], filled, rtol=1e-12)
@@ -161,21 +158,69 @@ def test_the_baseflow_filter_is_the_formula_written_out():
 
 
 def test_no_day_of_a_cut_series_is_in_two_splits():
-    day = np.arange(1000.0)
-    arrays = _cut(day, -day)
-    days = [set(arrays["inputs"][arrays["split"] == part].ravel()) for part in range(3)]
+    found, split = cut(np.arange(1000.0)[:, None])
+    days = [set(found[split == part].ravel()) for part in range(3)]
     assert set.union(*days) == set(range(988))
     assert sum(map(len, days)) == 988
-    np.testing.assert_array_equal(arrays["targets"], -arrays["inputs"])
-    np.testing.assert_array_equal(np.diff(arrays["inputs"], axis=1), 1)
+    np.testing.assert_array_equal(np.diff(found, axis=1), 1)
 
 
 def test_series_of_several_features_are_cut_alike():
     both = np.arange(180).reshape(90, 2)
-    arrays = _cut(both, both / 2, steps=12, every=3, block=18)
-    assert arrays["inputs"].shape == (5 * 3, 12, 2)
-    np.testing.assert_array_equal(arrays["inputs"][4], both[21:33])
-    np.testing.assert_array_equal(arrays["targets"], arrays["inputs"] / 2)
+    found, split = cut(both, steps=12, every=3, block=18)
+    assert found.shape == (5 * 3, 12, 2)
+    assert split.shape == (15,)
+    np.testing.assert_array_equal(found[4], both[21:33])
+
+
+def test_hours_lie_between_lowest_and_highest_of_their_six():
+    arrays = DATASETS["hourly_temperature"].load()
+    with np.load(FOLDER / "hourly_temperature.npz") as file:
+        day = file["temperature"][3, :, 0].astype(float)
+        dew_point = file["dew_point"][3, :, 0]
+    lowest = np.repeat([day[start : start + 6].min() for start in (0, 6, 12, 18)], 6)
+    np.testing.assert_array_equal(arrays["lower"][3, :, 0], lowest)
+    np.testing.assert_array_equal(arrays["targets"][3, :, 0], day)
+    read = np.stack([lowest, arrays["upper"][3, :, 0], dew_point], axis=-1)
+    np.testing.assert_array_equal(arrays["inputs"][3], read)
+    spans = arrays["targets"].reshape(-1, 6)
+    np.testing.assert_array_equal(spans.max(axis=1), arrays["upper"].reshape(-1, 6)[:, 5])
+
+
+def test_days_lie_between_lowest_and_highest_of_their_week():
+    arrays = DATASETS["exchange_rate"].load()
+    with np.load(FOLDER / "exchange_rate.npz") as file:
+        weeks = file["rates"][2:6] / 1e5  # of the second window
+    dollars = weeks[..., 0]
+    np.testing.assert_array_equal(arrays["targets"][1, :, 0], dollars.ravel())
+    np.testing.assert_array_equal(arrays["lower"][1, :, 0], dollars.min(axis=1).repeat(5))
+    np.testing.assert_array_equal(arrays["upper"][1, :, 0], dollars.max(axis=1).repeat(5))
+    both_ends = np.concatenate([arrays["lower"][1], arrays["upper"][1]], axis=-1)
+    np.testing.assert_array_equal(arrays["inputs"][1, :, :2], both_ends)
+    middle = (weeks.min(axis=1) + weeks.max(axis=1)) / 2
+    away = 100 * (weeks[2, 4] / middle[2] - 1)
+    np.testing.assert_allclose(arrays["inputs"][1, 14, 2:], away[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "deviation", "on_either"),
+    [("hourly_temperature", 4.35, 12.2, 0.57), ("exchange_rate", 0.0139, 0.150, 0.405)],
+)
+def test_intervals_are_narrow_beside_the_spread_of_the_targets(name, width, deviation, on_either):
+    lower, target, upper = (DATASETS[name].load()[key] for key in ("lower", "targets", "upper"))
+    assert (upper - lower).mean() == pytest.approx(width, rel=0.01)
+    assert target.std() == pytest.approx(deviation, rel=0.01)
+    on = (target == lower) | (target == upper)
+    assert on.mean() == pytest.approx(on_either, abs=0.005)
+
+
+def test_other_currencies_explain_half_of_where_in_its_week_the_dollar_is():
+    arrays = DATASETS["exchange_rate"].load()
+    middle = (arrays["lower"] + arrays["upper"]) / 2
+    away = (100 * (arrays["targets"] / middle - 1)).ravel()
+    others = arrays["inputs"][..., 2:].reshape(len(away), -1)
+    left = away - others @ np.linalg.lstsq(others, away)[0]
+    assert 1 - (left**2).sum() / (away**2).sum() == pytest.approx(0.5, abs=0.03)
 
 
 def test_every_sector_has_a_part_of_its_own():
@@ -207,6 +252,7 @@ def test_a_state_is_in_one_split_and_its_crimes_are_some_of_all():
     assert arrays["inputs"].shape[2] == 1
     assert len(dataset.columns) == dataset.targets.shape[2] == 2
     np.testing.assert_array_equal(arrays["sum_upper"], arrays["inputs"])
+    np.testing.assert_array_equal(arrays["upper"], arrays["inputs"].repeat(2, axis=2))
     by_state = dataset.split.reshape(50, -1)
     np.testing.assert_array_equal(by_state, np.broadcast_to(by_state[:, :1], by_state.shape))
     with np.load(FOLDER / "crime.npz") as file:
@@ -501,7 +547,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest():
 def test_archives_are_pinned():
     assert {path.stem for path in FOLDER.glob("*.npz")} == {f.__name__ for f in CONTENT_SHA256}
     _, *packages = (FOLDER / "packages.txt").read_text(encoding="utf-8").splitlines()
-    assert len(packages) == 11
+    assert len(packages) == 12
     for package in packages:
         assert re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", package)
     assert SPLITS == ("train", "validation", "test")

@@ -10,7 +10,6 @@ from PIL import Image
 
 from bounded import constraints
 from experiments.analysis import study
-from experiments.analysis.statistics import Comparison
 from experiments.analysis.tables import slug
 from experiments.cells import Cell, Record
 from experiments.data.catalogue import DATASETS
@@ -130,7 +129,6 @@ def labelled(axes):
 def test_every_figure_of_a_small_sweep_comes_in_order_with_its_words(drawn):
     of_sweep = [
         "skills",
-        "planned_comparisons",
         "performance_profile",
         "collapse",
         "gradient_health_dead",
@@ -235,7 +233,7 @@ def test_without_the_reference_or_clip_what_needs_them_is_left_out():
     assert "loss_violation_diffuse" in names
     without = [r for r in records if r.cell.strategy != "clip"]
     names = sketched(without).keys()
-    assert not {"skills", "planned_comparisons"} & names
+    assert "skills" not in names
     assert "loss_violation_diffuse" in names
 
 
@@ -251,18 +249,6 @@ def test_with_few_colours_each_is_still_told_from_the_others(drawn, name, tmp_pa
     colours, counts = np.unique(whole.reshape(-1, 3), axis=0, return_counts=True)
     for colour in colours[counts > 0.005 * off.size]:  # of areas, where a tint is seen
         assert off[(whole == colour).all(axis=-1)].max() <= 3, colour
-
-
-def test_too_few_groups_are_called_underpowered(drawn):
-    (axes,) = drawn["planned_comparisons"].figure.axes
-    assert sum(text.endswith(" of 1, underpowered") for text in texts(axes)) == 6
-    assert "no conclusion is drawn" in drawn["planned_comparisons"].caption
-    assert sum(text == "0 of 1, underpowered" for text in texts(axes)) == 4
-    for mark in (line for line in axes.lines if line.get_label() == "smooth_clip"):
-        assert mark.get_xdata() == pytest.approx([-0.1])
-        assert ends_of(axes, mark) == pytest.approx([-0.1, -0.1])  # seeds agree: no width
-    powered = Comparison(better=8, groups=9, p_value=0.0731, underpowered=False)
-    assert scores.verdict(powered) == "8 of 9, p = 0.073"
 
 
 def ends_of(axes, mark):
@@ -293,11 +279,10 @@ def test_skills_are_sorted_best_first_with_the_intervals_of_the_ranking(drawn):
 
 def test_one_seed_has_marks_without_intervals():
     found = sketched(sweep(seeds=1, datasets=("diffuse",)))
-    for name in ("skills", "planned_comparisons"):
-        axes = found[name].figure.axes[0]
-        for mark in labelled(axes).values():
-            assert np.isfinite(mark.get_xdata()).all()
-            assert np.isnan(ends_of(axes, mark)).all()
+    axes = found["skills"].figure.axes[0]
+    for mark in labelled(axes).values():
+        assert np.isfinite(mark.get_xdata()).all()
+        assert np.isnan(ends_of(axes, mark)).all()
 
 
 def test_profiles_end_where_they_must(drawn):
@@ -364,7 +349,7 @@ def test_of_many_curves_the_planned_and_the_best_are_named():
     of[best.id]["history_mse"] = of[best.id]["history_mse"] / 2
     runs = histories_of(records, of)
     (axes,) = training_curves.training_curves(NONE, "diffuse", runs).figure.axes
-    expected = {"clip", "hinge", *style.PLANNED}
+    expected = {"hinge", style.AGAINST, *style.PLANNED}
     assert set(labelled(axes)) == set(legend_of(axes)) == expected
     pale = next(one for one in axes.collections if isinstance(one, LineCollection))
     assert len(pale.get_segments()) == len(TRAINED) - len(expected)
@@ -613,7 +598,6 @@ def test_figures_rank_what_the_tables_rank(backbones):
     drawn = {sketch.name: sketch for sketch in draw.sketches(found, {r.id: {} for r in records})}
     for axes in drawn["skills"].figure.axes:
         assert labelled(axes).keys() == {*STRATEGIES, "climatology_clipped"}
-    assert "planned_comparisons" in drawn
 
 
 def test_a_strategy_that_failed_on_a_dataset_is_not_said_to_keep_every_bound():

@@ -15,12 +15,22 @@ from experiments.figures.style import HEALTH, styled
 from experiments.usage import UsageError
 from tests.experiments import written
 
-DATASETS = ("wind", "flights", "irradiance_soiled", "sines")
-STRATEGIES = ("unconstrained", "clip", "smooth_clip", "climatology_clipped")
+DATASETS = ("wind", "flights", "irradiance_soiled", "sines", "dial_base", "dial_windows_50")
+STRATEGIES = (
+    "unconstrained",
+    "clip",
+    "smooth_clip",
+    "clip_at_evaluation",
+    "tanh_interval",
+    "climatology_clipped",
+)
 GIVEN = {
     "skills": ({}, "skills"),
     "planned_comparisons": ({}, "planned_comparisons"),
     "performance_profile": ({}, "performance_profile"),
+    "dials": ({"backbone": "conditioned"}, "dials_conditioned"),
+    "soft_frontier": ({}, "soft_frontier"),
+    "rule": ({}, "rule"),
     "loss_violation": ({"dataset": "wind"}, "loss_violation_wind"),
     "gradient_health": ({"measure": "blocked"}, "gradient_health_blocked"),
     "collapse": ({}, "collapse"),
@@ -42,13 +52,22 @@ def arrays_of(record):
     return {"history_epoch": epochs, **history, **windows, "example_output": target - 0.1}
 
 
+def tuning():
+    names = ("clip_at_evaluation", "hinge")
+    return [
+        written.record(name, dataset, phase="tune", seed=1000)
+        for name in names
+        for dataset in ("wind", "flights")
+    ]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "mine"
     described = written.manifest(list(DATASETS))
     described["datasets"]["wind"] |= {"unit": "kn", "columns": ["gust"]}
     written.save(folder, [], described)
-    for record in written.sweep(DATASETS, STRATEGIES, seeds=2):
+    for record in [*written.sweep(DATASETS, STRATEGIES, seeds=2), *tuning()]:
         store.save(folder, record, arrays_of(record))
     return folder
 
@@ -79,7 +98,7 @@ def texts(figure):
 
 
 def test_every_kind_has_a_documented_function(page):
-    assert set(plots.__all__) == {*GIVEN, "constraint_shapes"}
+    assert set(plots.__all__) == {*GIVEN, "constraint_shapes", "starts"}
     assert all(getattr(plots, name).__doc__ for name in plots.__all__)
     kinds = {*(name for _, name in GIVEN.values()), "constraint_shapes"}
     left = {name for name in page if not name.startswith(tuple(plots.__all__))} - kinds
@@ -100,6 +119,11 @@ def test_it_is_the_figure_of_the_page(folder, records, page, name):
 
 def test_shapes_are_of_no_records():
     assert len(plots.constraint_shapes().axes) == 15
+
+
+def test_two_sweeps_that_start_in_two_ways(folder, records):
+    figure = plots.starts(records, records, folder, folder)
+    assert [axes.get_title() for axes in figure.axes] == ["bottleneck"] * 2 + ["conditioned"] * 2
 
 
 def test_of_some_records_those_are_drawn_and_a_folder_may_be_left_out(records):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments import report, store, sweep
@@ -111,3 +112,12 @@ def test_a_sweep_takes_no_folder_with_other_things(tmp_path, capsys):
     assert sweep.main([*options, str(paper)]) == 2
     assert "is not empty and holds no sweep" in capsys.readouterr().err
     assert contents(paper) == before
+
+
+def test_blocks_of_the_test_split_come_from_the_arrays_of_final_cells(tmp_path):
+    blocks = {"block_mse": np.array([0.2, 0.3, 0.25])}
+    folder = written.save(tmp_path / "mine", [])
+    for record in written.sweep(["wind"], ["clip", "clip_at_evaluation"], seeds=2):
+        store.save(folder, record, blocks)
+    found = build.read(folder, store.read(folder))
+    assert found.relative["bottleneck"]["clip"]["wind"].over == "seeds and blocks"

@@ -18,7 +18,7 @@ from experiments.page import build, render, terminal, warnings
 from experiments.usage import UsageError
 from tests.experiments import written
 
-DATASETS = ["wind", "flights", "irradiance_soiled", "sines"]
+DATASETS = ["wind", "flights", "irradiance_soiled", "sines", "dial_base"]
 KEYS = "versions", "processor"
 EVIL = '<script>alert("1")</script> & `x` [y](#z).npz'
 
@@ -397,7 +397,7 @@ def test_what_weakens_the_numbers_is_said_with_its_names():
 
 def test_few_groups_and_seeds_are_said_and_many_are_not():
     few = told(written.sweep(["wind"]), written.manifest(["wind"]))
-    assert few["Too few groups for any comparison to be significant"] == (
+    assert few["Fewer groups than 6, so that no verdict is given"] == (
         "bottleneck 1 group, conditioned 1 group"
     )
     seeds = few["Too few seeds to tell strategies apart"]

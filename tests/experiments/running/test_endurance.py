@@ -16,10 +16,11 @@ from experiments import store, sweep
 from experiments.running.fingerprints import fingerprints
 from experiments.running.plan import lay_out
 from experiments.running.presets import make_plan
+from experiments.training.baselines import BASELINES
 
 pytestmark = pytest.mark.slow
 PLAN = ["--preset", "smoke", "--seeds", "8"]
-CELLS = 2 * (4 * 8 + 3)
+CELLS = 2 * (4 * 8 + len(BASELINES))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -154,7 +155,7 @@ def test_ten_thousand_cells_are_planned_skipped_and_summarised(tmp_path, undistu
     plan += ["--tuning-seeds", "0"]
     changes = {"datasets": ("irradiance", "sines"), "seeds": 96, "tuning_seeds": 0}
     layout = lay_out(make_plan("full", **changes))
-    assert len(layout.cells) == 2 * (26 * 2 * 96 + 3)
+    assert len(layout.cells) == 2 * (26 * 2 * 96 + len(BASELINES))
     like = next(r for r in store.read(undisturbed) if r.cell.is_trained)
     arrays, seconds = store.load_arrays(undisturbed, like.id), {}
     made_by = fingerprints(layout.cells.values(), layout.datasets, {})

@@ -9,6 +9,8 @@ import pytest
 
 from experiments.cells import SPLIT_OF_PHASE, Cell, Record
 from experiments.data.datasets import load
+from experiments.data.dials import DIALS
+from experiments.data.study import STUDY
 from experiments.running.plan import (
     by_dataset,
     cells,
@@ -44,17 +46,19 @@ def changed(record, **config):
 
 
 def test_the_presets_cover_the_study():
-    plan = make_plan("full")
+    plan, planned = make_plan("full"), make_plan("planned")
     assert set(plan.strategies) == {*TRAINED, *BASELINES}
-    recorded = json.loads((REFERENCE / "manifest.json").read_text(encoding="utf-8"))
-    assert {*plan.datasets, *make_plan("budgets").datasets} == set(recorded["datasets"])
-    supplement = make_plan("supplement")
-    assert supplement.datasets == ("household",)
-    assert set(supplement.strategies) < set(plan.strategies)
-    assert supplement.backbones == plan.backbones
-    assert {supplement.settings(of) for of in plan.backbones} == {plan.settings("bottleneck")}
+    assert set(plan.datasets) > set(STUDY) < set(planned.datasets)
+    assert set(planned.backbones) > {*AUTOENCODERS, *plan.backbones}
+    assert {plan.settings("mlp"), planned.settings("gru")} == {make_plan("budgets").settings("mlp")}
     assert set(make_plan("budgets").strategies) > {"unconstrained", "clip", *COUPLED}
-    assert plan.backbones == AUTOENCODERS
+    assert {name for names in DIALS.values() for name in names.values()} == {
+        *make_plan("dials").datasets
+    }
+    assert set(make_plan("starts").datasets) == set(STUDY)
+
+
+def test_the_default_preset_has_the_answers_and_their_controls():
     plan = make_plan("default")
     assert {"unconstrained", "clip", *BASELINES} < set(plan.strategies)
     answers = {
@@ -101,13 +105,12 @@ def test_a_network_whose_name_ends_as_sizes_do_is_refused():
 def test_cells_are_complete_and_as_their_json_says():
     plan = make_plan("smoke", backbones=("bottleneck", "conditioned"), seeds=2)
     found = cells(plan, load("irradiance"), [TRAINED["clip"], TRAINED["tanh_range"]])
-    assert len(found) == 2 * 2 * 2 + 3
+    assert len(found) == 2 * 2 * 2 + len(BASELINES)
     assert found == [Cell.from_json(json.loads(json.dumps(cell.to_json()))) for cell in found]
     assert len({cell.id for cell in found}) == len(found)
 
 
 def test_the_grid_moves_one_value_at_a_time_from_the_defaults():
-    assert [choice.learning_rate for choice in grid(TRAINED["clip"])] == [3e-3, 1e-3, 1e-2]
     found = grid(TRAINED["clip_after_warmup"])
     tried = [(c.learning_rate, *c.hyperparameters.values()) for c in found]
     default = (3e-3, 0.1, 1.0)
@@ -116,9 +119,16 @@ def test_the_grid_moves_one_value_at_a_time_from_the_defaults():
         (1e-3, 0.1, 1.0),
         (1e-2, 0.1, 1.0),
         (3e-3, 0.3, 1.0),
-        (3e-3, 0.5, 1.0),
         (3e-3, 0.1, 10.0),
     ]
+
+
+def test_as_many_points_are_tried_of_every_strategy_of_the_table():
+    rates, more = (1e-2, 1e-3, 3e-3, 3e-2), (5.5e-3, 1.7e-2)
+    assert {len(grid(row, rates, more)) for row in TRAINED.values()} == {6}
+    tried = [choice.learning_rate for choice in grid(TRAINED["clip"], rates, more)]
+    assert tried == [*rates, *more]
+    assert [choice.learning_rate for choice in grid(TRAINED["clip"])] == [3e-3, 1e-3, 1e-2]
 
 
 TUNED = make_plan(
@@ -185,9 +195,9 @@ def test_cells_go_together_by_dataset_and_backbone(layout):
     table = ("unconstrained", "clip", "relu_offset", "squared_hinge")
     assert {key: len(found) for key, found in lots.items()} == {
         ("irradiance", "bottleneck", table): 12,
-        ("irradiance", "none", table): 3,
+        ("irradiance", "none", table): len(BASELINES),
         ("sines", "bottleneck", table): 12,
-        ("sines", "none", table): 3,
+        ("sines", "none", table): len(BASELINES),
     }
 
 

@@ -17,6 +17,7 @@ from experiments.data.datasets import load
 from experiments.figures import draw
 from experiments.running import watch, worker
 from experiments.running.options import Options
+from experiments.training.baselines import BASELINES
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import Result
 from experiments.usage import UsageError
@@ -46,7 +47,8 @@ def scripted(monkeypatch):
             def run(self, runs, on_epochs):
                 on_epochs(len(runs))
                 history = {"epoch": np.ones(1)}
-                return [Result(METRICS, history, np.zeros(self.shape), None) for _ in runs]
+                shown, blocks = np.zeros(self.shape), np.zeros(1)
+                return [Result(METRICS, history, shown, blocks, None) for _ in runs]
 
         monkeypatch.setattr(worker, "Runner", Scripted)
         # What traces a strategy of the user's takes longer than the limits here.
@@ -215,7 +217,7 @@ def test_a_folder_that_is_moved_while_a_sweep_runs_ends_it_and_another_is_left_a
     assert not replaced or store.read_manifest(folder)["sessions"][-1]["finished"] is None
     monkeypatch.setattr(store, "save", save)
     assert sweep.main([*SMOKE, "--out", str(moved)]) == 0
-    assert len(store.read(moved)) == 4 * 2 + 3
+    assert len(store.read(moved)) == 4 * 2 + len(BASELINES)
 
 
 NO_KERNEL = """

@@ -36,3 +36,13 @@ def test_compiling_epochs_and_the_end_are_shown_on_80_columns():
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n").split("\n")
     assert any("1 done, 0 failed, 999 left" in line for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_how_many_cells_a_device_trains_side_by_side_is_said_once():
+    console = Console(file=io.StringIO(), width=80)
+    with display(console, 10, 500) as found:
+        found.begin(Lot("wind", "mlp", ("clip",)), 8, 50)
+        for each in (1, 512, 512, 256):
+            found.side_by_side(each)
+    said = re.findall("[0-9]+ cells.*", console.file.getvalue())
+    assert said == [f"{each} cells side by side on a device." for each in (512, 256)]

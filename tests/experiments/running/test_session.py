@@ -14,6 +14,7 @@ from experiments.analysis.statistics import over_seeds
 from experiments.figures import captions, draw
 from experiments.figures.captions import Words
 from experiments.running import worker
+from experiments.training.baselines import BASELINES
 from tests.experiments import written
 from tests.experiments.sweeps import DIVERGING, SMOKE, Scripted, rows_of, strategy_of
 
@@ -155,16 +156,16 @@ def test_records_of_other_code_are_not_mixed_unless_told_to(copy, capsys):
     (copy / "cells" / f"{clip['id']}.json").unlink()
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 2
     error = capsys.readouterr().err
-    assert "13 stale records" in error
-    assert "  13: the code around the programs changed (bound, climatology_clipped, clip," in error
+    assert "15 stale records" in error
+    assert "  15: the code around the programs changed (bound, climatology_clipped, clip," in error
     assert "--stale rerun" in error
-    assert hosts(copy) == {True: 13}
+    assert hosts(copy) == {True: 15}
     assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "keep"]) == 0
-    assert hosts(copy) == {True: 13, False: 1}
+    assert hosts(copy) == {True: 15, False: 1}
     assert sweep.main([*SMOKE, "--out", str(copy), "--stale", "rerun"]) == 0
-    assert hosts(copy) == {False: 14}
-    assert len(list((copy / "cells").glob("*.json.stale"))) == 13
-    assert len(rows_of(copy)) == 2 * (4 * 19 + 3 * 12)
+    assert hosts(copy) == {False: 16}
+    assert len(list((copy / "cells").glob("*.json.stale"))) == 15
+    assert len(rows_of(copy)) == 2 * (4 * 20 + 4 * 12)
 
 
 def test_a_dry_run_changes_nothing(copy, capsys):
@@ -174,7 +175,7 @@ def test_a_dry_run_changes_nothing(copy, capsys):
     options = [*SMOKE, "--out", str(copy), "--dry-run", "--stale", "rerun"]
     with pytest.warns(UserWarning, match="not a whole record"):
         assert sweep.main(options) == 0
-    assert "14 to run" in capsys.readouterr().out
+    assert "16 to run" in capsys.readouterr().out
     assert contents(copy) == before
 
 
@@ -192,7 +193,7 @@ def test_stale_records_beyond_the_plan_are_set_aside_and_counted(copy, capsys):
     altered(copy, of_other_code)
     options = ["--datasets", "irradiance", "--out", str(copy), "--stale", "rerun"]
     assert sweep.main([*SMOKE, *options]) == 0
-    assert "14 stale records set aside, 7 of them of this plan." in capsys.readouterr().out
+    assert "16 stale records set aside, 8 of them of this plan." in capsys.readouterr().out
 
 
 def test_records_of_two_versions_of_a_dataset_are_noted(copy, capsys):
@@ -206,27 +207,27 @@ def test_what_force_has_not_run_again_is_left(copy, capsys):
     options = ["--out", str(copy), "--force", "--minutes", "1e-9"]
     assert sweep.main([*SMOKE, *options]) == 0
     said = capsys.readouterr().out
-    assert "14 cells left, the same command, without --force, goes on; nothing was finished" in said
+    assert "16 cells left, the same command, without --force, goes on; nothing was finished" in said
 
 
 def test_records_of_other_data_are_stale(copy, capsys):
     assert sweep.main([*SMOKE, "--out", str(altered(copy, of_other_data))]) == 2
     error = capsys.readouterr().err
-    assert "7 stale records" in error
+    assert "8 stale records" in error
     assert "the data of irradiance changed" in error
 
 
 def test_forced_cells_run_again_and_are_never_stale(copy):
     altered(copy, of_other_code)
     assert sweep.main([*SMOKE, "--out", str(copy), "--force"]) == 0
-    assert hosts(copy) == {False: 14}
+    assert hosts(copy) == {False: 16}
 
 
 def test_a_plan_is_extended_and_the_manifest_covers_both(copy, capsys):
     more = ["--strategies", "half_tanh", "--datasets", "irradiance", "--seeds", "2"]
     assert sweep.main(["--preset", "smoke", *more, "--out", str(copy)]) == 0
     assert "6 cells, 2 of them done; 4 to run." in capsys.readouterr().out
-    assert len(store.load(copy)) == 14 + 4
+    assert len(store.load(copy)) == 16 + 4
     manifest = store.read_manifest(copy)
     assert {"half_tanh", "squared_hinge"} < set(manifest["plan"]["strategies"])
     assert manifest["plan"]["datasets"] == ["irradiance", "irradiance_autoencoder"]
@@ -268,7 +269,7 @@ def test_failed_cells_run_again_when_asked_to(copy, capsys):
     altered(copy, fail)
     assert sweep.main([*SMOKE, "--out", str(copy)]) == 1
     printed = capsys.readouterr().out
-    assert "12 of them done, 2 failed (--retry-failed runs them again); 0 to run." in printed
+    assert "14 of them done, 2 failed (--retry-failed runs them again); 0 to run." in printed
     assert "2 failed cells" in printed
     assert sweep.main([*SMOKE, "--out", str(copy), "--retry-failed"]) == 0
     assert "0 failed cells" in capsys.readouterr().out
@@ -280,12 +281,12 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path, capsys):
     assert sweep.main([*options, "--out", str(tmp_path)]) == 1
     records = store.load(tmp_path)
     assert 0 < len(records) <= jax.local_device_count()
-    assert f"{4 * 3 + 3 - len(records)} cells left" in capsys.readouterr().out
+    assert f"{4 * 3 + len(BASELINES) - len(records)} cells left" in capsys.readouterr().out
 
 
 def test_minutes_end_a_session_with_what_is_left_and_another_goes_on(smoke, tmp_path, capsys):
     assert sweep.main([*SMOKE, "--out", str(tmp_path), "--minutes", "1e-9"]) == 0
-    assert "14 cells left, the same command goes on" in capsys.readouterr().out
+    assert "16 cells left, the same command goes on" in capsys.readouterr().out
     assert store.load(tmp_path) == []
     assert sweep.main([*SMOKE, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "summary.csv").read_bytes() == (smoke / "summary.csv").read_bytes()
@@ -307,7 +308,7 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
     printed = capsys.readouterr()
     assert "stopping once the present chunk is done" in printed.out
     assert "the same command goes on from there" in printed.err
-    assert 3 <= len(store.load(tmp_path)) < 14
+    assert 3 <= len(store.load(tmp_path)) < 16
     assert {row["dataset"] for row in rows_of(tmp_path)} == {"irradiance"}
     assert sweep.main([*SMOKE, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "summary.csv").read_bytes() == (smoke / "summary.csv").read_bytes()
@@ -350,7 +351,7 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_what_is_finished_stays(
     error = capsys.readouterr().err
     assert "No space left on device" in error
     assert "goes on from there" in error
-    assert len(store.load(copy)) == 12
+    assert len(store.load(copy)) == 14
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_networks_of_several_sizes_stand_side_by_side_and_more_are_added(tmp_pat
     options = [*SMOKE, "--datasets", "irradiance", "--out", str(tmp_path)]
     assert sweep.main([*options, "--hidden", "4,8"]) == 0
     assert sweep.main([*options, "--hidden", "4,8,16"]) == 0
-    assert "15 cells, 11 of them done; 4 to run" in capsys.readouterr().out
+    assert "16 cells, 12 of them done; 4 to run" in capsys.readouterr().out
     shown = (tmp_path / "tables" / "settings.csv").read_text()
     assert 'hidden,"4, 8, 16"' in shown
     assert {row["backbone"] for row in rows_of(tmp_path)} == {

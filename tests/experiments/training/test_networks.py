@@ -1,5 +1,7 @@
 """Every backbone, on plain data, padded data and forecasts; and networks of the user's own."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +9,12 @@ import pytest
 from flax import nnx
 
 from experiments.data.catalogue import Entry
-from experiments.data.datasets import prepared
+from experiments.data.datasets import load, prepared
 from experiments.data.dealing import deal_in_order
+from experiments.running.fingerprints import shapes_of
 from experiments.training import networks
 from experiments.training.backbones import BACKBONES, FACTORIES
-from experiments.training.cell import Settings
+from experiments.training.cell import Job, Program, Settings
 from experiments.training.networks import Factory, network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED
@@ -125,6 +128,7 @@ def test_networks_without_a_code_have_no_reliance_on_it():
     runner = Runner(DATA["forecast"], "mlp", SETTINGS, [TRAINED["clip"], TRAINED["hinge"]])
     (result,) = runner.run([Run("clip", {}, 1e-2, 0)])
     assert np.isnan(result.metrics["code_reliance"])
+    assert np.isnan(result.metrics["raw_code_reliance"])
     assert np.isfinite(result.metrics["mse"])
     assert result.examples.shape == (2, 3, 1)
 
@@ -192,3 +196,19 @@ def test_weights_of_one_seed_are_the_same_and_of_another_not():
         one, same, other = (initial(backbone, "plain", seed)[1] for seed in (0, 0, 1))
         assert jax.tree.all(jax.tree.map(np.array_equal, one, same))
         assert not jax.tree.all(jax.tree.map(np.array_equal, one, other))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")]
+)
+def test_products_are_as_precise_as_the_dtype_says_whatever_the_default(dtype, precision):
+    data = shapes_of(load("irradiance"), "test")
+    settings = Settings(hidden=4, epochs=1, batches_per_epoch=1, batch=8, dtype=dtype)
+    program = Program("mlp", settings, (TRAINED["clip"],), data)
+    with jax.default_matmul_precision("bfloat16"):
+        lowered = jax.jit(program.initialize).lower(data, Job.shapes(data))
+        state = lowered.out_info
+        text = jax.jit(program.advance).lower(data, Job.shapes(data), state).as_text()
+    products = re.findall(r"dot_general.*", text)
+    assert products
+    assert all(f"precision = [{precision}, {precision}]" in product for product in products)

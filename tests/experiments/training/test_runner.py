@@ -14,6 +14,7 @@ from bounded.constraints import clip
 from experiments.data.arrays import ALIGNMENT, aligned
 from experiments.data.datasets import load
 from experiments.training import networks
+from experiments.training import runner as runner_module
 from experiments.training.backbones import AUTOENCODERS
 from experiments.training.cell import Settings, example_windows
 from experiments.training.networks import network
@@ -157,7 +158,7 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert result.error is None
     assert result.history["epoch"].tolist() == [2]
     shares = [n for n in result.metrics if n.endswith(("fraction", "rate", "1e-4", "reliance"))]
-    assert len(shares) == 11
+    assert len(shares) == 12
     of_sums = {name for name in shares if name.startswith("sum_")}
     assert all(0 <= result.metrics[name] <= 1 for name in set(shares) - of_sums)
     assert all(np.isnan(result.metrics[name]) for name in of_sums)  # one feature, no such bound
@@ -166,6 +167,14 @@ def test_metrics_and_history_are_complete_and_in_range(runner):
     assert {"mse", "mae", "r2", "violation_max", "gradient_norm"} <= result.metrics.keys()
     assert result.metrics["violation_rate"] == 0
     assert result.examples.shape == (2, 24, 1)
+
+
+def test_the_weighted_mean_of_the_blocks_is_the_error(runner):
+    sizes = np.asarray(runner._data["blocks"]).sum(1)
+    for result in runner.run(CELLS[:2]):
+        found = np.average(result.block_mse, weights=sizes)
+        np.testing.assert_allclose(found, result.metrics["mse"], rtol=1e-5)
+        assert result.block_mse.std() > 0
 
 
 def test_a_cell_that_diverges_fails_and_its_neighbour_goes_on(runner):
@@ -232,10 +241,10 @@ def longer():
     return Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
 
 
-def test_the_parameters_with_the_best_validation_loss_are_kept(longer):
+def test_the_parameters_with_the_least_validation_error_are_kept(longer):
     result = longer.run([Run("clip", {}, 0.3, 0)])[0]
-    best = result.history["loss"].argmin()
-    assert best < len(result.history["loss"]) - 1
+    best = result.history["mse"].argmin()
+    assert best < len(result.history["mse"]) - 1
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
 
 
@@ -253,9 +262,8 @@ def test_the_state_is_updated_once_an_epoch():
     assert second.metrics["mse"] == first.metrics["mse"]
 
 
-def test_candidates_are_compared_under_the_present_multipliers():
-    """An early loss is small because its multipliers were: slow steps lower the loss under any
-    fixed ones, so the last parameters are the best, though the loss rises as the multipliers do."""
+def test_a_penalty_has_no_say_in_which_parameters_are_kept():
+    """Slow steps lower the error while multipliers raise the loss: the last are the best."""
     settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16, start="zero")
     rows = [TRAINED["augmented_lagrangian"]]
     runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
@@ -265,14 +273,141 @@ def test_candidates_are_compared_under_the_present_multipliers():
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][-1], rtol=1e-5)
 
 
+def test_patience_ends_a_run_at_what_it_had_and_leaves_its_neighbour_alone(longer):
+    settings = Settings(
+        hidden=4, epochs=14, patience=4, batches_per_epoch=4, batch=16, start="zero"
+    )
+    rows = [TRAINED["clip"]]
+    patient = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
+    runs = [Run("clip", {}, 0.3, 0), Run("clip", {}, 1e-3, 0)]
+    done = []
+    found, whole = patient.run(runs, done.append), longer.run(runs)
+    epochs = [len(result.history["mse"]) * settings.evaluate_every for result in found]
+    assert epochs[0] < epochs[1] == sum(done) / 2 == 14
+    for ended, full in zip(found, whole, strict=True):
+        rows = full.history["mse"][: len(ended.history["mse"])]
+        np.testing.assert_allclose(ended.history["mse"], rows, rtol=1e-4)
+        best = int(rows.argmin())
+        assert len(rows) in (best + 3, len(full.history["mse"]))
+        np.testing.assert_allclose(ended.metrics["mse"], rows[best], rtol=1e-5)
+    (alone,) = patient.run(runs[:1], done.append)
+    assert_same(alone, found[0])
+    assert sum(done) == 14 * 3
+
+
+def test_a_schedule_ends_before_a_patient_run_may():
+    assert Settings(epochs=60).schedule == Settings(epochs=60, patience=90).schedule == 60
+    settings = Settings(hidden=4, epochs=8, patience=2, batches_per_epoch=2, batch=8)
+    assert settings.schedule == 2
+    seen = []
+
+    def train(raw, lower, upper, progress, state, hyper):
+        jax.debug.callback(lambda progress: seen.append(float(progress)), progress)
+        return raw, 0.0
+
+    watched = dataclasses.replace(TRAINED["unconstrained"], name="watched", train=train)
+    Runner(load("irradiance"), "bottleneck", settings, [watched]).run([Run("watched", {}, 0.1, 0)])
+    jax.effects_barrier()
+    assert {0.0, 0.25, 0.5, 0.75, 1.0} == set(seen)
+
+
 def test_training_lowers_the_loss(longer):
     still, moved = longer.run([Run("clip", {}, 0.0, 0), Run("clip", {}, 1e-2, 0)])
     assert moved.history["loss"][-1] < 0.5 * still.history["loss"][-1]
 
 
-def test_too_many_cells_are_refused(runner):
-    with pytest.raises(ValueError, match="1 to 2 cells, got 3"):
-        runner.run(CELLS)
+def test_more_cells_than_fit_at_once_follow_one_another(runner):
+    three, alone = runner.run(CELLS), runner.run(CELLS[2:])
+    assert_same(three[2], alone[0])
+    with pytest.raises(ValueError, match="1 to 2 cells, got 0"):
+        runner.run([])
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """The host's devices, taken for accelerators."""
+    monkeypatch.setattr(runner_module, "_on_cpu", lambda: False)
+
+
+def test_an_accelerator_trains_as_many_cells_side_by_side_as_its_memory_holds(
+    accelerator, monkeypatch
+):
+    dataset, rows = load("irradiance"), [TRAINED["clip"]]
+    runs = [Run("clip", {}, 3e-3, seed) for seed in range(7)]
+
+    def made():
+        return Runner(dataset, "mlp", SETTINGS, rows, cells=len(runs))
+
+    plenty = made()
+    assert plenty.batch == 8
+    found = plenty.run(runs)
+    needed = plenty._compiled.bytes
+    monkeypatch.setattr(runner_module, "_free_memory", lambda: 0.9 * needed / runner_module.ROOM)
+    scarce = made()
+    assert scarce.batch == 4
+    for one, other in zip(found, scarce.run(runs), strict=True):
+        np.testing.assert_allclose(one.metrics["mse"], other.metrics["mse"], rtol=1e-4)
+
+
+def test_several_cells_a_device_end_where_each_alone_would(accelerator):
+    """On two devices, two cells each, of which some are over before others."""
+    settings = dataclasses.replace(SETTINGS, epochs=7, patience=2)
+    dataset, rows = load("irradiance"), [TRAINED["clip"]]
+    runs = [Run("clip", {}, rate, seed) for seed, rate in enumerate((3e-3, 0.0, 1e-2, 0.0))]
+    together = Runner(dataset, "mlp", settings, rows, cells=4)
+    assert together.batch == 4
+    assert together.each == 2
+    alone = Runner(dataset, "mlp", settings, rows, cells=1)
+    assert alone.each == 1
+    found = together.run(runs)
+    for run, one in zip(runs, found, strict=True):
+        other = alone.run([run])[0]
+        np.testing.assert_array_equal(one.history["epoch"], other.history["epoch"])
+        np.testing.assert_allclose(one.history["mse"], other.history["mse"], rtol=1e-4)
+        np.testing.assert_allclose(one.metrics["mse"], other.metrics["mse"], rtol=1e-4)
+    assert [len(one.history["epoch"]) for one in found][1::2] == [3, 3]
+    assert len(found[0].history["epoch"]) > 3
+
+
+def test_every_product_is_as_precise_as_the_dtype_says(monkeypatch):
+    """Those of the end of training too, whatever JAX does by default."""
+    texts, whole = [], runner_module.Lowered.compile
+
+    def compiled(lowered):
+        texts.append(lowered.as_text())
+        return whole(lowered)
+
+    monkeypatch.setattr(runner_module.Lowered, "compile", compiled)
+    settings = dataclasses.replace(SETTINGS, dtype="tensorfloat32")
+    with jax.default_matmul_precision("bfloat16"):
+        Runner(load("irradiance"), "mlp", settings, [TRAINED["clip"]], save=["predictions"])
+    products = [re.findall(r"dot_general.*", text) for text in texts]
+    assert sum(map(bool, products)) == 3  # of a chunk, the end, the outputs
+    assert all("precision = [HIGH, HIGH]" in one for of in products for one in of)
+
+
+def test_memory_that_is_full_halves_what_is_trained_side_by_side(accelerator, monkeypatch):
+    tried = []
+    runs = [Run("clip", {}, 3e-3, seed) for seed in range(4)]
+    runner = Runner(load("irradiance"), "mlp", SETTINGS, [TRAINED["clip"]], cells=4)
+    whole = Runner._side_by_side
+
+    def full(self, runs, on_epochs):
+        tried.append(self.batch)
+        if self.batch > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return whole(self, runs, on_epochs)
+
+    monkeypatch.setattr(Runner, "_side_by_side", full)
+    assert len(runner.run(runs)) == 4
+    assert tried == [4, 2, 2]
+
+    def broken(self, runs, on_epochs):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(Runner, "_side_by_side", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        runner.run(runs)
 
 
 def test_evaluation_divides_the_epochs():

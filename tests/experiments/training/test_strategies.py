@@ -9,7 +9,7 @@ from bounded import penalties
 from bounded.constraints import smooth_clip
 from experiments.data.datasets import ARRAYS, load
 from experiments.training.baselines import BASELINES
-from experiments.training.cell import data_of
+from experiments.training.cell import Job, data_of, evaluation
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import first_bias
 from experiments.training.strategies import COUPLED, TRAINED, guarantee, holds, is_coupled
@@ -507,3 +507,17 @@ def test_a_listed_value_that_decides_pythons_control_flow_is_refused(tmp_path, m
     check_fit(resolve("if_half:half(by=2)"), load("irradiance"), [32])
     with pytest.raises(UsageError, match="does not fit irradiance: .*boolean"):
         check_fit(resolve("if_half:half(by=[2,3])"), load("irradiance"), [32])
+
+
+@pytest.mark.parametrize("name", ["relu_offset", "softplus_offset", "clip", "offset_unconstrained"])
+def test_an_offset_is_clipped_to_the_lower_side_where_it_counts(name):
+    """It is given the upper one of two sides; a control keeps what it is."""
+    raw = jnp.full((1, 4, 1), 5.0)
+    part = {"lower": jnp.zeros_like(raw), "upper": jnp.ones_like(raw)}
+    job = Job(0, jnp.ones(3), 0.0, 0, None)
+    output = evaluation(TRAINED[name], raw, data={"range": CONSTANTS}, part=part, job=job)
+    expected = {"clip": 1.0, "offset_unconstrained": -4.0}.get(name, 0.0)
+    np.testing.assert_array_equal(output, jnp.full_like(raw, expected))
+    one_side = {"lower": None, "upper": part["upper"]}
+    output = evaluation(TRAINED[name], raw, data={"range": CONSTANTS}, part=one_side, job=job)
+    np.testing.assert_allclose(output, 1.0 if name == "clip" else -4.0, atol=0.01)

@@ -1,0 +1,1 @@
+"""What the site is made of beside the pages in docs/."""

@@ -1,0 +1,90 @@
+"""What turning one thing does to errors: a panel a dial."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.analysis.effects import AGAINST
+from experiments.analysis.planned import PLANNED
+from experiments.analysis.study import Study
+from experiments.analysis.tables import slug
+from experiments.analysis.turned import Turned, turned
+from experiments.figures import ratios
+from experiments.figures.style import Sketch, at_left, in_families, look, panels, width_of
+
+LABELS = {
+    "on_bound": "Demands that reach the bound [%]",
+    "windows": "Training windows",
+    "room": "Room below the bound, times",
+    "label_noise": "Noise of training targets [deviations]",
+    "test_bound": "Bound at test, times that in training",
+}
+MOST = np.log(4.0)  # that an axis reaches above
+TICK = 0.27  # inches that a number below it takes
+
+
+def dials(of: Study) -> Iterator[Sketch]:
+    """A figure for each backbone that a dial was turned on."""
+    names = [name for name in PLANNED if of.choice.shows(name)]
+    found = turned(of.runs, names, of.backbones)
+    for backbone in of.backbones:
+        here = [one for one in found if one.backbone == backbone]
+        every = list(dict.fromkeys(one.dial for one in here))
+        by_dial = {name: [one for one in here if one.dial == name] for name in every}
+        by_dial = {name: of for name, of in by_dial.items() if len({one.value for one in of}) > 1}
+        if by_dial:
+            yield _sketch(backbone, by_dial)
+
+
+def _sketch(backbone: str, found: dict[str, list[Turned]]) -> Sketch:
+    every = [one.effect for of in found.values() for one in of]
+    ends = ratios.reach([end for one in every for end in (one.value, *one.interval)], MOST)
+    figure, grid = panels(
+        len(found), 3, (1.8, 1.9), left=0.85, right=1.25, top=0.15, gap=(1.25, 0.65), least=1.6
+    )
+    for axes, (dial, here) in zip(grid, found.items(), strict=True):
+        _panel(axes, here, ends)
+        axes.set_xlabel(LABELS.get(dial, dial))
+    figure.supylabel(f"mse less that of {AGAINST}")
+    seeds = sorted({one.seeds for one in every})
+    return Sketch(
+        name=f"dials_{slug(backbone)}",
+        figure=figure,
+        title=f"One thing turned at a time, {backbone}",
+        caption=(
+            f"Made data, {backbone}: by how much the mse differs from that of `{AGAINST}`, mean "
+            f"over {' or '.join(map(str, seeds))} seeds with its 95 % interval; less is better. In "
+            "the shaded band (5 %) a difference does not count; a mark at an edge may lie beyond."
+        ),
+    )
+
+
+def _panel(axes: Axes, found: Sequence[Turned], ends: ratios.Ends) -> None:
+    """A line a strategy; marks of the same value stand side by side."""
+    values = sorted({one.value for one in found})
+    is_log = values[0] > 0 and values[-1] >= 10 * values[0]
+    place = np.log if is_log else np.asarray
+    width = float(place(values[-1]) - place(values[0]))
+    names = in_families({one.strategy for one in found})
+    last = {}
+    for number, name in enumerate(names):
+        here = [one for one in found if one.strategy == name]
+        shift = 0.012 * width * (number - (len(names) - 1) / 2)
+        x = np.array([float(place(one.value)) for one in here]) + shift
+        y, low, high = np.clip([(e.effect.value, *e.effect.interval) for e in here], *ends).T
+        style = look(name)
+        axes.vlines(x, low, high, color=style["color"], linewidth=1)
+        axes.plot(x, y, label=name, linewidth=1.2, markersize=3.5, clip_on=False, **style)
+        last[name] = float(y[-1])
+    axes.set_xlim(place(values[0]) - 0.06 * width, place(values[-1]) + 0.06 * width)
+    room = 1.12 * width * TICK / width_of(axes)
+    ticks: list[float] = []
+    for value in values:
+        if not ticks or place(value) - place(ticks[-1]) >= room:
+            ticks.append(value)
+    axes.set_xticks([float(place(value)) for value in ticks], [f"{value:g}" for value in ticks])
+    axes.tick_params(labelleft=at_left(axes))
+    ratios.band(axes, "y")
+    ratios.percent_axis(axes, "y", ends)
+    ratios.label_ends(axes, last)

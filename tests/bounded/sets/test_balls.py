@@ -1,0 +1,252 @@
+"""Balls and cones: by hand, against cvxpy, at degenerate places, and exactly inside."""
+
+import cvxpy
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bounded import metrics
+from bounded.sets import ball_projection, ball_radial, cone_projection
+from tests.bounded.sets.cases import BALLS
+
+JITTED = {name: jax.jit(ball) for name, ball in BALLS.items()}
+cone = jax.jit(lambda raw, slope: cone_projection(raw, slope=slope))
+every_ball = pytest.mark.parametrize("name", BALLS)
+
+
+def nearest(raw, constraint):
+    y = cvxpy.Variable(raw.size)
+    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(y - raw)), constraint(y))
+    problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    return y.value
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # asked for too many digits
+def test_the_projections_are_those_of_cvxpy():
+    draw = np.random.default_rng(0)
+    raw, center = 2 * draw.normal(size=(2, 8, 4))
+    radius = np.array([0.0, 1e-3, 0.5, 1, 2, 3, 4, 50])
+    found = JITTED["ball_projection"](raw, radius, center=center)
+    expected = [
+        nearest(z, lambda y, c=c, r=r: [cvxpy.norm(y - c) <= r])
+        for z, c, r in zip(raw, center, radius, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    raw[:, 0] = [-9, -1, -0.1, 0, 0.1, 1, 9, 1]
+    raw[7, 1:] = 0
+    for slope in (1.0, 0.3, 20.0):
+        expected = [
+            nearest(z, lambda y, s=slope: [cvxpy.norm(y[1:]) <= s * y[0], y[0] >= 0]) for z in raw
+        ]
+        np.testing.assert_allclose(cone(raw, slope), expected, atol=1e-6)
+
+
+def test_balls_by_hand():
+    raw, center = jnp.array([3.0, 4.0]), jnp.array([0.0, 1.0])
+    np.testing.assert_allclose(ball_projection(raw, 2.5), [1.5, 2], rtol=1e-5)
+    np.testing.assert_allclose(ball_projection(raw, 1.0, center=raw), raw)
+    np.testing.assert_allclose(ball_projection(raw, np.sqrt(2), center=center), [1, 2], rtol=1e-5)
+    np.testing.assert_allclose(ball_radial(raw, 5.0), raw / np.sqrt(2), rtol=1e-6)
+    across = ball_projection(jnp.stack([raw, raw], 1), jnp.array([2.5, 9.0]), axis=0)
+    np.testing.assert_allclose(across, [[1.5, 3], [2, 4]], rtol=1e-5)
+    together = ball_projection(jnp.full((2, 2, 2), 3.0), jnp.array([3.0, 9.0]), axis=(0, 2))
+    np.testing.assert_allclose(together[:, 0], 1.5, rtol=1e-5)
+    np.testing.assert_array_equal(together[:, 1], 3)
+
+
+def test_cones_by_hand():
+    raw = jnp.array([[1.0, 3, 4], [6, 3, 4], [-6, 3, 4], [-1, 0, 0]])
+    expected = [[3, 1.8, 2.4], [6, 3, 4], [0, 0, 0], [0, 0, 0]]
+    np.testing.assert_allclose(cone(raw, 1.0), expected, rtol=1e-5)
+    along_first = cone_projection(raw.T, axis=0, slope=jnp.ones(4))
+    np.testing.assert_allclose(along_first, np.transpose(expected), rtol=1e-5)
+    np.testing.assert_allclose(cone(raw, 0.0)[:, 0], [1, 6, 0, 0])
+    np.testing.assert_array_equal(cone(raw, 0.0)[:, 1:], 0)
+    np.testing.assert_array_equal(cone(raw, -1.0), cone(raw, 0.0))
+    np.testing.assert_array_equal(cone(raw, jnp.inf), raw.at[:, 0].max(0))
+    np.testing.assert_array_equal(cone(raw[:, :1], 1.0), jax.nn.relu(raw[:, :1]))
+
+
+@every_ball
+def test_radii_of_0_below_0_and_inf(name):
+    raw, center = jnp.array([[1.0, 2.0], [0.0, 0.0]]), jnp.array([0.1, 1e7])
+
+    def slopes(radius, center):
+        pullback = jax.vjp(lambda *x: JITTED[name](*x, center=center), raw, radius)[1]
+        return pullback(jnp.ones((2, 2)))
+
+    for radius in (0.0, -1.0):
+        np.testing.assert_array_equal(JITTED[name](raw, radius), 0)
+        at_center = JITTED[name](raw, radius, center=center)
+        np.testing.assert_array_equal(at_center, np.broadcast_to(center, (2, 2)))
+        of_raw, of_radius = slopes(radius, None)
+        np.testing.assert_array_equal(of_raw[0], 0)
+        assert np.isfinite(of_raw).all()
+        np.testing.assert_allclose(of_radius, 3 / np.sqrt(5) if radius == 0 else 0, rtol=1e-6)
+    np.testing.assert_array_equal(JITTED[name](raw, jnp.inf, center=center), raw)
+    of_raw, of_radius = slopes(jnp.inf, center)
+    np.testing.assert_array_equal(of_raw, 1)
+    assert of_radius == 0
+
+
+def test_raw_on_the_boundary_keeps_its_gradient():
+    for function, raw in ((ball_projection, [3.0, 4]), (cone_projection, [5.0, 3, 4])):
+        extra = {"radius": 5.0} if function is ball_projection else {}
+        raw = jnp.array(raw)
+        output, pullback = jax.vjp(lambda raw, f=function, x=extra: f(raw, **x), raw)
+        np.testing.assert_allclose(output, raw, rtol=2e-6)
+        np.testing.assert_array_equal(pullback(raw)[0], raw)
+    slope = jax.grad(lambda r: ball_projection(jnp.array([3.0, 4]), r).sum())(5.0)
+    assert slope == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_largest_and_the_smallest_raw(dtype):
+    info = jnp.finfo(dtype)
+    for size in (float(info.max), float(info.tiny)):
+        raw = jnp.array([[size, -size], [size, 0]], dtype)
+        found = ball_projection(raw, jnp.asarray(1, dtype))
+        expected = raw if size < 1 else jnp.array([[0.7071, -0.7071], [1, 0]])
+        np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=0.01)
+        assert jnp.isfinite(ball_radial(raw, jnp.asarray(1, dtype))).all()
+        edge = cone_projection(jnp.concatenate([-raw[:, 1:], raw], -1))
+        assert jnp.isfinite(edge[1]).all()
+
+
+def lengths(offset, dtype):
+    """Of the stored numbers, exactly, and as `dtype` adds their squares, in either order."""
+    wide = offset.astype(np.longdouble)
+    yield np.sqrt(np.sum(wide**2, -1))
+    for order in (offset, offset[..., ::-1]):
+        total = np.zeros(offset.shape[:-1], dtype)
+        for entry in np.moveaxis(order, -1, 0):
+            total = total + entry.astype(dtype) ** 2
+        yield np.sqrt(total)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=0)
+def test_the_bound_holds_exactly_whatever_the_scales(dtype, seed):
+    draw, wide = np.random.default_rng(seed), "float64" if dtype == "float64" else "float32"
+    reach = 6 if wide == dtype or dtype == "bfloat16" else 1.5
+    raw = draw.normal(size=(64, 5)) * 10 ** draw.uniform(-reach, reach, (64, 5))
+    radius = 10 ** draw.uniform(-reach, reach, 64)
+    center = np.where(draw.random((64, 1)) < 0.5, 0, draw.normal(size=(64, 5)))
+    center *= 10 ** draw.uniform(-reach, reach, (64, 1))
+    on_sphere = draw.random(64) < 0.3  # to rounding
+    onto = (
+        center + (raw - center) / np.linalg.norm(raw - center, axis=-1)[:, None] * radius[:, None]
+    )
+    raw = np.where(on_sphere[:, None], onto, raw)
+    with jax.enable_x64(dtype == "float64"):
+        raw, radius, center = (jnp.asarray(x, dtype) for x in (raw, radius, center))
+        outputs = [ball(raw, radius, center=center) for ball in JITTED.values()]
+        of_cone = cone(raw, radius)
+    for output in outputs:
+        assert output.dtype == dtype
+        offset = np.asarray(output, wide) - np.asarray(center, wide)
+        for length in lengths(offset, wide):
+            assert (length <= np.asarray(radius, wide)).all()
+    assert of_cone.dtype == dtype
+    top, rest = np.asarray(of_cone, wide)[:, 0], np.asarray(of_cone, wide)[:, 1:]
+    assert (top >= 0).all()
+    for length in lengths(rest, wide):
+        assert (length <= np.asarray(radius, wide) * top).all()
+
+
+@every_ball
+def test_near_raw_it_is_as_the_docstring_says(name, x64):
+    """What rounds is small: `(n / 2 + 8) eps radius`."""
+    draw = np.random.default_rng(1)
+    raw, radius = draw.normal(size=(50, 3)), draw.uniform(0.5, 3, 50)
+    length = np.linalg.norm(raw, axis=-1)
+    shares = {
+        "ball_projection": np.minimum(1, radius / length),
+        "ball_radial": radius / np.hypot(radius, length),
+    }
+    off = np.abs(JITTED[name](raw, radius) - shares[name][:, None] * raw)
+    assert np.max(off) <= 11 * np.finfo(float).eps * 3
+
+
+@pytest.mark.usefixtures("x64")
+def test_derivatives_match_finite_differences():
+    draw = np.random.default_rng(2)
+    raw, center = draw.normal(size=(2, 20, 3))
+    arguments = {
+        "ball_projection": (raw, draw.uniform(0.5, 3, 20), center),
+        "ball_radial": (raw, draw.uniform(0.5, 3, 20), center),
+        "cone_projection": (raw, draw.uniform(0.5, 3, 20)),
+    }
+    functions = {
+        name: jax.jit(lambda raw, radius, center, f=f: f(raw, radius, center=center))
+        for name, f in BALLS.items()
+    } | {"cone_projection": cone}
+    cotangent = draw.normal(size=raw.shape)
+    for name, given_ones in arguments.items():
+        found = jax.vjp(functions[name], *given_ones)[1](jnp.asarray(cotangent))
+        for i, slopes in enumerate(found):
+            direction = draw.normal(size=slopes.shape)
+            ends = [
+                np.sum(cotangent * functions[name](*given_ones[:i], x, *given_ones[i + 1 :]), -1)
+                for x in (given_ones[i] + step * direction for step in (1e-6, -1e-6))
+            ]
+            along = np.sum((slopes * direction).reshape(20, -1), -1)
+            np.testing.assert_allclose(along, (ends[0] - ends[1]) / 2e-6, atol=1e-7)
+
+
+def test_ranks():
+    raw = jnp.array([[3.0, 4, 5], [-3, 0.1, 2]])
+    fractions = {
+        "projection, outside": (ball_projection, raw, 2 / 3),
+        "projection, inside": (ball_projection, raw / 9, 1),
+        "radial, outside": (ball_radial, raw, 1),
+        "radial, far outside": (ball_radial, 30 * raw, 1),
+    }
+    for name, (ball, where, expected) in fractions.items():
+        jacobian = metrics.set_jacobian(lambda z, ball=ball: ball(z, 1.0), where)
+        np.testing.assert_allclose(metrics.jacobian_rank_fraction(jacobian), expected, err_msg=name)
+    surface, polar = jnp.array([1.0, 3, 4]), jnp.array([-6.0, 3, 4])
+    for where, slope, rank in ((surface, 1, 2), (surface, 0, 1), (polar, 1, 0)):
+        jacobian = metrics.set_jacobian(lambda z, s=slope: cone_projection(z, slope=s), where)
+        assert np.linalg.matrix_rank(jacobian) == rank
+
+
+def test_nan_spoils_its_own_set():
+    raw = jnp.ones((4, 3)).at[0, 1].set(jnp.nan)
+    radius = jnp.ones(4).at[1].set(jnp.nan)
+    center = jnp.zeros((4, 3)).at[2, 0].set(jnp.nan)
+    for ball in JITTED.values():
+        output = ball(raw, radius, center=center)
+        np.testing.assert_array_equal(np.isnan(output).all(-1), [True, True, True, False])
+        assert np.isfinite(output[3]).all()
+    np.testing.assert_array_equal(np.isnan(cone(raw, radius)).any(-1), [True, True, False, False])
+
+
+def test_what_does_not_fit_is_refused():
+    raw = jnp.ones((2, 3))
+    for name, ball in BALLS.items():
+        with pytest.raises(TypeError, match=f"{name} needs a floating-point raw, got int32"):
+            ball(jnp.ones(3, int), 1.0)
+        with pytest.raises(ValueError, match=rf"{name}: radius must broadcast to \(2,\).*\(3,\)"):
+            ball(raw, jnp.ones(3))
+        with pytest.raises(ValueError, match=r"center must broadcast to \(2, 3\).*got \(2,\)"):
+            ball(raw, 1.0, center=jnp.ones(2))
+        with pytest.raises(ValueError, match=f"{name}: axis 2 is not one of raw"):
+            ball(raw, 1.0, axis=2)
+        with pytest.raises(TypeError, match=f"{name} cannot take a masked array as radius"):
+            ball(raw, np.ma.array(1.0, mask=False))
+        with pytest.raises(TypeError, match="needs a real radius and center, got complex64"):
+            ball(raw, 1j)
+    with pytest.raises(ValueError, match="slope must broadcast"):
+        cone_projection(raw, slope=jnp.ones(3))
+    for shape, axis in (((2, 0), -1), ((2, 3), (0, 1))):
+        with pytest.raises(ValueError, match="needs one axis.*Put t first"):
+            cone_projection(jnp.ones(shape), axis=axis)
+    assert ball_projection(jnp.ones((2, 0)), 1.0).shape == (2, 0)
+    assert ball_projection(jnp.ones((0, 2)), 1.0).shape == (0, 2)

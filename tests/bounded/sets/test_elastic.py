@@ -1,0 +1,122 @@
+"""Rows that give way: against cvxpy, and where the set is empty."""
+
+import cvxpy
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounded.sets import Rows, affine_elastic, affine_excess, affine_projection
+from tests.bounded.sets.affine_cases import BATCH, CASES, INF, ROWS, SIZE, in_full
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+
+@jax.jit
+def elastic(raw, matrix, lower, upper, penalty):
+    return affine_elastic(raw, Rows(matrix, lower, upper), penalty=penalty)
+
+
+@jax.jit
+def pull_back(cotangent, *arguments):
+    return jax.vjp(elastic, *arguments)[1](cotangent)
+
+
+def cases():
+    """Sets that are empty, and a penalty that is too small for some; (raw, rows, penalty)."""
+    draw = np.random.default_rng(3)
+    raw = 2 * draw.normal(size=(BATCH, SIZE))
+    few = draw.normal(size=(BATCH, 3, SIZE))
+    against = np.concatenate([few, -few], 1)
+    apart = draw.uniform(0.1, 1, (BATCH, 3))
+    gap = np.concatenate([-apart, -apart], 1)
+    penalty = draw.uniform(0.2, 3, (BATCH, ROWS))
+    return {
+        "empty": (*in_full(against, np.full_like(gap, -INF), gap, raw), penalty),
+        "empty, dear": (*in_full(against, np.full_like(gap, -INF), gap, raw), 50 + penalty),
+        "equalities apart": (*in_full(against, gap, gap, raw), penalty),
+        "cheap": (*CASES["two sides"], penalty),
+        "cheap equalities": (*CASES["equality and inequality"], penalty / 2),
+    }
+
+
+ELASTIC = cases()
+
+
+def by_cvxpy(raw, matrix, lower, upper, penalty):
+    norm = np.linalg.norm(matrix, axis=1)
+    exists = (norm > 0) & ((lower > -INF) | (upper < INF))
+    matrix, lower, upper, norm, penalty = (x[exists] for x in (matrix, lower, upper, norm, penalty))
+    y, off = cvxpy.Variable(SIZE), cvxpy.Variable(len(matrix), nonneg=True)
+    value, above, below = matrix @ y, upper < INF, lower > -INF
+    rows = [off[i] >= (value[i] - upper[i]) / norm[i] for i in np.flatnonzero(above)]
+    rows += [off[i] >= (lower[i] - value[i]) / norm[i] for i in np.flatnonzero(below)]
+    price = (cvxpy.sum_squares(y - raw) + cvxpy.sum_squares(off)) / 2 + penalty @ off
+    problem = cvxpy.Problem(cvxpy.Minimize(price), rows)
+    problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    return y.value
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # asked for too many digits
+@pytest.mark.parametrize("name", ELASTIC)
+def test_it_is_that_of_cvxpy(name):
+    expected = [by_cvxpy(*one) for one in zip(*ELASTIC[name], strict=True)]
+    np.testing.assert_allclose(elastic(*ELASTIC[name]), expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", CASES)
+def test_with_a_penalty_that_is_large_enough_it_is_the_projection(name):
+    penalty = np.full((BATCH, ROWS), 1e4)
+    expected = affine_projection(CASES[name][0], Rows(*CASES[name][1:]))
+    np.testing.assert_allclose(elastic(*CASES[name], penalty), expected, atol=1e-9)
+
+
+def test_large_enough_is_the_distance_of_one_row():
+    row, raw = Rows(jnp.array([[3.0, 4.0]]), upper=5.0), jnp.array([3.0, 4.0])  # 4 outside
+    held, given_way = (affine_elastic(raw, row, penalty=p) for p in (4.001, 3.0))
+    np.testing.assert_allclose(held, [0.6, 0.8], atol=1e-6)
+    # v + 3 = the distance moved = 4 - v
+    np.testing.assert_allclose(affine_excess(given_way, row), [2.5], atol=1e-5)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ELASTIC)
+def test_derivatives_match_finite_differences(name):
+    arguments = [np.array(x) for x in ELASTIC[name]]
+    cotangent = np.linspace(-1, 2, BATCH * SIZE).reshape(BATCH, SIZE)
+    found = pull_back(cotangent, *arguments)
+    equal = arguments[2] == arguments[3]
+    found = [*found[:2], np.where(equal, 0, found[2]), found[3] + np.where(equal, found[2], 0)]
+    found = [*found, pull_back(cotangent, *arguments)[4]]
+    draw = np.random.default_rng(1)
+    for i, slopes in enumerate(found):
+        assert np.isfinite(slopes).all()
+        direction = draw.normal(size=slopes.shape)
+        if i == 1:  # rows of zeros have no direction
+            direction = direction * arguments[1].any(-1, keepdims=True)
+        ends = []
+        for step in (1e-6, -1e-6):
+            moved = list(arguments)
+            moved[i] = arguments[i] + step * direction
+            moved[2] = np.where(equal, moved[3], moved[2])  # an equality moves with its upper
+            ends.append(np.sum(cotangent * elastic(*moved), -1))
+        expected = (ends[0] - ends[1]) / 2e-6
+        along = np.sum((slopes * direction).reshape(BATCH, -1), -1)
+        np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_empty_set_teaches():
+    both = Rows(jnp.ones((2, 1)), jnp.array([1.0, -INF]), jnp.array([INF, -1.0]))
+    slope = jax.grad(lambda raw: affine_elastic(raw, both, penalty=10.0)[0])(jnp.array([0.6]))
+    np.testing.assert_allclose(slope, [1 / 3], rtol=1e-5)  # of y - raw + (y + 1) + (y - 1)
+
+
+def test_a_penalty_that_is_none_is_refused():
+    row = Rows(jnp.ones((1, 2)), upper=1.0)
+    for penalty in (0.0, -1.0, jnp.nan):
+        with pytest.raises(ValueError, match="penalty must be positive and finite"):
+            affine_elastic(jnp.ones(2), row, penalty=penalty)
+    with pytest.raises(ValueError, match="penalty of shape"):
+        affine_elastic(jnp.ones(2), row, penalty=jnp.ones(3))

@@ -1,0 +1,294 @@
+"""Nonlinear sets: against scipy, by hand, and where there is no nearest point."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from bounded.sets import (
+    nonlinear_projection,
+    nonlinear_residual,
+)
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+BATCH, ROWS, SIZE = 6, 3, 3
+
+
+def quadratic(y, coefficients):
+    """`½ yᵀ Q y + q y - r`, a row for each."""
+    curved, slope, level = coefficients
+    return jnp.einsum("mij,i,j->m", curved, y, y) / 2 + slope @ y - level
+
+
+def inequality(y, parameters):
+    return quadratic(y, parameters[0])
+
+
+def equality(y, parameters):
+    return quadratic(y, parameters[1])
+
+
+# Every case at one shape: what is compiled is compiled once.
+@jax.jit
+def project(raw, parameters):
+    return nonlinear_projection(
+        raw, inequality=inequality, equality=equality, parameters=parameters
+    )
+
+
+@jax.jit
+def residual(output, parameters):
+    return nonlinear_residual(
+        output, inequality=inequality, equality=equality, parameters=parameters
+    )
+
+
+@jax.jit
+def pull_back(cotangent, raw, parameters):
+    return jax.vjp(project, raw, parameters)[1](cotangent)
+
+
+def cases(seed=0):
+    """Sets by name, each (raw, (inequalities, equalities)) with coefficients (Q, q, r)."""
+    draw = np.random.default_rng(seed)
+    raw = 3 * draw.normal(size=(BATCH, SIZE))
+    factors = draw.normal(size=(BATCH, ROWS, SIZE, SIZE))
+    bowls = (
+        np.einsum("bmij,bmkj->bmik", factors, factors) / SIZE,
+        draw.normal(size=(BATCH, ROWS, SIZE)),
+        draw.uniform(0.2, 2, (BATCH, ROWS)),
+    )
+    flat = np.zeros((SIZE, SIZE))
+
+    def rows(*coefficients, count=ROWS):
+        """Few rows, the same in every set; the others are 0 <= 1, or 0 = 0 if only one is left."""
+        missing = count - len(coefficients)
+        coefficients += ((flat, np.zeros(SIZE), float(count > 1)),) * missing
+        stacked = map(np.stack, zip(*coefficients, strict=True))
+        return tuple(np.broadcast_to(x, (BATCH, *x.shape)).astype(float) for x in stacked)
+
+    def ball(radius, factor=1):
+        return factor * np.eye(SIZE), np.zeros(SIZE), factor * radius**2 / 2
+
+    def half(direction, level):
+        return flat, np.asarray(direction, float), level
+
+    none, sphere = rows(count=1), rows(ball(1.5), count=1)
+    plane = rows(half([1, 1, 0], 0.5), count=1)
+    saddle = np.diag([1.0, -1, 0]), np.array([0, 0, 1.0]), 0.3
+    return {
+        "convex": (raw, (bowls, none)),
+        "convex and a plane": (raw, (bowls, plane)),
+        "on a sphere": (raw, (rows(), sphere)),
+        "above a saddle": (raw, (rows(saddle), none)),
+        "outside a ball": (raw / 4, (rows(ball(1.5, -1)), none)),
+        "outside a ball, below a plane": (raw / 4, (rows(ball(1.5, -1), half([1, 1, 1], 1)), none)),
+        "parallel": (raw, (rows(ball(1), ball(1, 3), ball(2)), none)),
+        "a disc": (raw, (rows(half([0, 0, 1], 0.2), half([0, 0, -1], -0.2)), sphere)),
+        "tangent": (raw, (rows(ball(1), half([-1, 0, 0], -1)), none)),
+        "inside": (raw / 100, (rows(ball(1), half([1, 0, 0], 1)), none)),
+        "empty": (raw, (rows(ball(1), half([-1, 0, 0], -3)), none)),
+        "empty by its equality": (raw, (rows(half([1, 1, 0], -1)), plane)),
+    }
+
+
+CASES = cases()
+EMPTY = ("empty", "empty by its equality")
+SOLVED = [name for name in CASES if name not in EMPTY]
+# Where it is smooth in all its arguments: active rows of independent gradients.
+SMOOTH = [name for name in SOLVED if name not in ("parallel", "a disc", "tangent")]
+
+
+def by_scipy(raw, parameters):
+    def rows(which, sign):
+        def values(y):
+            curved, slope, level = parameters[which]
+            return sign * (np.einsum("mij,i,j->m", curved, y, y) / 2 + slope @ y - level)
+
+        def slopes(y):
+            curved, slope, _ = parameters[which]
+            return sign * (np.einsum("mij,j->mi", curved, y) + slope)
+
+        return {"fun": values, "jac": slopes}
+
+    sides = [rows(0, -1) | {"type": "ineq"}]
+    if parameters[1][0].any() or parameters[1][1].any():
+        sides.append(rows(1, 1) | {"type": "eq"})
+    return minimize(
+        lambda y: np.sum((y - raw) ** 2) / 2,
+        raw,
+        jac=lambda y: y - raw,
+        constraints=sides,
+        method="SLSQP",
+        options={"maxiter": 500, "ftol": 1e-13},
+    ).x
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", SOLVED)
+def test_the_projection_is_that_of_scipy(name):
+    raw, parameters = CASES[name]
+    output = project(raw, parameters)
+    each = [jax.tree.map(lambda x, i=i: x[i], parameters) for i in range(BATCH)]
+    expected = [by_scipy(*one) for one in zip(raw, each, strict=True)]
+    if name == "tangent":  # a single point, which scipy finds to four digits
+        np.testing.assert_allclose(output, [[1, 0, 0]] * BATCH, atol=1e-5)
+        np.testing.assert_allclose(output, expected, atol=1e-3)
+    else:
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+    off = residual(output, parameters)
+    assert off.shape == (BATCH, ROWS + 1)
+    assert np.max(off) < (1e-10 if name == "tangent" else 1e-14)
+    if name == "inside":
+        np.testing.assert_array_equal(output, raw)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", SOLVED)
+def test_derivatives_match_finite_differences(name):
+    leaves, tree = jax.tree.flatten(CASES[name])
+    cotangent = np.linspace(-1, 2, BATCH * SIZE).reshape(BATCH, SIZE)
+    found = jax.tree.leaves(pull_back(cotangent, *CASES[name]))
+    assert all(np.isfinite(slopes).all() for slopes in found)
+    if name == "tangent":
+        return
+    draw = np.random.default_rng(1)
+    # A direction each; where a row depends on others, and is moved alone, there is no derivative.
+    for i in range(len(leaves)) if name in SMOOTH else range(1):
+        direction = draw.normal(size=leaves[i].shape)
+        flat = not leaves[i].any() or (i > 3 and name != "on a sphere" and "plane" not in name)
+        ends = []
+        for step in (1e-6, -1e-6):
+            moved = list(leaves)
+            moved[i] = leaves[i] + step * direction * (not flat)
+            ends.append(np.sum(cotangent * project(*jax.tree.unflatten(tree, moved)), -1))
+        expected = (ends[0] - ends[1]) / 2e-6
+        slopes = np.sum((found[i] * direction * (not flat)).reshape(BATCH, -1), -1)
+        np.testing.assert_allclose(slopes, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_of_an_empty_set_the_residual_says_so_and_nothing_is_nan(name):
+    raw, parameters = jax.tree.map(np.float32, CASES[name])
+    output = project(raw, parameters)
+    assert np.isfinite(output).all()
+    assert (np.max(residual(output, parameters), -1) > 0.1).all()
+    slopes = jax.tree.leaves(pull_back(jnp.ones_like(output), raw, parameters))
+    assert all(np.isfinite(x).all() for x in slopes)
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_in_single_precision_rows_hold_to_rounding(name):
+    raw, parameters = jax.tree.map(np.float32, CASES[name])
+    output = project(raw, parameters)
+    assert output.dtype == np.float32
+    assert np.max(residual(output, parameters)) < (1e-4 if name == "tangent" else 2e-6)
+
+
+def test_closures_parameters_and_leading_axes_are_the_same_thing():
+    raw = jnp.asarray(3 * np.random.default_rng(2).normal(size=(2, 3, SIZE)), jnp.float32)
+    radius, mask = jnp.array([0.5, 1.0, 1.5]), jnp.array([True, False, True])
+
+    def ball(y, radius):
+        return jnp.sum(jnp.where(mask, y, 0) ** 2) - radius**2
+
+    def given(raw, radius, mask):
+        return nonlinear_projection(
+            raw,
+            inequality=lambda y, p: jnp.sum(jnp.where(p["on"], y, 0) ** 2) - p["radius"] ** 2,
+            parameters={"radius": radius[None], "on": jnp.broadcast_to(mask, (1, 3, SIZE))},
+        )
+
+    def closed_over(raw, radius, mask):
+        def one(raw, radius):
+            return nonlinear_projection(
+                raw, inequality=lambda y: jnp.sum(jnp.where(mask, y, 0) ** 2) - radius**2
+            )
+
+        return jax.vmap(jax.vmap(one), (0, None))(raw, radius)
+
+    def with_slopes(function):
+        def total(raw, radius):
+            output = function(raw, radius, mask)
+            return jnp.sum(output[..., 0] ** 2) + jnp.sum(output[..., 2]), output
+
+        return jax.jit(jax.grad(total, (0, 1), has_aux=True))
+
+    found, expected = (with_slopes(f)(raw, radius) for f in (given, closed_over))
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    flat = np.asarray(raw) * np.asarray(mask)
+    length = np.linalg.norm(flat, axis=-1, keepdims=True)
+    by_hand = np.where(mask, flat * np.minimum(1, radius[None, :, None] / length), raw)
+    np.testing.assert_allclose(found[1], by_hand, atol=1e-5)
+
+
+def test_what_is_closed_over_learns_and_a_nan_in_it_spoils_its_own_set():
+    raw, weight = jnp.array([[2.0, 1.0, 0.5], [1.0, 2.0, 0.5]]), jnp.array([1.0, 2.0])
+
+    def total(weight, raw, radius):
+        def one(raw, radius):
+            return nonlinear_projection(
+                raw, inequality=lambda y: weight[0] * (y @ y) - weight[1] * radius
+            )
+
+        output = jax.vmap(one)(raw, radius)
+        return jnp.sum(jnp.where(jnp.isnan(output), 0, output) ** 2), output
+
+    slopes = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))
+    # Of |y|² = w1 r / w0, set by set.
+    found, _ = slopes(weight, raw, jnp.ones(2))
+    np.testing.assert_allclose(found[0], [-4, 2], rtol=1e-5)
+    found, output = slopes(weight, raw, jnp.array([1.0, jnp.nan]))
+    np.testing.assert_array_equal(np.isnan(output), [[False] * 3, [True] * 3])
+    np.testing.assert_allclose(found[0], [-2, 1], rtol=1e-5)
+    np.testing.assert_array_equal(found[1][1], 0)
+    np.testing.assert_allclose(found[2], [2, 0], rtol=1e-5)
+
+
+def test_outputs_of_unlike_scale_are_each_held_in_their_own():
+    raw = jnp.array([3e6, 0.5, 2e-6])
+    scale = jnp.array([1e6, 1.0, 1e-6])
+    output = nonlinear_projection(raw, inequality=lambda y: (y / scale) ** 2 - 1)
+    np.testing.assert_allclose(output / scale, [1, 0.5, 1], rtol=1e-6)
+
+
+def test_the_residual_is_a_distance_and_infinite_where_nothing_helps():
+    def rows(y):
+        return jnp.stack([1e6 * (y[0] - 1), y @ y + 1, -y[0]])
+
+    found = nonlinear_residual(jnp.array([[3.0, 0.0], [0.0, 0.0]]), inequality=rows)
+    np.testing.assert_allclose(found, [[2, 10 / 6, 0], [0, np.inf, 0]])
+    both = nonlinear_residual(jnp.ones(2), inequality=lambda y: -y, equality=lambda y: y[0] - 1.5)
+    np.testing.assert_allclose(both, [0, 0, 0.5])
+
+
+def test_few_steps_end_before_and_no_rows_or_sets_are_no_matter():
+    raw = jnp.array([30.0, 40.0])
+    one = nonlinear_projection(raw, inequality=lambda y: y @ y - 1, steps=1)
+    np.testing.assert_allclose(one, raw * (2501 / 5000), rtol=1e-5)  # Newton's step for the root
+    np.testing.assert_array_equal(nonlinear_projection(raw, inequality=lambda y: y[:0]), raw)
+    assert nonlinear_projection(jnp.ones((0, 2)), inequality=lambda y: y @ y - 1).shape == (0, 2)
+    assert (
+        nonlinear_projection(raw.astype(jnp.bfloat16), inequality=lambda y: y).dtype == "bfloat16"
+    )
+
+
+def test_what_does_not_fit_is_refused():
+    raw = jnp.ones((2, 3))
+    with pytest.raises(TypeError, match="floating-point raw, got int32"):
+        nonlinear_projection(jnp.ones(3, int), inequality=jnp.sum)
+    with pytest.raises(ValueError, match="got a scalar"):
+        nonlinear_projection(1.0, inequality=jnp.sum)
+    with pytest.raises(ValueError, match="inequality and equality are both None"):
+        nonlinear_residual(raw)
+    with pytest.raises(TypeError, match="function of one y as equality, got float"):
+        nonlinear_projection(raw, equality=0.5)
+    with pytest.raises(TypeError, match="inequality has int32"):
+        nonlinear_projection(raw, inequality=lambda y: jnp.argmax(y))
+    with pytest.raises(ValueError, match=r"raw's leading ones, \(2,\).*shape \(3,\). Close over"):
+        nonlinear_projection(raw, inequality=lambda y, p: y - p, parameters=jnp.ones(3))
+    masked = np.ma.array(np.ones(3), mask=[0, 0, 1])
+    with pytest.raises(TypeError, match="nonlinear_projection cannot take a masked array as raw"):
+        nonlinear_projection(masked, inequality=jnp.sum)
