@@ -19,6 +19,7 @@ from experiments.sweep import main
 from experiments.training.strategies import TRAINED
 from extensions import gallery, pages, reference
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 

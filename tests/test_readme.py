@@ -7,9 +7,12 @@ from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
+import pytest
 
 import bounded
+from experiments.figures import draw
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -60,9 +63,11 @@ def test_numbers_stand_in_the_lines_that_they_are_linked_to():
         assert any(abs(float(number) - one) <= 0.51 * 10**-digits for one in found), shown
 
 
+@pytest.mark.usefixtures("unoptimised_processes")
 def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
     """What the examples of docs/sweep.md read and write; the second reads the first's records."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
     figures = "temperature.png", "curves.png"
     for code, figure in zip(python_in(ROOT / "docs" / "sweep.md"), figures, strict=True):
         plt.figure()

@@ -111,3 +111,34 @@ def _wide(*arrays):
 def _scale(name, hyper):
     found = MAPS[name]
     return [] if found.scale is None else _wide(hyper.get(found.parameter, found.scale))
+
+
+BOUNDS = {
+    UP: [{"upper": 0.0}, {"upper": 1.5}],
+    LOW: [{"lower": 0.0}, {"lower": -1.5}],
+    BOTH: [{"lower": -1.0, "upper": 1.0}, {"lower": -2.0, "upper": 2.0}],
+}
+
+
+def settings(name, sides):
+    """Bounds and hyperparameters to try, one after the other."""
+    negative = [{"upper": -1.5}] if MAPS[name].of_size else []
+    scales = (0.25, 4.0) if MAPS[name].scale else (None,)
+    for bounds in (*BOUNDS[sides], *negative):
+        for scale in scales:
+            yield bounds, {} if scale is None else {MAPS[name].parameter: scale}
+
+
+def interior(name, output, bounds):
+    """Where an output is one that the map gives at a finite raw."""
+    with np.errstate(invalid="ignore"):
+        if name == "stretched_tanh":
+            return abs(output) < bounds["upper"]
+        if name == "half_tanh":
+            return output < bounds["upper"]
+        inside = np.full(output.shape, True)
+        if "lower" in bounds:
+            inside &= output > bounds["lower"]
+        if "upper" in bounds:
+            inside &= output < bounds["upper"]
+        return inside

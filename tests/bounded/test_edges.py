@@ -3,7 +3,7 @@
 import inspect
 import subprocess
 import sys
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -154,15 +154,11 @@ def test_an_output_has_raws_shape_or_is_refused(name, sides):
             of(name, sides, **ones, **{PARAMETERS[name]: jnp.full(4, 0.5)})(raw)
 
 
-@pytest.mark.parametrize("place", ["raw", "bound"])
 @every_case
-def test_a_masked_nan_does_not_poison_a_gradient(name, sides, place):
+def test_a_masked_nan_does_not_poison_a_gradient(name, sides):
     given = {"raw": RAW} | {side: BOUNDS[side] for side in sides}
     if name in PARAMETERS:
         given[PARAMETERS[name]] = jnp.full(3, 0.5)
-    bad = dict(given)
-    for key in ["raw"] if place == "raw" else sides:
-        bad[key] = bad[key].at[1].set(jnp.nan)
     kept = jnp.array([True, False, True])
 
     @jax.jit
@@ -176,14 +172,16 @@ def test_a_masked_nan_does_not_poison_a_gradient(name, sides, place):
         return *jax.grad(loss, (0, 1))(scale, given), forward
 
     scale = {key: jnp.ones(3) for key in given}
-    of_scale, of_given, forward = slopes(scale, bad)
     expected, _, expected_forward = slopes(scale, given)
-    for key in given:
-        np.testing.assert_allclose(of_scale[key][kept], expected[key][kept], rtol=1e-6)
-        if np.isfinite(bad[key]).all():
-            assert of_scale[key][1] == 0
-        assert of_given[key][1] == 0, key
-    np.testing.assert_allclose(forward, expected_forward, rtol=1e-6)
+    for spoilt in (["raw"], sides):
+        bad = given | {key: given[key].at[1].set(jnp.nan) for key in spoilt}
+        of_scale, of_given, forward = slopes(scale, bad)
+        for key in given:
+            np.testing.assert_allclose(of_scale[key][kept], expected[key][kept], rtol=1e-6)
+            if np.isfinite(bad[key]).all():
+                assert of_scale[key][1] == 0
+            assert of_given[key][1] == 0, key
+        np.testing.assert_allclose(forward, expected_forward, rtol=1e-6)
 
 
 def test_a_masked_nan_of_the_issue():
@@ -206,9 +204,8 @@ def test_a_nan_that_counts_shows_in_the_gradient():
         assert np.isnan(slope).tolist() == [False, True, False], name
 
 
-@cache
 def derivatives(name, sides):
-    """Of the output with bounds that depend on x: the first, and the second."""
+    """Of the output with bounds that depend on x: the first and the second."""
 
     def output(x, raw, low, high):
         bounds = {"lower": low - x**2, "upper": high + x**2}
@@ -216,8 +213,7 @@ def derivatives(name, sides):
         function = getattr(constraints, name)
         return function(raw + x, **{side: bounds[side] for side in sides}, **hyper)
 
-    first = jax.grad(output)
-    return jax.jit(jax.vmap(first)), jax.jit(jax.vmap(jax.grad(first)))
+    return jax.jit(jax.vmap(jax.value_and_grad(jax.grad(output))))
 
 
 PLACES = [-40.0, -3.1, -1.3, -0.4, 0.35, 1.25, 2.9, 40.0]
@@ -229,13 +225,13 @@ def test_second_derivatives_with_bounds_that_depend_on_x(name, sides):
         jnp.ravel, jnp.meshgrid(*map(jnp.array, (PLACES, [-1.0, -jnp.inf], [1.0, jnp.inf])))
     )
     x, step = jnp.full(raw.shape, 0.3), 1e-5
-    first, second = derivatives(name, sides)
-    assert np.isfinite(second(x, raw, low, high)).all()
+    both = derivatives(name, sides)
+    assert np.isfinite(both(x, raw, low, high)[1]).all()
     with jax.enable_x64(True):
         given = [np.asarray(value, np.float64) for value in (raw, low, high)]
         x = np.full(raw.shape, 0.3)
-        found = second(x, *given)
-        differences = (first(x + step, *given) - first(x - step, *given)) / (2 * step)
+        _, found = both(x, *given)
+        differences = (both(x + step, *given)[0] - both(x - step, *given)[0]) / (2 * step)
         np.testing.assert_allclose(found, differences, rtol=1e-4, atol=1e-5)
 
 

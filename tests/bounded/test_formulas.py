@@ -1,36 +1,21 @@
 """Values and derivatives against the formulas in extended precision, tails included."""
 
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from bounded import constraints
 from tests.bounded import maps
-from tests.bounded.maps import BOTH, CASES, HARD, LOW, MAPS, UP, id_of
+from tests.bounded.maps import BOTH, CASES, LOW, MAPS, UP, id_of
 
 every_case = pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
 
 # Differences to the bounds and quotients by the hyperparameters are exact in float32, so that
 # what is measured is the formula's own rounding.
 GRID = np.concatenate([np.arange(-800, 801) / 8, [2**-10, -(2**-10), 2**-30, 1e4, -1e4, 2.0**60]])
-BOUNDS = {
-    UP: [{"upper": 0.0}, {"upper": 1.5}],
-    LOW: [{"lower": 0.0}, {"lower": -1.5}],
-    BOTH: [{"lower": -1.0, "upper": 1.0}, {"lower": -2.0, "upper": 2.0}],
-}
-
-
-def settings(name, sides):
-    """Bounds and hyperparameters to try, one after the other."""
-    negative = [{"upper": -1.5}] if MAPS[name].of_size else []
-    scales = (0.25, 4.0) if MAPS[name].scale else (None,)
-    for bounds in (*BOUNDS[sides], *negative):
-        for scale in scales:
-            yield bounds, {} if scale is None else {MAPS[name].parameter: scale}
 
 
 def assert_close(found, expected, dtype, ulps, scale=0.0, said=""):
@@ -68,7 +53,7 @@ def with_derivatives(name, z, bounds, hyper):
 
 
 def assert_like_the_formula(name, sides, dtype, run):
-    for bounds, hyper in settings(name, sides):
+    for bounds, hyper in maps.settings(name, sides):
         said = f"{bounds} {hyper}"
         with jax.enable_x64(dtype is np.float64), np.errstate(invalid="ignore"):
             bounds = {side: np.full(GRID.shape, bound, dtype) for side, bound in bounds.items()}
@@ -84,116 +69,3 @@ def assert_like_the_formula(name, sides, dtype, run):
                 # Some cross zero between the tails: there to a few ulps of their largest value.
                 crosses = argument in hyper or (name == "knee_tanh" and argument != "z")
                 assert_close(slope, expected, dtype, 8, float(crosses), f"{said} by {argument}")
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", [name for name, found in HARD.items() if not found.surrogate])
-def test_derivatives_match_finite_differences(name):
-    """To raw, to the bounds and to the hyperparameter, along random directions, in both modes."""
-    sides = MAPS[name].sides[-1]
-    bounds, hyper = list(settings(name, sides))[-1]
-    raw = jnp.linspace(-3.03, 2.97, 13)
-    bounds = {side: bound + 0.01 * jnp.arange(0.5, 13) for side, bound in bounds.items()}
-    hyper = {key: jnp.full(13, value) for key, value in hyper.items()}
-    constraint = jax.jit(lambda raw, rest: getattr(constraints, name)(raw, **rest))
-    check_grads(constraint, (raw, {**bounds, **hyper}), order=1)
-
-
-@pytest.mark.usefixtures("x64")
-def test_jacobians_are_diagonal_and_are_those_of_both_modes():
-    raw, bound = jnp.linspace(-2, 2, 5), jnp.linspace(1.1, 1.5, 5)
-    for name in ("smooth_clip", "knee_tanh", "sigmoid_interval"):
-        constraint = getattr(constraints, name)
-        for argument in range(3):
-            backward = jax.jacrev(constraint, argument)(raw, -bound, bound)
-            forward = jax.jacfwd(constraint, argument)(raw, -bound, bound)
-            np.testing.assert_allclose(backward, forward, rtol=1e-14)
-            np.testing.assert_array_equal(backward, np.diag(np.diag(backward)))
-
-
-def test_exactly_zero_means_underflow_alike_on_both_sides():
-    """jax.nn.sigmoid has derivative 0 at 20 but 2e-9 at -20; these do not."""
-    raw = jnp.arange(-720, 721) / 8
-    for name, place in (("stretched_tanh", 1), ("tanh_interval", 1), ("sigmoid_interval", 2)):
-        sides = {"upper": 1.0} if name == "stretched_tanh" else {"lower": -1.0, "upper": 1.0}
-        constraint = getattr(constraints, name)
-        slope = jax.grad(lambda z, f=constraint, s=sides: f(z, **s).sum())(raw)
-        np.testing.assert_array_equal(slope, slope[::-1])
-        assert (slope[jnp.abs(raw) < 43.0 * place] > 0).all()
-
-
-def test_the_algebraic_tail_outlives_the_exponential_one():
-    raw = jnp.array([-1e3, -1e9])
-
-    def slope(constraint):
-        return jax.grad(lambda z: constraint(z, upper=0.0).sum())(raw)
-
-    np.testing.assert_array_equal(slope(constraints.softplus_offset), 0)
-    np.testing.assert_array_equal(slope(constraints.exp_offset), 0)
-    np.testing.assert_allclose(slope(constraints.squareplus_offset), [-1e-6, -1e-18], rtol=1e-5)
-
-
-@cache
-def first_and_second_derivatives(name, parameter):
-    """To raw and the hyperparameter, and along a direction of both; compiled for all values."""
-
-    def slopes(raw, value, sides):
-        def total(raw, value):
-            return getattr(constraints, name)(raw, **sides, **{parameter: value}).sum()
-
-        return jnp.stack(jax.grad(total, (0, 1))(raw, value))
-
-    def along(raw, value, sides, direction):
-        return jax.jvp(partial(slopes, sides=sides), (raw, value), direction)[1]
-
-    return jax.jit(slopes), jax.jit(along)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(
-    ("name", "sides"), [case for case in CASES if MAPS[case[0]].scale], ids=id_of
-)
-def test_second_derivatives_match_finite_differences_of_the_first(name, sides):
-    """To raw and the hyperparameter, at places where an absolute value inside could show."""
-    step = 1e-5
-    ends = {0.0, -1.0, 1.0, -2.0, 2.0, 1.5, -1.5}
-    places = sorted(ends | {0.3, -0.7} - ({0.0} if name == "squareplus_offset" else set()))
-    # Off the knees' ends, where the second derivative jumps.
-    shift = 0.01 if name == "knee_tanh" else 0.0
-    raw = jnp.array([place + shift * (place in ends) for place in places])
-    ones, zeros = jnp.ones_like(raw), jnp.zeros_like(raw)
-    slopes, second = first_and_second_derivatives(name, MAPS[name].parameter)
-    for bounds, hyper in settings(name, sides):
-        (value,) = (jnp.full(raw.shape, scale) for scale in hyper.values())
-        hessian = []
-        for along in ((ones, zeros), (zeros, ones)):
-            found = second(raw, value, bounds, along)
-            ahead, behind = (
-                slopes(raw + sign * along[0], value + sign * along[1], bounds)
-                for sign in (step, -step)
-            )
-            difference = (ahead - behind) / (2 * step)
-            np.testing.assert_allclose(found, difference, rtol=1e-5, atol=1e-6)
-            hessian.append(found)
-        np.testing.assert_allclose(hessian[0][1], hessian[1][0], rtol=1e-9, atol=1e-12)
-
-
-def test_an_interval_narrower_than_the_bend_keeps_its_digits():
-    raw = np.array([-10, 0.1, 0.5, 0.9, 10], np.float16)
-    for temperature in (0.5, 2, 128, 1000):
-        found = constraints.smooth_clip(raw, 0.0, 1.0, temperature=temperature)
-        x = raw.astype(float) / temperature
-        exact = temperature * (np.logaddexp(0, x) - np.logaddexp(0, x - 1 / temperature))
-        np.testing.assert_allclose(found, exact, rtol=4e-3, atol=1e-7)
-        assert (np.diff(found) >= 0).all()
-
-
-def test_squareplus_stays_in_range_at_large_temperatures():
-    for raw, upper, temperature in ((-65504, 60000, 5000), (-65504, 65504, 30000)):
-        raw, upper = np.float16(raw), np.float16(upper)
-        found, slope = jax.value_and_grad(constraints.squareplus_offset)(
-            raw, upper=upper, temperature=temperature
-        )
-        root = np.hypot(float(raw), 2 * temperature)
-        np.testing.assert_allclose(found, float(upper) - (float(raw) + root) / 2, rtol=2e-3)
-        np.testing.assert_allclose(slope, -(1 + float(raw) / root) / 2, rtol=1e-2)

@@ -1,0 +1,182 @@
+"""The hard constraints hold to the bit, and give the formula to its roundings."""
+
+import inspect
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bounded import constraints
+from bounded.constraints import clip, exp_offset
+from tests.bounded import maps
+from tests.bounded.maps import CASES, DTYPES, MAPS, MIRRORED, id_of
+
+SIZE = 128
+
+
+def finite_floats(dtype: np.dtype) -> st.SearchStrategy:
+    """Any finite floats of a dtype, by their bits: extremes, subnormals and zeros often."""
+    info = ml_dtypes.finfo(dtype)
+    corners = [0, 1, -1, info.max, info.tiny, info.smallest_subnormal, info.eps, 100, 1e3]
+    corners = np.array(corners + [-corner for corner in corners], dtype)
+
+    def to_floats(drawn: bytes) -> np.ndarray:
+        which, values = np.frombuffer(drawn[:SIZE], np.uint8), np.frombuffer(drawn[SIZE:], dtype)
+        values = np.where(which < 128, corners[which % len(corners)], values)
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(values), values, info.max).astype(dtype)
+
+    size = SIZE * (1 + dtype.itemsize)
+    return st.binary(min_size=size, max_size=size).map(to_floats)
+
+
+@cache
+def jitted_and_scanned(function, sides):
+    def run(raw, lower, upper):
+        def step(carry, row):
+            return carry, call(function, sides, *row)
+
+        scanned = jax.lax.scan(step, 0, (raw, lower, upper))[1]
+        return call(function, sides, raw, lower, upper), scanned
+
+    return jax.jit(run)
+
+
+def call(function, sides, raw, lower, upper):
+    bounds = {"lower": jnp.asarray(lower), "upper": jnp.asarray(upper)}
+    return function(jnp.asarray(raw), **{side: bounds[side] for side in sides})
+
+
+def faults(function, formula, sides, raw, lower, upper):
+    """What is wrong with a constraint's output, eager, jitted and scanned; none for a good one."""
+    # Among the extremes, two entries that a constraint must tell apart.
+    raw[:2], lower[:2], upper[:2] = [-1, 1], -2, 2
+    given = {"lower": lower, "upper": upper}
+    bounds = {side: given[side].astype(np.longdouble) for side in sides}
+    expected = maps.value(formula, raw, **bounds)
+    info = ml_dtypes.finfo(raw.dtype)
+    scale = MAPS[formula].scale or 0
+    size = abs(raw.astype(np.longdouble)) + sum(abs(bound) for bound in bounds.values()) + scale
+    found = set()
+    outputs = jitted_and_scanned(function, sides)(raw, lower, upper)
+    for output in map(np.asarray, (call(function, sides, raw, lower, upper), *outputs)):
+        with np.errstate(invalid="ignore"):
+            error = abs(output.astype(np.longdouble) - expected)
+            near = error <= 8 * float(info.eps) * (size + abs(expected)) + 8 * float(info.tiny)
+        largest = abs(expected)
+        if formula == "exp_offset":  # By its docstring infinite where its exponential overflows.
+            largest = np.maximum(largest, abs(expected - bounds[sides[0]]))
+        overflows = largest > 0.99 * float(info.max)
+        for name, wrong in {
+            "dtype": output.dtype != raw.dtype,
+            "outside": ("upper" in sides and (output > upper).any())
+            or ("lower" in sides and (output < lower).any()),
+            "NaN": np.isnan(output).any(),
+            "infinite": (np.isinf(output) & ~overflows).any(),
+            "not the formula": (~near & ~overflows).any(),
+        }.items():
+            if wrong:
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
+def test_hard_constraints_hold_exactly(name, sides, dtype):
+    function, floats = getattr(constraints, name), finite_floats(DTYPES[dtype])
+
+    @settings(deadline=None, max_examples=12)
+    @given(floats, floats, floats)
+    def check(raw, one, other):
+        lower, upper = np.minimum(one, other), np.maximum(one, other)
+        if MAPS[name].of_size:  # as documented, where the bound is not negative
+            upper = np.abs(upper)
+        assert not faults(function, name, sides, raw, lower, upper)
+
+    with jax.enable_x64(dtype == "float64"):
+        check()
+
+
+def scaled_sigmoid(z, lower, upper):
+    return lower + (upper - lower) * jax.nn.sigmoid(z)
+
+
+def stopped_straight_through(z, lower, upper):
+    return z + jax.lax.stop_gradient(jnp.clip(z, lower, upper) - z)
+
+
+def squaring_squareplus(z, upper):
+    return upper - (z + jnp.sqrt(z**2 + 4)) / 2
+
+
+def returning_the_bound(z, upper):
+    return upper
+
+
+def widening_clip(z, lower, upper):
+    return clip(z, lower, upper).astype(jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("naive", "formula", "dtype", "fault"),
+    [
+        (scaled_sigmoid, "sigmoid_interval", "float16", "outside"),
+        (scaled_sigmoid, "sigmoid_interval", "float32", "outside"),
+        (scaled_sigmoid, "sigmoid_interval", "float16", "NaN"),
+        (stopped_straight_through, "straight_through_clip", "float16", "outside"),
+        (stopped_straight_through, "straight_through_clip", "float32", "outside"),
+        (squaring_squareplus, "squareplus_offset", "float16", "infinite"),
+        (returning_the_bound, "clip", "float32", "not the formula"),
+        (widening_clip, "clip", "float16", "dtype"),
+    ],
+)
+def test_the_exactness_test_catches_naive_constraints(naive, formula, dtype, fault):
+    sides = tuple(
+        name for name in ("lower", "upper") if name in inspect.signature(naive).parameters
+    )
+    floats = finite_floats(DTYPES[dtype])
+    found = set()
+
+    @settings(
+        deadline=None,
+        max_examples=25,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(floats, floats, floats)
+    def search(raw, one, other):
+        lower, upper = np.minimum(one, other), np.maximum(one, other)
+        found.update(faults(naive, formula, sides, raw, lower, upper))
+
+    search()
+    assert fault in found
+
+
+@settings(deadline=None, max_examples=50)
+@given(*[arrays(np.float32, 32, elements=st.floats(-10, 10, width=32))] * 2)
+def test_a_lower_bound_mirrors_an_upper_one(raw, bound):
+    for name in MIRRORED:
+        function = getattr(constraints, name)
+        np.testing.assert_array_equal(
+            function(raw, lower=bound), -function(-raw, upper=-bound), strict=True
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_offset_is_infinite_just_where_its_exponential_overflows(dtype):
+    dtype = DTYPES[dtype]
+    top = ml_dtypes.finfo(dtype).max
+    raw = np.log(np.longdouble(top)) * np.array([0.99, 1.01])
+    with jax.enable_x64(dtype == np.float64):
+        below = np.asarray(exp_offset(raw.astype(dtype), upper=top))
+        above = np.asarray(exp_offset(-raw.astype(dtype), lower=-top))
+    assert below.dtype == above.dtype == dtype
+    assert np.isfinite([below[0], above[0]]).all()
+    np.testing.assert_array_equal([below[1], above[1]], [-np.inf, np.inf])

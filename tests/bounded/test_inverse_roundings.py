@@ -1,0 +1,191 @@
+"""Inverses and log-derivatives in every dtype, to their roundings."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from bounded import constraints, inverses, sets
+from tests.bounded import maps
+from tests.bounded.maps import BOTH, CASES, DTYPES, INTERVALS, MAPS, id_of, interior
+
+STRICT = [(name, sides) for name, sides in CASES if not MAPS[name].reaches]
+every_case = pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
+strict_cases = pytest.mark.parametrize(("name", "sides"), STRICT, ids=id_of)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def draw(dtype, seed=0, size=4000):
+    """Bounds of many sizes, and outputs between them: many near a bound, some on one."""
+    rng = np.random.default_rng(seed)
+    middle = rng.normal(size=size) * 10 ** rng.uniform(-2, 2, size)
+    half = 10 ** rng.uniform(-3, 2, size)
+    lower, upper = ((middle + sign * half).astype(dtype) for sign in (-1, 1))
+    share = np.where(rng.random(size) < 0.5, rng.random(size), 10 ** rng.uniform(-9, 0, size))
+    share = np.where(rng.random(size) < 0.5, share, 1 - share)
+    wide = lower.astype(np.float64) + share * (upper.astype(np.float64) - lower)
+    output = np.minimum(np.maximum(wide.astype(dtype), lower), upper)
+    output[:50], output[50:100] = lower[:50], upper[50:100]
+    output[100:150] = lower[100:150] = upper[100:150]
+    return output, lower, upper
+
+
+def arguments(name, sides, dtype, seed=0):
+    output, lower, upper = draw(dtype, seed)
+    if MAPS[name].of_size:
+        upper = abs(upper)
+        output = np.minimum(np.maximum(output, -upper), upper)
+    return (
+        output,
+        {"lower": lower, "upper": upper},
+        {side: (lower, upper)[side == "upper"] for side in sides},
+    )
+
+
+def scale_of(name):
+    return MAPS[name].scale or 0
+
+
+@every_dtype
+@every_case
+def test_inverses_are_right_and_lead_back_inside_and_on_the_bounds(name, sides, dtype):
+    kind = DTYPES[dtype]
+    eps = float(ml_dtypes.finfo(kind).eps)
+    with jax.enable_x64(dtype == "float64"):
+        output, _, bounds = arguments(name, sides, kind)
+        given = {side: jnp.asarray(bound) for side, bound in bounds.items()}
+        found = getattr(inverses, name)(jnp.asarray(output), **given)
+        assert found.dtype == kind
+        again = getattr(constraints, name)(found, **given)
+        jitted = jax.jit(getattr(inverses, name))(jnp.asarray(output), **given)
+        np.testing.assert_array_equal(np.isinf(found), np.isinf(jitted))
+    found, again = np.asarray(found), np.asarray(again)
+    inside = interior(name, output, bounds)
+    expected = maps.inverse(name, output, **bounds)[inside]
+    size = np.maximum(abs(expected), max(1, scale_of(name)))
+    with np.errstate(over="ignore"):
+        representable = abs(expected) < float(ml_dtypes.finfo(kind).max)
+    error = abs(found[inside].astype(np.longdouble) - expected) / size / eps
+    assert error[representable].max() < 8, error[representable].max()
+    size = np.maximum.reduce(
+        [
+            abs(output),
+            *(abs(bound) for bound in bounds.values()),
+            np.full_like(output, scale_of(name)),
+        ]
+    ).astype(np.longdouble)
+    finite = np.isfinite(found) | (~inside)
+    error = (abs(again.astype(np.longdouble) - output.astype(np.longdouble)) / size / eps)[finite]
+    assert error.max() < 16, error.max()
+
+
+@strict_cases
+def test_a_bound_is_led_to_also_where_the_interval_has_no_width(name, sides):
+    point = 0.0 if MAPS[name].of_size else 1.5
+    bounds = dict.fromkeys(sides, jnp.array([point]))
+    raw = getattr(inverses, name)(jnp.array([point]), **bounds)
+    assert jnp.isfinite(raw).all() or sides != BOTH
+    np.testing.assert_array_equal(getattr(constraints, name)(raw, **bounds), [point])
+
+
+@every_dtype
+@every_case
+def test_log_derivatives_do_not_underflow(name, sides, dtype):
+    kind = DTYPES[dtype]
+    eps = float(ml_dtypes.finfo(kind).eps)
+    rng = np.random.default_rng(1)
+    raw = np.concatenate([rng.normal(size=500), 10 ** rng.uniform(-3, 2, 1500)])
+    raw = (raw * rng.choice([-1, 1], raw.size)).astype(kind)
+    _, lower, upper = draw(kind, size=2000)
+    if MAPS[name].of_size:
+        upper = abs(upper)
+    bounds = {side: (lower, upper)[side == "upper"] for side in sides}
+    with jax.enable_x64(dtype == "float64"):
+        given = {side: jnp.asarray(bound) for side, bound in bounds.items()}
+        found = inverses.log_derivative(getattr(constraints, name), jnp.asarray(raw), **given)
+        found = np.asarray(found)
+        assert found.dtype == kind
+    exact = maps.derivative("z", name, raw, **bounds)
+    with np.errstate(divide="ignore"):
+        expected = np.log(abs(exact))
+    if name in ("stretched_tanh", "half_tanh", *INTERVALS, "smooth_clip", "knee_tanh"):
+        live = exact != 0  # complex tanh and its like end at the square of the last digit
+    else:
+        live = np.full(raw.shape, True)
+    live &= expected > -40
+    size = np.maximum(1, abs(expected)) + abs(raw / np.longdouble(scale_of(name) or 1))
+    error = abs(found.astype(np.longdouble)[live] - expected[live]) / size[live]
+    assert error.max() < 8 * eps
+    if (name, sides) in STRICT and sides != BOTH:
+        assert np.isfinite(np.asarray(found)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["budget_softmax", "budget_sequential"])
+def test_budgets_lead_back_in_every_dtype(name, dtype):
+    raw = 2 * jax.random.normal(jax.random.key(0), (50, 4), dtype)
+    total = jnp.full(50, 2, dtype)
+    output = getattr(sets, name)(raw, total)
+    found = getattr(inverses, name)(output, total)
+    assert found.dtype == dtype
+    again = getattr(sets, name)(found, total).astype("float32")
+    error = abs(again - output.astype("float32")) / 2
+    assert error.max() < 16 * float(jnp.finfo(dtype).eps)
+
+
+def through_radial(module, name, value, of_sets):
+    """With a center or an interior point of 0.1, in a set of the size of `of_sets`."""
+    point = jnp.full(value.shape[-1], 0.1, value.dtype)
+    if name == "ball_radial":
+        return module.ball_radial(value, of_sets, center=jnp.broadcast_to(point, value.shape))
+    matrix = jnp.array([[1.0, 0, 0], [1, 1, 1], [0, 1, -1]], value.dtype)
+    rows = sets.Rows(matrix, lower=-of_sets[:, None], upper=2 * of_sets[:, None])
+    return module.affine_soft_radial(value, rows, interior=point)
+
+
+RADIALS = ("ball_radial", "affine_soft_radial")
+
+
+@pytest.mark.parametrize("name", RADIALS)
+def test_radial_maps_are_inverted(name):
+    forward, inverse = (
+        jax.jit(partial(through_radial, module, name)) for module in (sets, inverses)
+    )
+    for dtype in ("float64", "float32", "bfloat16"):
+        with jax.enable_x64(dtype == "float64"):
+            raw = jax.random.normal(jax.random.key(0), (50, 3), dtype)
+            size = jnp.linspace(1, 3, 50).astype(dtype)
+            output = forward(raw, size)
+            found, pullback = jax.vjp(inverse, output, size)
+            assert found.dtype == dtype
+            again = forward(found, size).astype("float32" if dtype == "bfloat16" else dtype)
+            eps = float(jnp.finfo(dtype).eps)
+            assert jnp.max(jnp.abs(again - output.astype(again.dtype))) < 64 * eps
+            slopes = pullback(jnp.ones_like(found))
+            assert all(jnp.isfinite(slope).all() for slope in slopes)
+            if dtype == "float64":
+                np.testing.assert_allclose(found, raw, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", RADIALS)
+def test_the_boundary_of_a_radial_map_and_what_lies_outside(name):
+    at_most_1 = {
+        "ball_radial": lambda y: inverses.ball_radial(y, 1.0),
+        "affine_soft_radial": lambda y: inverses.affine_soft_radial(
+            y, sets.box_rows(-1.0, jnp.ones(2)), interior=jnp.zeros(2)
+        ),
+    }
+    y = jnp.array([[1.0, 0.0], [0.6, 0.0], [2.0, 0.0], [jnp.nan, 0.0], [0.0, 0.0]])
+    expected = [[jnp.inf, 0], [0.75, 0], [jnp.nan] * 2, [jnp.nan] * 2, [0, 0]]
+    np.testing.assert_allclose(at_most_1[name](y), expected, rtol=1e-5)
+    slope = jax.grad(lambda y: jnp.sum(jnp.where(jnp.isfinite(y), at_most_1[name](y), 0)[1]))(y)
+    np.testing.assert_allclose(slope[1], [0.8**-3, 1.25], rtol=1e-4)
+    assert jnp.isfinite(slope).all()
+
+
+def test_balls_without_a_radius_and_with_an_infinite_one():
+    y = jnp.array([[0.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(inverses.ball_radial(y, jnp.array([0.0, jnp.inf])), y)
