@@ -1,5 +1,5 @@
 """Published tables, rerun here: `python -m experiments.reproduce hardnet`, or `enforce`, `keras`,
-`dc3` or `fitting`.
+`dc3`, `fitting` or `snarenet`.
 
 Each study writes a CSV, a figure and a page of its name.
 """
@@ -20,6 +20,7 @@ from experiments.reproduced import (
     networks,
     pages,
     question,
+    snarenet,
     tables,
 )
 from experiments.reproduced.tables import Row
@@ -33,6 +34,7 @@ STUDIES: dict[str, tuple[Callable[[], Iterable[Row]], Sequence[str]]] = {
     "keras": (question.rows, question.COLUMNS),
     "dc3": (dc3.rows, dc3.COLUMNS),
     "fitting": (fitting.rows, fitting.COLUMNS),
+    "snarenet": (snarenet.rows, snarenet.COLUMNS),
 }
 """By name: a function that runs the study and gives its rows, and their columns."""
 

@@ -31,6 +31,7 @@ from experiments.reproduced.tables import Row
 OUTPUTS, EQUALITIES, INEQUALITIES, PROGRAMS = 100, 50, 50, 10_000
 TRAIN, TEST = 8334, 833  # the first and the last of them, as they divide them
 HIDDEN, BATCH = 200, 200
+SIZES = (EQUALITIES, HIDDEN, HIDDEN, OUTPUTS - EQUALITIES)
 EPOCHS, LEARNING_RATE = 10, 1e-3
 SEEDS = 3
 TOLERANCE = 1e-4
@@ -143,34 +144,46 @@ def train(given: Programs, task: str, layer: Layer, epochs: int, key: jax.Array)
     in_set = jax.tree.map(lambda x: x.astype(jnp.float32), set_of(given))
     right = jnp.asarray(given.right, jnp.float32)
     of_weights, of_orders = jax.random.split(key)
-    sizes = (EQUALITIES, HIDDEN, HIDDEN, OUTPUTS - EQUALITIES)
-    weights = networks.our_weights(of_weights, sizes, "float32", kaiming=False)
-    batches = TRAIN // BATCH
-    adam = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, max(epochs * batches, 1)))
 
+    @jax.jit
     def outputs(weights: networks.Parameters, right: jax.Array) -> jax.Array:
         raw = networks.raw_output(weights, right)[:, 0]
         return in_set.output(right, layer(raw, in_set.rows(right)))
 
-    def update(carry: tuple, right: jax.Array) -> tuple[tuple, None]:
+    def loss(weights: networks.Parameters, right: jax.Array) -> jax.Array:
+        return jnp.mean(objectives(given, task, outputs(weights, right)))
+
+    weights = networks.our_weights(of_weights, SIZES, "float32", kaiming=False)
+    weights = descend(weights, loss, right[:TRAIN], epochs, LEARNING_RATE, of_orders)
+    return np.asarray(outputs(weights, right[-TEST:]))
+
+
+def descend(
+    weights: networks.Parameters,
+    loss: Callable[[networks.Parameters, jax.Array], jax.Array],
+    right: jax.Array,
+    epochs: int,
+    learning_rate: float,
+    key: jax.Array,
+) -> networks.Parameters:
+    """Adam on batches of the programs, in another order each epoch."""
+    batches = len(right) // BATCH
+    adam = optax.adam(optax.cosine_decay_schedule(learning_rate, max(epochs * batches, 1)))
+
+    def update(carry: tuple, rows: jax.Array) -> tuple[tuple, None]:
         weights, state = carry
-
-        def loss(weights: networks.Parameters) -> jax.Array:
-            return jnp.mean(objectives(given, task, outputs(weights, right)))
-
-        change, state = adam.update(jax.grad(loss)(weights), state)
+        change, state = adam.update(jax.grad(loss)(weights, right[rows]), state)
         return (optax.apply_updates(weights, change), state), None
 
     def epoch(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
-        order = jax.random.permutation(key, TRAIN)[: batches * BATCH].reshape(batches, BATCH)
-        return lax.scan(lambda carry, rows: update(carry, right[rows]), carry, order)
+        order = jax.random.permutation(key, len(right))[: batches * BATCH]
+        return lax.scan(update, carry, order.reshape(batches, BATCH))
 
     @jax.jit
-    def run(weights: networks.Parameters, keys: jax.Array) -> jax.Array:
-        (weights, _), _ = lax.scan(epoch, (weights, adam.init(weights)), keys)
-        return outputs(weights, right[-TEST:])
+    def run(weights: networks.Parameters, keys: jax.Array) -> networks.Parameters:
+        return lax.scan(epoch, (weights, adam.init(weights)), keys)[0][0]
 
-    return np.asarray(run(weights, jax.random.split(of_orders, epochs)))
+    return run(weights, jax.random.split(key, epochs))
 
 
 def measure(given: Programs, task: str, outputs: np.ndarray) -> dict[str, Any]:

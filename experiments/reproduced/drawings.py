@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.figures.style import STYLE, look
-from experiments.reproduced import dc3, question
+from experiments.reproduced import dc3, question, snarenet
 from experiments.reproduced.tables import Row
 
 SOURCES = {
@@ -144,6 +144,36 @@ def fitting_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def snarenet_figure(rows: Sequence[Row]) -> Figure:
+    """Gap of every method, a panel a task."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((8, 2.6), layout="constrained")
+        grid = figure.subplots(1, len(snarenet.TASKS))
+        for axes, task in zip(grid, snarenet.TASKS, strict=True):
+            shown = [row for row in rows if row["task"] == task]
+            for y, row in enumerate(shown):
+                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                gap, spread = row["gap"], row["gap_std"]
+                low = max(gap - spread, gap / 10)  # a bar that reaches below 0 ends there
+                axes.plot([low, gap + spread], [y, y], color=style["color"], linewidth=1.2)
+                axes.plot(gap, y, linestyle="", markersize=6, **style)
+            axes.set_xscale("log")
+            axes.set_yticks(range(len(shown)), [row["method"] for row in shown])
+            axes.set_ylim(len(shown) - 0.4, -0.6)
+            axes.set_title(task)
+        handles = [
+            Line2D([], [], linestyle="", color=color, marker=marker, label=label)
+            for (color, marker), label in (
+                (("black", "D"), "published"),
+                (("#0072B2", "o"), "ours"),
+            )
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+        label = "Geometric mean of the gaps on the test programs, ± standard deviation over seeds"
+        figure.supxlabel(label, fontsize=9)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "hardnet": partial(methods_figure, width=10, error="Mean squared error on [-2, 2]"),
     "enforce": partial(
@@ -152,4 +182,5 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "keras": keras_figure,
     "dc3": dc3_figure,
     "fitting": fitting_figure,
+    "snarenet": snarenet_figure,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from scipy import stats
 
 from experiments.analysis.tables import markdown
-from experiments.reproduced import dc3, enforce, fitting, hardnet, question
+from experiments.reproduced import dc3, enforce, fitting, hardnet, question, snarenet
 from experiments.reproduced.tables import Row
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH, bound_sources
@@ -183,11 +183,29 @@ def _fitting_tables(rows: Sequence[Row]) -> dict[str, str]:
     return {"table": markdown(("method", "source", "seeds", *measured), shown)}
 
 
+def _snarenet_tables(rows: Sequence[Row]) -> dict[str, str]:
+    header = ("method", "source", "seeds", "gap", "largest gap", "equalities", "inequalities")
+    return {
+        task: markdown(header, [_snarenet_cells(row) for row in rows if row["task"] == task])
+        for task in snarenet.TASKS
+    }
+
+
+def _snarenet_cells(row: Row) -> list[str]:
+    gap = f"{row['gap']:.3g} ({row['gap_std']:.2g})"
+    violations = [
+        f"{row[key]:.1e}" if key in row else "–" for key in ("max_equality", "max_inequality")
+    ]
+    name = f"`{row['method']}`" if row["source"] == "ours" else row["method"]
+    return [name, row["source"], f"{row['seeds']:.0f}", gap, f"{row['gap_max']:.3g}", *violations]
+
+
 TABLES: dict[str, Callable[[Sequence[Row]], dict[str, str]]] = {
     "hardnet": _hardnet_tables,
     "enforce": _enforce_tables,
     "keras": _keras_tables,
     "dc3": _dc3_tables,
     "fitting": _fitting_tables,
+    "snarenet": _snarenet_tables,
 }
 """By study: its tables, by their names in the text."""
