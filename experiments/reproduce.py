@@ -1,5 +1,5 @@
 """Published tables, rerun here: `python -m experiments.reproduce hardnet`, or `enforce`, `keras`,
-`dc3`, `fitting` or `snarenet`.
+`dc3`, `fitting`, `snarenet` or `cbf`.
 
 Each study writes a CSV, a figure and a page of its name.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments.console import prepare_output
 from experiments.figures import draw
 from experiments.reproduced import (
+    cbf,
     dc3,
     drawings,
     enforce,
@@ -35,6 +36,7 @@ STUDIES: dict[str, tuple[Callable[[], Iterable[Row]], Sequence[str]]] = {
     "dc3": (dc3.rows, dc3.COLUMNS),
     "fitting": (fitting.rows, fitting.COLUMNS),
     "snarenet": (snarenet.rows, snarenet.COLUMNS),
+    "cbf": (cbf.rows, cbf.COLUMNS),
 }
 """By name: a function that runs the study and gives its rows, and their columns."""
 

@@ -174,6 +174,23 @@ def snarenet_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def cbf_figure(rows: Sequence[Row]) -> Figure:
+    """Cost and violation of every method."""
+    panels = {"cost": "Cost, lower is better", "violation": "Largest violation"}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((8, 3), layout="constrained")
+        grid = figure.subplots(1, len(panels), sharey=True)
+        for axes, (name, label) in zip(grid, panels.items(), strict=True):
+            for y, row in enumerate(rows):
+                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                spread = row.get(f"{name}_std", 0)
+                axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
+            axes.set_xlabel(label)
+            axes.set_yticks(range(len(rows)), [f"{row['method']}, {row['source']}" for row in rows])
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "hardnet": partial(methods_figure, width=10, error="Mean squared error on [-2, 2]"),
     "enforce": partial(
@@ -183,4 +200,5 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "dc3": dc3_figure,
     "fitting": fitting_figure,
     "snarenet": snarenet_figure,
+    "cbf": cbf_figure,
 }

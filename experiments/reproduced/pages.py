@@ -200,6 +200,25 @@ def _snarenet_cells(row: Row) -> list[str]:
     return [name, row["source"], f"{row['seeds']:.0f}", gap, f"{row['gap_max']:.3g}", *violations]
 
 
+def _cbf_tables(rows: Sequence[Row]) -> dict[str, str]:
+    header = ("method", "source", "seeds", "cost", "largest violation")
+
+    def cell(row: Row, name: str) -> str:
+        spread = f" ({row[f'{name}_std']:.1f})" if f"{name}_std" in row else ""
+        return f"{row[name]:.1f}{spread}"
+
+    shown = [
+        [
+            f"`{row['method']}`" if row["source"] == "ours" else row["method"],
+            row["source"],
+            f"{row['seeds']:.0f}" if "seeds" in row else "–",
+            *(cell(row, name) for name in ("cost", "violation")),
+        ]
+        for row in rows
+    ]
+    return {"table": markdown(header, shown)}
+
+
 TABLES: dict[str, Callable[[Sequence[Row]], dict[str, str]]] = {
     "hardnet": _hardnet_tables,
     "enforce": _enforce_tables,
@@ -207,5 +226,6 @@ TABLES: dict[str, Callable[[Sequence[Row]], dict[str, str]]] = {
     "dc3": _dc3_tables,
     "fitting": _fitting_tables,
     "snarenet": _snarenet_tables,
+    "cbf": _cbf_tables,
 }
 """By study: its tables, by their names in the text."""

@@ -22,6 +22,7 @@ from bounded.sets import Rows, affine_projection
 from experiments import reproduce
 from experiments.analysis.statistics import spread
 from experiments.reproduced import (
+    cbf,
     dc3,
     drawings,
     enforce,
@@ -688,6 +689,91 @@ def test_committed_numbers_of_snarenets_programs_are_what_its_prose_says():
     }
     hold("snarenet", cited, others=["2602.09317"])
     assert snarenet.PROJECTED_PROGRAMS == 2000
+
+
+def test_the_barriers_of_the_unicycle_by_hand():
+    begin = cbf.states()
+    assert begin.shape == (cbf.STATES, 5)
+    assert np.asarray(cbf.barriers(begin)).min() >= 0
+    assert begin[0, 0] == pytest.approx(-3.647333, abs=1e-6)
+    # At rest, ahead of the first obstacle's centre by its half axis: on its edge.
+    px = cbf.OBSTACLES[0, 0] - cbf.OBSTACLES[0, 2] - cbf.AHEAD
+    state = jnp.array([[px, 0.5, 0.0, 0.0, 0.0]])
+    assert float(cbf.barriers(state)[0, 0]) == pytest.approx(0, abs=1e-4)
+    # Towards the centre at speed 2 the ellipse's function falls at 2 · 2 / 0.5.
+    state = state.at[0, 3].set(2)
+    assert float(cbf.barriers(state)[0, 0]) == pytest.approx(-8, abs=1e-4)
+    # Accelerating it by y lowers it by 2 / 0.5 y.
+    assert float(cbf.rows_at(state).matrix[0, 0, 0]) == pytest.approx(4, abs=1e-4)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_row_bounds_how_fast_a_barrier_falls():
+    state = jnp.asarray(cbf.states()[:4])
+    output = jnp.ones((4, 2))
+    moved = cbf.drift(state).at[:, 3:].add(cbf.nominal(state) + output)
+    fall = -jax.jvp(cbf.barriers, (state,), (moved,))[1] - cbf.DECAY * cbf.barriers(state)
+    rows = cbf.rows_at(state)
+    here = jnp.einsum("nij,nj->ni", rows.matrix, output) - rows.upper
+    np.testing.assert_allclose(here, fall, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_rollout_takes_its_second_in_shorter_parts_where_the_control_is_large(monkeypatch):
+    state = jnp.zeros((1, 5))
+    monkeypatch.setattr(cbf, "nominal", lambda state: jnp.zeros((len(state), 2)))
+    for size, parts in ((100.0, cbf.STEPS), (300.0, 3 * cbf.STEPS)):
+        policy = lambda state, size=size: jnp.full((1, 2), size)  # noqa: E731
+        left = [cbf.rollout(policy, state, count)[2][0] for count in (parts - 3, parts + 3)]
+        assert left[0] > 0 == left[1]
+    spent = cbf.rollout(lambda state: jnp.zeros((1, 2)), state.at[0, 0].set(2), 60)[0]
+    assert spent[0] == pytest.approx(400)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_published_quadratic_program_is_the_nearest_to_the_nominal_control():
+    found = cbf.measure(cbf.POLICIES["affine_projection of the nominal control"], cbf.states())
+    assert pages.as_printed(found["cost"], cbf.PUBLISHED["CBF-QP"][0])
+    assert found["violation_max"] < 1e-12
+
+
+@pytest.mark.slow
+def test_a_short_run_of_the_unicycle_descends_inside_its_rows(monkeypatch):
+    monkeypatch.setattr(cbf, "EPOCHS", 10)
+    begin = cbf.states()
+    found = cbf.measure(cbf.train(begin, affine_projection, 0.0, jax.random.key(0)), begin)
+    assert found["violation_max"] < 1e-9
+    assert found["cost"] < 940  # 968 of the projection of 0
+    assert found["unfinished"] == 0
+
+
+def test_committed_rollouts_keep_their_rows_and_are_what_the_prose_says():
+    rows = {key[1:]: row for key, row in committed("cbf").items()}
+    cost = {key: row["cost"] for key, row in rows.items()}
+    ours = rows["affine_projection", "ours"]
+    updates = cbf.EPOCHS * (cbf.TRAIN // dc3.BATCH)
+    cited = {
+        "same 84 test": [cbf.TEST],
+        "over 3 seeds.": [ours["seeds"]],
+        "Published is 948.32, and": [cost["CBF-QP", "published"]],
+        "of 0, and costs 968.4.": [0, cost["affine_projection of 0", "ours"]],
+        "ours 400 at a rate": [updates],
+        "ours costs 426.62, published is 421.92.": [
+            cost["no constraint", "ours"],
+            cost["NN", "published"],
+        ],
+        "at a cost of 495.65, and": [ours["cost"]],
+        "has 518.85; the quadratic program has 948.32.": [
+            cost["HardNet-Aff", "published"],
+            cost["affine_projection of the nominal control", "ours"],
+        ],
+    }
+    hold("cbf", cited, others=["2410.10807"])
+    assert all(row["unfinished"] == 0 for (_, source), row in rows.items() if source == "ours")
+    assert max(row["violation_max"] for (name, _), row in rows.items() if "proj" in name) < 1e-12
+    assert cost["penalty", "ours"] > 1.2 * cost["Soft", "published"]
+    assert rows["penalty", "ours"]["violation"] > 2 * rows["Soft", "published"]["violation"]
+    assert rows["no constraint", "ours"]["violation"] > 100
 
 
 def test_the_settings_of_keras_are_what_its_prose_says():
