@@ -28,7 +28,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.scipy.linalg import solve_triangular
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 from jax.typing import ArrayLike
@@ -489,6 +488,8 @@ def _joined(
                 parts.append(part.astype(output.dtype))
                 sides.append(np.full(part.shape, side == "equality"))
         return jnp.concatenate(parts)
+
+    from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # many modules, for this alone
 
     traced = jax.make_jaxpr(function)(raw, leaves)
 
