@@ -258,7 +258,7 @@ def affine_soft_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> ja
     met has no slack at z0, it is 0.
 
     Soft radial projection (Schneider and Kuhn, 2026, "Soft-Radial Projection for Constrained
-    End-to-End Learning"), there for constant sets. It draws in by a share that depends on |z - z0|
+    End-to-End Learning"), there for constant sets. It draws in by a share that depends on ‖z - z0‖
     in units of the outputs, and by a factor at z0; here the set itself is the unit, for its size
     depends on the input, and outputs may differ in theirs.
 

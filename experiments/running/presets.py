@@ -80,7 +80,12 @@ STUDY_RUN: dict[str, Any] = {
     "learning_rates": (1e-2, 1e-3, 3e-3, 3e-2),
 }
 """What the study's presets have in common; see docs/study.md."""
-TUNED: dict[str, Any] = {**STUDY_RUN, "tuning_seeds": 3, "more_rates": (5.5e-3, 1.7e-2)}
+TUNED: dict[str, Any] = {
+    **STUDY_RUN,
+    "seeds": 10,
+    "tuning_seeds": 3,
+    "more_rates": (5.5e-3, 1.7e-2),
+}
 COMPARED = (
     *ALWAYS,
     "straight_through_clip",
@@ -127,7 +132,7 @@ PRESETS = {
     "full": Plan(
         strategies=(*TRAINED, *BASELINES),
         datasets=(*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines"),
-        backbones=("mlp",),
+        backbones=("mlp", "conditioned"),
         **TUNED,
     ),
     "budgets": Plan(
