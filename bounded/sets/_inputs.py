@@ -28,6 +28,14 @@ def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
         ) from error
 
 
+def check_raw(name: str, raw: jax.Array) -> None:
+    if not jnp.issubdtype(raw.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} needs a floating-point raw, got {raw.dtype}. "
+            "Convert it first, for example raw.astype(jnp.float32)."
+        )
+
+
 def known(value: ArrayLike | None) -> bool:
     convert = getattr(value, "__jax_array__", None)  # which a traced array has as None
     value = value if convert is None else convert()

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounded import _arguments, _formulas
-from bounded.sets._inputs import array, broadcasts, checked_axes, wide
+from bounded.sets._inputs import array, broadcasts, check_raw, checked_axes, wide
 from bounded.sets._rounding import in_place_of, infinite, unit
 
 
@@ -38,11 +38,7 @@ def bounded_by(
     """The formula of arguments that are checked."""
     raw, bound = array(name, "raw", raw), array(name, which, bound)
     center = array(name, "center", 0.0 if center is None else center)
-    if not jnp.issubdtype(raw.dtype, jnp.floating):
-        raise TypeError(
-            f"{name} needs a floating-point raw, got {raw.dtype}. "
-            "Convert it first, for example raw.astype(jnp.float32)."
-        )
+    check_raw(name, raw)
     dtype = jnp.result_type(raw, bound, center)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name} needs a real {which} and center, got {dtype}.")

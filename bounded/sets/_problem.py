@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from bounded import _formulas
 from bounded.sets import _active_set
 from bounded.sets._active_set import product, transpose
-from bounded.sets._inputs import array, broadcasts, known, wide
+from bounded.sets._inputs import array, broadcasts, check_raw, known, wide
 from bounded.sets._metric import Metric, checked_weights
 from bounded.sets._rounding import in_place_of, infinite, unit
 from bounded.sets.rows import Rows, check_rows, side
@@ -162,11 +162,7 @@ def prepare(
 ) -> Problem:
     check_rows(name, rows)
     raw, matrix = array(name, "raw", raw), array(name, "rows.matrix", rows.matrix)
-    if not jnp.issubdtype(raw.dtype, jnp.floating):
-        raise TypeError(
-            f"{name} needs a floating-point raw, got {raw.dtype}. "
-            "Convert it first, for example raw.astype(jnp.float32)."
-        )
+    check_raw(name, raw)
     if raw.ndim == 0:
         raise ValueError(f"{name} needs a raw of shape (..., n), got a scalar.")
     if rows.lower is None and rows.upper is None:

@@ -28,7 +28,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from bounded import _arguments, _formulas
-from bounded.sets._inputs import array, broadcasts, checked_axes, wide
+from bounded.sets._inputs import array, broadcasts, check_raw, checked_axes, wide
 
 Arrays = tuple[jax.Array, ...]
 Formula = Callable[[jax.Array, jax.Array, jax.Array, bool], jax.Array]
@@ -222,11 +222,7 @@ def _budget(
 
 def _check_types(name: str, raw: jax.Array, total: jax.Array, upper: jax.Array) -> jnp.dtype:
     """That of the output."""
-    if not jnp.issubdtype(raw.dtype, jnp.floating):
-        raise TypeError(
-            f"{name} needs a floating-point raw, got {raw.dtype}. "
-            "Convert it first, for example raw.astype(jnp.float32)."
-        )
+    check_raw(name, raw)
     dtype = jnp.result_type(raw, total, upper)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name} needs a real total and real caps, got {dtype}.")

@@ -34,7 +34,7 @@ from jax.typing import ArrayLike
 
 from bounded.sets import _active_set
 from bounded.sets._active_set import EXACT
-from bounded.sets._inputs import array, broadcasts, wide
+from bounded.sets._inputs import array, broadcasts, check_raw, wide
 
 HALVINGS = 10  # of a step, at most
 REMEMBERED = 4  # merits that a step is compared with: the last one alone rejects good steps
@@ -433,11 +433,7 @@ def _checked(
     parameters: Any,
 ) -> tuple[jax.Array, list[jax.Array], Any]:
     raw = array(name, "raw", raw)
-    if not _floating(raw):
-        raise TypeError(
-            f"{name} needs a floating-point raw, got {raw.dtype}. "
-            "Convert it first, for example raw.astype(jnp.float32)."
-        )
+    check_raw(name, raw)
     if raw.ndim == 0:
         raise ValueError(f"{name} needs a raw of shape (..., n), got a scalar.")
     if inequality is None and equality is None:

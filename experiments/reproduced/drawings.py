@@ -98,6 +98,24 @@ def keras_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _style(source: str) -> dict[str, str]:
+    return {key: SOURCES[source][key] for key in ("color", "marker")}
+
+
+def _label(axes: Axes, names: Sequence[str]) -> None:
+    """A row a method, from above."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _legend(figure: Figure, ours: str) -> None:
+    handles = [
+        Line2D([], [], linestyle="", label=label, **_style(source))
+        for source, label in (("published", "published"), ("ours", ours))
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+
+
 def dc3_figure(rows: Sequence[Row]) -> Figure:
     """Objective of every method, a panel a task."""
     with matplotlib.rc_context(STYLE):
@@ -105,20 +123,12 @@ def dc3_figure(rows: Sequence[Row]) -> Figure:
         for axes, task in zip(figure.subplots(1, len(dc3.TASKS)), dc3.TASKS, strict=True):
             shown = [row for row in rows if row["task"] == task]
             for y, row in enumerate(shown):
-                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                style = _style(row["source"])
                 axes.plot(row["objective"], y, linestyle="", markersize=6, **style)
             axes.axvline(shown[0]["objective"], color="#999999", linewidth=0.8)
-            axes.set_yticks(range(len(shown)), [row["method"] for row in shown])
-            axes.set_ylim(len(shown) - 0.4, -0.6)
+            _label(axes, [row["method"] for row in shown])
             axes.set_title(task)
-        handles = [
-            Line2D([], [], linestyle="", color=color, marker=marker, label=label)
-            for (color, marker), label in (
-                (("black", "D"), "published"),
-                (("#0072B2", "o"), "ours (mean over seeds)"),
-            )
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+        _legend(figure, ours="ours (mean over seeds)")
         figure.supxlabel("Mean objective on the test programs, lower is better", fontsize=9)
     return figure
 
@@ -134,13 +144,12 @@ def fitting_figure(rows: Sequence[Row]) -> Figure:
         grid = figure.subplots(1, len(panels), sharey=True)
         for axes, (name, label) in zip(grid, panels.items(), strict=True):
             for y, row in enumerate(rows):
-                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                style = _style(row["source"])
                 spread = row.get(f"{name}_std", 0)
                 axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
             axes.set_xscale("log")
             axes.set_xlabel(label)
-            axes.set_yticks(range(len(rows)), [f"{row['method']}, {row['source']}" for row in rows])
-            axes.set_ylim(len(rows) - 0.4, -0.6)
+            _label(axes, [f"{row['method']}, {row['source']}" for row in rows])
     return figure
 
 
@@ -152,23 +161,15 @@ def snarenet_figure(rows: Sequence[Row]) -> Figure:
         for axes, task in zip(grid, snarenet.TASKS, strict=True):
             shown = [row for row in rows if row["task"] == task]
             for y, row in enumerate(shown):
-                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                style = _style(row["source"])
                 gap, spread = row["gap"], row["gap_std"]
                 low = max(gap - spread, gap / 10)  # a bar that reaches below 0 ends there
                 axes.plot([low, gap + spread], [y, y], color=style["color"], linewidth=1.2)
                 axes.plot(gap, y, linestyle="", markersize=6, **style)
             axes.set_xscale("log")
-            axes.set_yticks(range(len(shown)), [row["method"] for row in shown])
-            axes.set_ylim(len(shown) - 0.4, -0.6)
+            _label(axes, [row["method"] for row in shown])
             axes.set_title(task)
-        handles = [
-            Line2D([], [], linestyle="", color=color, marker=marker, label=label)
-            for (color, marker), label in (
-                (("black", "D"), "published"),
-                (("#0072B2", "o"), "ours"),
-            )
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+        _legend(figure, ours="ours")
         label = "Geometric mean of the gaps on the test programs, ± standard deviation over seeds"
         figure.supxlabel(label, fontsize=9)
     return figure
@@ -182,12 +183,11 @@ def cbf_figure(rows: Sequence[Row]) -> Figure:
         grid = figure.subplots(1, len(panels), sharey=True)
         for axes, (name, label) in zip(grid, panels.items(), strict=True):
             for y, row in enumerate(rows):
-                style = {key: SOURCES[row["source"]][key] for key in ("color", "marker")}
+                style = _style(row["source"])
                 spread = row.get(f"{name}_std", 0)
                 axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
             axes.set_xlabel(label)
-            axes.set_yticks(range(len(rows)), [f"{row['method']}, {row['source']}" for row in rows])
-            axes.set_ylim(len(rows) - 0.4, -0.6)
+            _label(axes, [f"{row['method']}, {row['source']}" for row in rows])
     return figure
 
 

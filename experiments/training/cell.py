@@ -320,6 +320,7 @@ class Program:
         )
         return state, {"epoch": epoch, "train_loss": jnp.mean(losses), **row}
 
+    @_precise
     def finish(
         self, data: Data, job: Job, state: State
     ) -> tuple[dict, jax.Array, jax.Array, jax.Array]:

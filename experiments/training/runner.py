@@ -21,7 +21,7 @@ from experiments.data.arrays import aligned
 from experiments.data.datasets import Dataset
 from experiments.training import devices
 from experiments.training.backbones import factory_of
-from experiments.training.cell import DTYPES, Data, Job, Program, Settings, State, data_of
+from experiments.training.cell import Data, Job, Program, Settings, State, data_of
 from experiments.training.own_metrics import functions
 from experiments.training.strategy_rows import Strategy, constraint_row, select_bounds
 
@@ -386,9 +386,7 @@ def _compile(
             out_specs=divided,
             check_vma=False,
         )
-        # All of it: not every function of a program says how precise its products are.
-        with jax.default_matmul_precision(DTYPES[settings.dtype]):
-            return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
+        return jax.jit(mapped, donate_argnums=donate).lower(data, *cells)
 
     program = Program(backbone, settings, strategies, data)
     jobs = Job.shapes(data, batch)

@@ -208,7 +208,9 @@ def test_products_are_as_precise_as_the_dtype_says_whatever_the_default(dtype, p
     with jax.default_matmul_precision("bfloat16"):
         lowered = jax.jit(program.initialize).lower(data, Job.shapes(data))
         state = lowered.out_info
-        text = jax.jit(program.advance).lower(data, Job.shapes(data), state).as_text()
-    products = re.findall(r"dot_general.*", text)
-    assert products
-    assert all(f"precision = [{precision}, {precision}]" in product for product in products)
+        for function in (program.advance, program.finish, program.outputs):
+            text = jax.jit(function).lower(data, Job.shapes(data), state).as_text()
+            products = re.findall(r"dot_general.*", text)
+            assert products
+            stated = f"precision = [{precision}, {precision}]"
+            assert all(stated in product for product in products)
