@@ -14,6 +14,7 @@ from rich.table import Table
 from experiments import store
 
 FIRST = 1e-4  # of the first look at validation, relative: what counts as rounding
+NONE = 1e-12  # a squared error that is as good as 0
 SPARE = 0.8  # of the time, after which a sweep begins no more cells
 Row = dict[str, Any]
 
@@ -65,21 +66,30 @@ def compared(one: Path, other: Path) -> Row:
             {
                 "id": identity,
                 "cell": f"{cell.strategy} on {cell.dataset}, {cell.backbone}, {cell.phase}",
-                "first": float(looks[1][0] / looks[0][0]),
-                "last": float(last[1] / last[0]),
+                "first": ratio(looks[1][0], looks[0][0]),
+                "last": ratio(last[1], last[0]),
             }
         )
     return {"cells": rows, **summary(rows)}
 
 
+def ratio(one: float, other: float) -> float:
+    """Of two errors, which may be 0 where a bound is the target."""
+    return float((one + NONE) / (other + NONE))
+
+
+def apart(row: Row) -> float:
+    """How far a cell's ends are from 1, either way."""
+    return max(row["last"], 1 / row["last"])
+
+
 def summary(rows: list[Row]) -> Row:
     """Of the ratios: how many first looks agree to rounding, and how far apart the ends are."""
-    off = [max(row["last"], 1 / row["last"]) for row in rows]
     return {
         "compared": len(rows),
         "first_agree": sum(abs(row["first"] - 1) <= FIRST for row in rows),
         "median_ratio": statistics.median(row["last"] for row in rows) if rows else None,
-        "largest_ratio": max(off, default=None),
+        "largest_ratio": max(map(apart, rows), default=None),
     }
 
 
@@ -94,6 +104,6 @@ def make_table(found: Row) -> Table:
         )
         table.add_row("mse at the end, device over CPU: median", f"{found['median_ratio']:.4f}")
         table.add_row("furthest from 1, either way", f"{found['largest_ratio']:.3f}")
-        worst = max(found["cells"], key=lambda row: max(row["last"], 1 / row["last"]))
+        worst = max(found["cells"], key=apart)
         table.add_row("that is", worst["cell"])
     return table

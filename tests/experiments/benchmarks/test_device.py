@@ -206,8 +206,8 @@ def test_cells_of_two_folders_are_compared(tmp_path):
     )
     assert found["compared"] == 2
     assert found["first_agree"] == 1  # 1e-5 is within 1e-4, 1e-3 is not
-    assert found["median_ratio"] == 1.5
-    assert found["largest_ratio"] == 2
+    assert found["median_ratio"] == pytest.approx(1.5)
+    assert found["largest_ratio"] == pytest.approx(2)
     text = printed(agreement.make_table(found))
     assert "1 of 2" in text
     assert "hinge on sines" in text
@@ -226,3 +226,12 @@ def test_the_whole_command_at_toy_sizes(monkeypatch, tmp_path):
     assert found["agreement"]["first_agree"] == found["agreement"]["compared"] > 0
     assert found["agreement"]["largest_ratio"] == 1
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+
+
+def test_errors_of_zero_are_alike_and_leave_a_finite_ratio():
+    assert agreement.ratio(0.0, 0.0) == 1
+    assert agreement.ratio(0.2, 0.1) == pytest.approx(2)
+    rows = [dict.fromkeys(("first", "last"), agreement.ratio(a, 0.0)) for a in (0.0, 1.0)]
+    found = agreement.summary(rows)
+    assert found["first_agree"] == 1
+    assert 1e6 < found["largest_ratio"] < np.inf
