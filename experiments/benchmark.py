@@ -51,7 +51,10 @@ def _measure_all(options: argparse.Namespace, console: Console) -> None:
         console.print(overhead.cell_table())
         console.print(overhead.constraint_table(overhead.constraint_overhead()))
         console.print(projection_layers.make_table(projection_layers.measure()))
-        console.print(dc3_layers.make_table())
+        found = dc3_layers.measure_all()
+        console.print(dc3_layers.make_table(found))
+        save(dc3_layers.draw(found), options.out / "projections.png")
+        console.print(f"{options.out}: projections.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,9 +1,10 @@
 """Euclidean projection onto `lower <= matrix @ output <= upper`, behind `bounded.sets.affine`.
 
 A dual active-set method (Goldfarb and Idnani, 1983, "A numerically stable dual method for solving
-strictly convex quadratic programs"), for a whole batch at once. It starts from raw with no row
-active. A step takes the row that is violated most and moves its multiplier until the row holds,
-which makes it active, or until an active row's multiplier reaches 0, which sets that row free.
+strictly convex quadratic programs"), for a whole batch at once. It starts from raw, with no row
+active but those that are equalities in every set, which are taken together. A step takes the row
+that is violated most and moves its multiplier until the row holds, which makes it active, or until
+an active row's multiplier reaches 0, which sets that row free.
 Active rows are linearly independent throughout, so that redundant and parallel rows, empty
 interiors and vertices with more rows than outputs need no care, and it ends at the projection
 after about as many steps as rows are active there.
@@ -150,7 +151,7 @@ def _solve(
         off = jnp.where(active, wanted - product(gram, follow), 0)
         follow = follow + jnp.where(active, product(state.inverse, off), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        dependent = (bend <= eps**0.75) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
+        dependent = (bend <= _least_bend(gram)) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
         bend = jnp.where(dependent, 1, bend)
         falling = sign[..., None] * state.side * follow
         blocks = active & ~equal & (falling > 0)
@@ -203,15 +204,23 @@ def _solve(
         )
 
     zeros = jnp.zeros_like(start.value)
+    no_inverse = jnp.zeros_like(zeros[..., None] * zeros[..., None, :])
+    # Most sets have their equalities in the same rows. These are made active at once.
+    common = jnp.all(equal, axis=range(equal.ndim - 1))
+    inverse = _inverse_of_independent(gram, common, raw.shape[-1])
+    held = jnp.diagonal(inverse, axis1=-2, axis2=-1) > 0
+    held = jnp.broadcast_to(held, zeros.shape)
+    multiplier = product(inverse, jnp.where(held, start.value - upper, 0))
+    start = place_of(raw - product(transpose(matrix), multiplier))
     state = lax.while_loop(
         lambda state: (state.step < steps) & jnp.any(jnp.stack(todo(state))),
         advance,
         _State(
             step=jnp.zeros((), jnp.int32),
             place=start,
-            multiplier=zeros,
-            side=zeros,
-            inverse=jnp.zeros_like(zeros[..., None] * zeros[..., None, :]),
+            multiplier=multiplier,
+            side=jnp.where(held, jnp.where(multiplier < 0, -1, 1), zeros),
+            inverse=jnp.broadcast_to(inverse, no_inverse.shape) + no_inverse,
             hopeless=jnp.zeros_like(zeros, bool),
             row=jnp.zeros_like(size, jnp.int32),
             pending=jnp.zeros_like(size, bool),
@@ -221,6 +230,39 @@ def _solve(
     residual = jnp.max(jnp.abs(amiss(state.place.value, state.side, lower, upper)), axis=-1)
     output = jnp.where(jnp.isnan(residual)[..., None], jnp.nan, state.place.output)
     return Solution(output, state.multiplier, state.side, state.inverse, residual)
+
+
+def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> jax.Array:
+    """The inverse of the Gram matrix of rows, without those that depend on the ones before them;
+    0 elsewhere.
+
+    Args:
+      gram: (..., m, m), of rows of unit norm or zero.
+      wanted: (m,), the rows.
+      most: how many can be independent.
+    """
+    indices = lax.broadcasted_iota(jnp.int32, gram.shape[:-1], gram.ndim - 2)
+    order = jnp.argsort(~wanted)
+
+    def times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+        multiplied: jax.Array = jnp.einsum("...ij,...j->...i", matrix, vector, precision=EXACT)
+        return multiplied
+
+    def add(place: jax.Array, inverse: jax.Array) -> jax.Array:
+        entering = indices == order[place]
+        active = jnp.diagonal(inverse, axis1=-2, axis2=-1) > 0
+        column: jax.Array = lax.dynamic_index_in_dim(gram, order[place], -2, keepdims=False)
+        follow = times(inverse, column)
+        follow = follow + times(inverse, jnp.where(active, column - times(gram, follow), 0))
+        bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
+        joins = (bend > _least_bend(gram)) & (jnp.sum(active, axis=-1) < most)
+        change = jnp.where(entering, 1, -follow)
+        weight = jnp.where(joins, 1 / jnp.where(joins, bend, 1), 0)
+        added: jax.Array = (weight[..., None] * change)[..., :, None] * change[..., None, :]
+        return inverse + added
+
+    whole: jax.Array = lax.fori_loop(0, jnp.sum(wanted), add, jnp.zeros_like(gram))
+    return whole
 
 
 project = jax.custom_jvp(_solve, nondiff_argnums=(4,))
@@ -255,6 +297,12 @@ def _project_jvp(
     output_dot = free - product(transpose(matrix), multiplier_dot)
     still = Solution(*map(jnp.zeros_like, solution))
     return solution, still._replace(output=output_dot, multiplier=multiplier_dot)
+
+
+def _least_bend(gram: jax.Array) -> float:
+    """The squared distance from other rows below which a row counts as dependent on them."""
+    least: float = float(jnp.finfo(gram.dtype).eps) ** 0.75
+    return least
 
 
 def _entry(values: jax.Array, where: jax.Array) -> jax.Array:

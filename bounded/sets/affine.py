@@ -148,8 +148,9 @@ def affine_projection(
     the inverse of the weights, of the same rank; they have a derivative themselves. Implicit: of
     the equations that hold at the solution, not through the steps.
 
-    Cost: `O(m (m + n))` a step and set, of which there are little more than active rows, and once
-    `O(m² n)`, for all sets together where the matrix and the weights are shared; `O(n³)` and
+    Cost: `O(m (m + n))` a step and set, of which there are little more than active inequalities
+    (equalities that all sets have in the same rows are taken together), and once `O(m² n + m³)`,
+    for all sets together where the matrix and the weights are shared; `O(n³)` and
     `O(m n²)` more where weights are a matrix. Memory `O(m² + m n)` a set.
 
     OptNet (Amos and Kolter, 2017) differentiates quadratic programs so; Π-net (Grontas et al.,
