@@ -43,7 +43,7 @@ def starts(first: Study, second: Study) -> Sketch:
         _shares(shares, names, here)
         _errors(errors, names, here, ends)
         shares.set(title=backbone, xlabel="Runs that never start [%]")
-        errors.set(title=backbone, xlabel=f"mse: {other} less {one}")
+        errors.set(title=backbone, xlabel=f"mse relative to {one}")
         for axes in (shares, errors):
             row_labels(axes, names)
             axes.tick_params(labelleft=at_left(axes))

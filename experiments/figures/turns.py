@@ -40,17 +40,17 @@ def _sketch(backbone: str, found: dict[str, list[Turned]]) -> Sketch:
     every = [one.effect for of in found.values() for one in of]
     ends = ratios.reach([end for one in every for end in (one.value, *one.interval)], MOST)
     figure, grid = panels(
-        len(found), 3, (1.8, 1.9), left=0.85, right=1.25, top=0.15, gap=(1.25, 0.65), least=1.6
+        len(found), 2, (1.8, 1.9), left=0.85, right=1.4, top=0.15, gap=(1.4, 0.65), least=1.3
     )
     for axes, (dial, here) in zip(grid, found.items(), strict=True):
         _panel(axes, here, ends)
         axes.set_xlabel(LABELS.get(dial, dial))
-    figure.supylabel(f"mse less that of {AGAINST}")
+    figure.supylabel(f"mse relative to {AGAINST}")
     seeds = sorted({one.seeds for one in every})
     return Sketch(
         name=f"dials_{slug(backbone)}",
         figure=figure,
-        title=f"One thing turned at a time, {backbone}",
+        title=f"Error as one thing is turned at a time: {backbone}",
         caption=(
             f"Made data, {backbone}: by how much the mse differs from that of `{AGAINST}`, mean "
             f"over {' or '.join(map(str, seeds))} seeds with its 95 % interval; less is better. In "
