@@ -1,6 +1,7 @@
 """Numbers to matplotlib figures: what is drawn of a sweep, and where it is written."""
 
 import io
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,7 @@ from experiments.figures.style import Sketch, styled
 from experiments.files import make_folder, write_bytes
 
 RESOLUTION, PRINTED = 160, 300  # pixels an inch: on a page, in a paper
-TITLE = 0.3  # inches above a figure
+LINE, LETTER = 0.2, 0.09  # inches of a title above a figure
 SHOWN = {"example_targets", "example_output"}
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
@@ -130,11 +131,12 @@ def save(figure: Figure, path: Path, resolution: int = RESOLUTION, title: str = 
     """In the form that the path ends with: a PNG, or PDF or SVG without the time of day. A title
     stands above the figure."""
     width, height = figure.get_size_inches()
-    if title:
+    lines = textwrap.wrap(title, int(width / LETTER))
+    if lines:
         above = {"va": "bottom", "fontsize": 10, "fontweight": "bold"}
-        figure.text(0.1 / width, 1 + 0.06 / height, title, **above)
+        figure.text(0.1 / width, 1 + 0.06 / height, "\n".join(lines), **above)
+    box = Bbox([[0, 0], [width, height + LINE * len(lines) + 0.1 * bool(lines)]])
     fonts.complete(figure)
-    box = Bbox([[0, 0], [width, height + TITLE * bool(title)]])
     content = io.BytesIO()
     with warnings.catch_warnings():
         # `complete` has warned of letters that no font has.

@@ -17,24 +17,24 @@ FARTHEST = np.log(100.0)  # that the axis of fits reaches, either way
 def rule(of: Study) -> Sketch | None:
     """What fits better and what errs less, a row of panels a backbone."""
     found = judge(of.runs, of.groups, of.backbones)
-    if not found:
+    shown = {
+        (backbone, kind): here
+        for backbone in of.backbones
+        for kind in PREDICTED
+        if (here := [one for one in found if one.backbone == backbone and kind in one.effects])
+    }
+    if not shown:
         return None
-    by_backbone = {name: [one for one in found if one.backbone == name] for name in of.backbones}
-    by_backbone = {name: here for name, here in by_backbone.items() if here}
-    figure, grid = panels(2 * len(by_backbone), 2, (2.3, 1.7), left=0.85, top=0.7, gap=(0.3, 0.95))
+    figure, grid = panels(len(shown), 2, (2.3, 1.7), left=0.85, top=0.7, gap=(0.3, 0.95))
     every = [effect.value for one in found for effect in one.effects.values()]
     ends = ratios.reach(every)
     leans = np.array([one.lean(kind) for one in found for kind in PREDICTED])
     wide = float(np.clip(1.1 * np.abs(leans[np.isfinite(leans)]).max(initial=0), 0.5, FARTHEST))
-    place = 0
-    for backbone, here in by_backbone.items():
-        for kind, strategy in PREDICTED.items():
-            axes = grid[place]
-            _panel(axes, here, kind, (-wide, wide), ends)
-            axes.set_title(f"{strategy}, {backbone}{_told(here, kind)}")
-            axes.set_xlabel(f"Misfit of a {kind} / misfit of a level")
-            axes.tick_params(labelleft=at_left(axes))
-            place += 1
+    for axes, ((backbone, kind), here) in zip(grid, shown.items(), strict=True):
+        _panel(axes, here, kind, (-wide, wide), ends)
+        axes.set_title(f"{PREDICTED[kind]}, {backbone}{_told(here, kind)}")
+        axes.set_xlabel(f"Misfit of a {kind} / misfit of a level")
+        axes.tick_params(labelleft=at_left(axes))
     filled_and_open(figure, "new group", "group of the first study")
     figure.supylabel(f"mse relative to {AGAINST}")
     return Sketch(
@@ -63,7 +63,7 @@ def _panel(
         axes.fill_between(sorted(corner[0]), *sorted(corner[1]), color="#eeeeee", linewidth=0)
     color = LOOKS[PREDICTED[kind]]["color"]
     for one in found:
-        if kind in one.effects and not np.isnan(one.lean(kind)):
+        if not np.isnan(one.lean(kind)):
             x, y = np.clip(one.lean(kind), *wide), np.clip(one.effects[kind].value, *ends)
             face = color if one.is_new else "white"
             axes.plot(x, y, "o", color=color, mfc=face, markersize=4.5, clip_on=False, zorder=3)

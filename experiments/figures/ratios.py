@@ -11,6 +11,7 @@ from experiments.figures.style import FORBIDDEN, LINE, height_of, look, short, w
 LEAST, MOST = np.log(1.2), np.log(2.0)  # that an axis reaches, either way
 TICKS = np.log1p([-0.6, -0.4, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0])
 LABEL = 0.14  # inches from one label to the next
+LETTER = 0.064  # inches of a label
 Ends = tuple[float, float]
 
 
@@ -60,6 +61,11 @@ def label_ends(axes: Axes, ends: Mapping[str, float]) -> None:
         axes.plot(1 + 0.1 * inch, height, **mark, **look(name))
         at = {"transform": axes.transAxes, "fontsize": 8, "va": "center_baseline"}
         axes.text(1 + 0.18 * inch, height, short(name), **at)
+
+
+def room_for(names: Iterable[str]) -> float:
+    """Inches that such labels take."""
+    return 0.25 + LETTER * max(len(short(name)) for name in names)
 
 
 def apart(values: Iterable[float], least: float) -> list[float]:

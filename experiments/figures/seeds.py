@@ -154,16 +154,11 @@ def _best_first(found: Runs) -> list[str]:
 
 
 def _ends(found: Runs, part: slice) -> tuple[float, float]:
-    """Of an axis that shows all but the least of what is known of trained strategies, and 0."""
-    every = [
-        values[:, part].ravel()
-        for rows in found.values()
-        for name, values in rows.items()
-        if name not in BASELINES
-    ]
-    known = np.concatenate([*every, [0.0]])
-    known = known[np.isfinite(known)]
-    low, high = min(0.0, np.quantile(known, UNSEEN)), known.max()
+    """Of an axis that shows 0 and the best, and all but the least of what is trained."""
+    every = [(name, values[:, part]) for rows in found.values() for name, values in rows.items()]
+    trained = np.concatenate([[0.0], *(of.ravel() for name, of in every if name not in BASELINES)])
+    low = min(0.0, np.nanquantile(trained, UNSEEN))
+    high = max(0.0, *(np.nanmax(of, initial=0.0) for _, of in every))
     room = 0.05 * (high - low) + 1e-3
     return float(low - room), float(high + room)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle, zip_longest
 
 import matplotlib
 import numpy as np
@@ -137,9 +137,13 @@ def in_families(names: Collection[str]) -> list[str]:
 
 
 def few(names: Collection[str], best: Iterable[str] = ()) -> list[str]:
-    """At most MOST_SHOWN of many: the user's own, the best, then one of each family."""
-    own = (name for name in in_families(names) if name not in LOOKS)
-    first = dict.fromkeys([*own, *best, *ONE_OF_EACH, *in_families(names)])
+    """At most MOST_SHOWN of many: the user's own, the best, then one of each family, and so on."""
+    turns: dict[str, list[str]] = {}
+    for name in dict.fromkeys([*ONE_OF_EACH, *in_families(names)]):
+        if name in names:
+            turns.setdefault(look(name)["color"], []).append(name)
+    by_turn = chain.from_iterable(zip_longest(*turns.values()))
+    first = dict.fromkeys([*turns.get(OWN, ()), *best, *by_turn])
     return in_families([name for name in first if name in names][:MOST_SHOWN])
 
 
@@ -268,7 +272,8 @@ def dots(
 
 
 def strips(axes: Axes, rows: Mapping[str, np.ndarray], ends: tuple[float, float]) -> None:
-    """A strategy's values as dots in a row of its own, from the top, and their median as a tick.
+    """A strategy's values as dots in a row of its own, from the top, and their median as a tick
+    if it lies between the ends.
 
     Args:
       axes: a panel.
@@ -277,8 +282,8 @@ def strips(axes: Axes, rows: Mapping[str, np.ndarray], ends: tuple[float, float]
     """
     for row, (name, values) in enumerate(rows.items()):
         dots(axes, row, values, ends, look(name)["color"])
-        if np.isfinite(values).any():
-            middle = np.clip(np.nanmedian(values), *ends)
+        middle = np.nanmedian(values) if np.isfinite(values).any() else np.nan
+        if ends[0] <= middle <= ends[1]:
             axes.plot(middle, row, "|", color="black", markersize=9, mew=1.3, zorder=3)
     row_labels(axes, list(rows))
     axes.set_xlim(ends)

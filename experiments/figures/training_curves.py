@@ -56,13 +56,11 @@ def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
     """Validation error by epoch, penalties apart, a panel a backbone."""
     if not found:
         return None
-    size = 4.0, 2.0
-    figure, grid = panels(len(found), 2, size, left=0.7, right=1.4, gap=(1.85, 0.6), least=1.2)
+    shown = {backbone: few(runs, [_best(runs)]) for backbone, runs in found.items()}
+    room = ratios.room_for(name for names in shown.values() for name in names)
+    figure, grid = panels(len(found), 1, (4.2, 1.75), left=0.7, right=room)
     for axes, (backbone, runs) in zip(grid, found.items(), strict=True):
-        losses = {name: np.maximum(run["mse"], LEAST_LOSS) for name, run in runs.items()}
-        least = {name: np.nanmin(np.append(of, np.inf)) for name, of in losses.items()}
-        shown = few(runs, [min(least, key=lambda name: least[name])])
-        curves(axes, {name: (runs[name]["epoch"], losses[name]) for name in shown})
+        curves(axes, {name: runs[name] for name in shown[backbone]})
         axes.set_title(backbone)
     figure.supylabel("Validation mean squared error")
     figure.supxlabel("Epoch")
@@ -79,15 +77,16 @@ def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
     )
 
 
-def curves(axes: Axes, found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Median and quartiles over seeds, on a logarithmic axis; names stand at the ends.
+def _best(runs: Mapping[str, History]) -> str:
+    """That with the least error at any epoch."""
+    return min(runs, key=lambda name: np.nanmin(np.append(runs[name]["mse"], np.inf)))
 
-    Args:
-      axes: a panel.
-      found: by strategy, epochs (E,) and losses (seeds, E).
-    """
+
+def curves(axes: Axes, found: Mapping[str, History]) -> None:
+    """Median and quartiles over seeds, on a logarithmic axis; names stand at the ends."""
     last = {}
-    for name, (epochs, losses) in found.items():
+    for name, run in found.items():
+        epochs, losses = run["epoch"], np.maximum(run["mse"], LEAST_LOSS)
         low, middle, high = np.quantile(losses, [0.25, 0.5, 0.75], axis=0)
         style = {"linestyle": DASHES[look(name)["marker"]], "linewidth": 1.5, "markersize": 4}
         every = max(1, len(epochs) // 4)

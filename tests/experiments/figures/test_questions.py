@@ -23,7 +23,7 @@ def drawn_in_style():
         yield
 
 
-def test_a_dial_has_a_panel_with_a_line_a_strategy_that_is_named_at_its_end():
+def test_a_dial_has_a_panel_with_a_line_a_strategy_that_is_named_above():
     (sketch,) = turns.dials(dialled())
     assert sketch.name == "dials_mlp"
     (axes,) = sketch.figure.axes  # the others have the base alone
@@ -34,12 +34,9 @@ def test_a_dial_has_a_panel_with_a_line_a_strategy_that_is_named_at_its_end():
     assert list(line.get_xdata()) == list(range(len(heights)))
     numbers = [label.get_text() for label in axes.get_xticklabels()]
     assert numbers == [f"{value:g}" for value in sorted(DIALS["windows"])]
-    (name,) = axes.texts
-    assert name.get_text() == "clip"
-    ends = axes.get_ylim()
-    assert name.get_position()[1] == pytest.approx((heights[-1] - ends[0]) / (ends[1] - ends[0]))
-    (mark,) = [one for one in axes.lines if one.get_transform() == axes.transAxes]
-    assert mark.get_color() == style.look("clip")["color"]
+    assert line.get_color() == style.look("clip")["color"]
+    (legend,) = sketch.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["clip"]
     assert turns.LABELS.keys() == DIALS.keys()
     assert list(turns.dials(study.read({}, written.sweep(["wind"], seeds=1)))) == []
 
