@@ -71,7 +71,7 @@ def forest(found: Mapping[str, Mapping[str, Row]]) -> Figure:
         for name, (interval, values, said) in rows.items():
             row, color = names.index(name), look(name)["color"]
             dots(axes, row + 0.24, values, ends, color, spread=0)
-            _mean(axes, row - 0.1, name, interval, ends)
+            mean(axes, row - 0.1, name, interval, ends)
             place = (1 + 0.08 / width_of(axes), row)
             axes.text(*place, said, transform=axes.get_yaxis_transform(), fontsize=8, va="center")
         axes.set_title(title)
@@ -82,7 +82,7 @@ def forest(found: Mapping[str, Mapping[str, Row]]) -> Figure:
     return figure
 
 
-def _mean(axes: Axes, row: float, name: str, interval: Interval, ends: tuple[float, float]) -> None:
+def mean(axes: Axes, row: float, name: str, interval: Interval, ends: tuple[float, float]) -> None:
     """A strategy's mark with its interval; beyond an end it is an arrow there."""
     value, low, high = np.clip(interval, *ends)
     style = look(name)

@@ -12,7 +12,6 @@ from experiments.console import trimmed
 from experiments.figures.style import (
     FORBIDDEN,
     MOST_SHOWN,
-    OF_MANY,
     Sketch,
     at_bottom,
     at_left,
@@ -80,6 +79,7 @@ def examples(
     figure.supxlabel(_when(first))
     room = int(figure.get_figheight() / LETTER)
     figure.supylabel(_values(about, feature, features, room), x=EDGE / figure.get_figwidth())
+    many = len(found) > MOST_SHOWN
     of_feature = f", feature {feature + 1} of {features}" if features > 1 else ""
     return Sketch(
         name=f"example_{slug(dataset)}_{slug(backbone)}",
@@ -88,8 +88,10 @@ def examples(
         caption=(
             f"One test window whose target varies much{of_feature}, and each strategy's output "
             f"(seed {seed}); an output beyond its panel runs along the edge. One window shows in "
-            f"what way a strategy errs, and proves nothing. {OF_MANY * (len(found) > MOST_SHOWN)}"
-        ).strip(),
+            "what way a strategy errs, and proves nothing."
+            + f" Of more than {MOST_SHOWN} strategies: your own, one of each family."
+            * many
+        ),
         dataset=dataset,
     )
 

@@ -88,7 +88,6 @@ ONE_OF_EACH = (
     "softplus_offset",
     "squared_hinge",
 )
-OF_MANY = f"Of more than {MOST_SHOWN} strategies: your own, the best, then one of each family."
 LEAST_LOSS = 1e-5  # smaller ones are drawn there: an output equal to the bound, but for rounding
 MOST_LOSS = 4.0  # larger ones too: of scaled targets, an output of 0 has about 1
 

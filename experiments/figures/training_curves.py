@@ -13,7 +13,6 @@ from experiments.figures.style import (
     DASHES,
     LEAST_LOSS,
     MOST_SHOWN,
-    OF_MANY,
     Sketch,
     few,
     look,
@@ -71,8 +70,10 @@ def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
         title=f"Validation error by epoch: {of.title(dataset) or short(dataset)}",
         caption=(
             "Mean squared error on validation, penalties left out: median over seeds, shaded from "
-            f"the first to the third quartile. {OF_MANY * many}"
-        ).strip(),
+            "the first to the third quartile."
+            + f" Of more than {MOST_SHOWN} strategies: your own, the best, one of each family."
+            * many
+        ),
         dataset=dataset,
     )
 
