@@ -20,8 +20,9 @@ def rule(of: Study) -> Sketch | None:
     shown = {
         (backbone, kind): here
         for backbone in of.backbones
-        for kind in PREDICTED
-        if (here := [one for one in found if one.backbone == backbone and kind in one.effects])
+        for kind, strategy in PREDICTED.items()
+        if of.choice.shows(strategy)
+        and (here := [one for one in found if one.backbone == backbone and kind in one.effects])
     }
     if not shown:
         return None

@@ -96,11 +96,6 @@ def drawn_in_style():
         yield
 
 
-def found_in(records):
-    """The study, with the roles of this file."""
-    return study.read(described(), records)
-
-
 def histories_of(records, of):
     """On `diffuse`, by backbone."""
     return training_curves.histories(records, of)["diffuse"]
