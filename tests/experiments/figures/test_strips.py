@@ -86,6 +86,21 @@ def test_strategies_are_sorted_by_median_and_say_what_they_leave_outside():
     assert rows_of(axes[0])["bound"][0][0][1] == "<"
 
 
+def test_a_dataset_that_is_ranked_on_one_backbone_alone_is_empty_on_the_other():
+    records = [
+        one
+        for one in written.sweep(["flights", "wind"], STRATEGIES, seeds=2)
+        if (one.cell.dataset, one.cell.backbone) != ("wind", BOTH[1])
+    ]
+    records += [written.record("hinge", "wind", BOTH[1])]
+    sketch = seeds.seeds(study.read({}, records))
+    there = [
+        sum(map(len, [dots for dots, _ in rows_of(axes).values()])) for axes in sketch.figure.axes
+    ]
+    assert [count > 0 for count in there] == [True, True, True, False]
+    assert [axes.get_title() for axes in sketch.figure.axes] == ["flights", "wind"] * 2
+
+
 def test_where_nothing_is_ranked_r2_is_shown():
     records = written.sweep(["wind"], ("unconstrained", "clip"), BOTH[:1], seeds=2)
     sketch = seeds.seeds(study.read({}, records))
