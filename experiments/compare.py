@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             make_folder(given.starts)
             write_text(given.starts / "starts.csv", to_csv(starts.table(*both)))
             with styled():
-                draw.save(begun.starts(*both).figure, given.starts / "starts.png")
+                sketch = begun.starts(*both)
+                draw.save(sketch.figure, given.starts / "starts.png", title=sketch.title)
     except (UsageError, StorageError) as error:
         complain(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1

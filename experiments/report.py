@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("folder", type=Path, help="a sweep's folder, such as results/default")
     add("--latex", action="store_true", help="write the tables as LaTeX too")
     add("--tables", action="store_true", help="print every metric by dataset")
-    add("--format", choices=FORMS, help="of a paper's figures, 7 inches wide; default: png")
+    add("--format", choices=FORMS, help="of a paper's figures, up to 6.5 inches wide; default: png")
     for kind in ("strategies", "datasets", "backbones"):
         add(f"--{kind}", type=names, help=f"{kind} that a paper shows, comma-separated")
     add("--out", type=Path, help="a paper's folder; default: paper/ in the sweep's")

@@ -129,7 +129,7 @@ def test_figures_of_records_are_drawn(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = block("Figures of records")
     assert names["figure"].get_supylabel() == "Validation mean squared error"
-    assert (tmp_path / "skills.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "seeds.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "curves.png").exists()
     for name in re.findall(r"^\| (`.*?) \|", PAGE.split("## Figures of records")[1], re.M):
         for function in re.findall(r"`(\w+)`", name):

@@ -233,9 +233,3 @@ def ratio(one: Mapping[int, float], other: Mapping[int, float]) -> Estimate | No
         return Estimate(float(of_means(pairs)))
     ends = bootstrap(pairs, of_means, np.random.default_rng(SEED))
     return Estimate(float(of_means(pairs)), *map(float, ends))
-
-
-def performance_profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Share of runs whose score exceeds each threshold (Agarwal et al., 2021):
-    (..., seeds, groups) -> (..., thresholds)."""
-    return (values[..., None] > thresholds).mean(axis=(-3, -2))

@@ -166,9 +166,9 @@ def draw(rows: Sequence[Row]) -> Figure:
         of_shape.setdefault(Shape(*(row[key] for key in Shape._fields)), []).append(row)
     stacks = list(dict.fromkeys(row["stack"] for row in shown))
     with matplotlib.rc_context(STYLE):
-        size = (3.4, 0.28 * len(stacks))
-        figure, grid = panels(len(of_shape), 2, size, left=1.9, gap=(0.2, 0.45))
-        for index, (axes, (shape, found)) in enumerate(zip(grid, of_shape.items(), strict=True)):
+        size = (4.4, 0.24 * len(stacks))
+        figure, grid = panels(len(of_shape), 1, size, left=1.9, gap=(0.2, 0.6))
+        for axes, (shape, found) in zip(grid, of_shape.items(), strict=True):
             for row in found:
                 place, rate = stacks.index(row["stack"]), row["sequences_per_second"]
                 low, high = row["spread"]
@@ -179,7 +179,6 @@ def draw(rows: Sequence[Row]) -> Figure:
             hidden, steps, features, batch = shape
             axes.set_title(f"{hidden} hidden, {steps} steps × {features}, batch {batch}")
             row_labels(axes, stacks)
-            axes.tick_params(labelleft=index % 2 == 0)
             axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
             axes.grid(axis="y", visible=False)
         figure.supxlabel("Sequences trained a second (median; line: lowest to highest)")

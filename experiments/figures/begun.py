@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.analysis.starts import Begun, compare
 from experiments.analysis.study import Study, finals
 from experiments.figures import ratios
+from experiments.figures.comparisons import mean
 from experiments.figures.style import (
     NAMES,
     ROW,
@@ -43,7 +43,7 @@ def starts(first: Study, second: Study) -> Sketch:
         _shares(shares, names, here)
         _errors(errors, names, here, ends)
         shares.set(title=backbone, xlabel="Runs that never start [%]")
-        errors.set(title=backbone, xlabel=f"mse: {other} less {one}")
+        errors.set(title=backbone, xlabel=f"mse relative to {one}")
         for axes in (shares, errors):
             row_labels(axes, names)
             axes.tick_params(labelleft=at_left(axes))
@@ -82,8 +82,6 @@ def _shares(axes: Axes, names: Sequence[str], found: Sequence[Begun]) -> None:
 def _errors(axes: Axes, names: Sequence[str], found: Sequence[Begun], ends: ratios.Ends) -> None:
     ratios.band(axes, "x")
     for of in found:
-        row, style = names.index(of.strategy), look(of.strategy)
-        value, low, high = np.clip([of.pooled.mean, *of.pooled.interval], *ends)
-        axes.plot([low, high], [row, row], color=style["color"], linewidth=1.4)
-        axes.plot(value, row, linestyle="", markersize=5, clip_on=False, zorder=3, **style)
+        interval = (of.pooled.mean, *of.pooled.interval)
+        mean(axes, names.index(of.strategy), of.strategy, interval, ends)
     ratios.percent_axis(axes, "x", ends)

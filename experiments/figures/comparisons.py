@@ -14,6 +14,7 @@ from experiments.figures.style import (
     NAMES,
     Sketch,
     at_left,
+    dots,
     look,
     panels,
     percent,
@@ -43,7 +44,7 @@ def planned(of: Study) -> Sketch | None:
     return Sketch(
         name="planned_comparisons",
         figure=forest(found),
-        title=f"The planned comparisons with {AGAINST}",
+        title=f"Error relative to {AGAINST}: the planned comparisons",
         caption=(
             f"By how much the mse differs from that of `{AGAINST}`, by rank over "
             f"{' or '.join(map(str, counts))} groups, with its 95 % interval; each group is a "
@@ -69,35 +70,19 @@ def forest(found: Mapping[str, Mapping[str, Row]]) -> Figure:
         ratios.band(axes, "x")
         for name, (interval, values, said) in rows.items():
             row, color = names.index(name), look(name)["color"]
-            _dots(axes, row + 0.24, values, ends, color)
-            _mean(axes, row - 0.1, name, interval, ends)
+            dots(axes, row + 0.24, values, ends, color, spread=0)
+            mean(axes, row - 0.1, name, interval, ends)
             place = (1 + 0.08 / width_of(axes), row)
             axes.text(*place, said, transform=axes.get_yaxis_transform(), fontsize=8, va="center")
         axes.set_title(title)
         row_labels(axes, names)
         axes.tick_params(labelleft=at_left(axes))
         ratios.percent_axis(axes, "x", ends)
-    figure.supxlabel(f"mse less that of {AGAINST}")
+    figure.supxlabel(f"mse relative to {AGAINST}")
     return figure
 
 
-def _dots(
-    axes: Axes, row: float, values: Sequence[float], ends: tuple[float, float], color: str
-) -> None:
-    """Groups; those beyond an end are arrows there."""
-    found = np.asarray(values)
-    for marker, held in (
-        ("o", (found >= ends[0]) & (found <= ends[1])),
-        ("<", found < ends[0]),
-        (">", found > ends[1]),
-    ):
-        there = np.clip(found[held], *ends)
-        look_of = {"marker": marker, "markersize": 3.2 if marker == "o" else 4.5}
-        rows = np.full(len(there), row)
-        axes.plot(there, rows, ls="", color=color, mew=0, alpha=0.6, clip_on=False, **look_of)
-
-
-def _mean(axes: Axes, row: float, name: str, interval: Interval, ends: tuple[float, float]) -> None:
+def mean(axes: Axes, row: float, name: str, interval: Interval, ends: tuple[float, float]) -> None:
     """A strategy's mark with its interval; beyond an end it is an arrow there."""
     value, low, high = np.clip(interval, *ends)
     style = look(name)

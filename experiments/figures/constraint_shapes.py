@@ -60,7 +60,7 @@ def constraint_shapes(shows: Callable[[str], bool] = lambda name: True) -> Sketc
     if not found:
         return None
     figure, grid = panels(
-        len(found), 5, (1.72, 1.45), left=0.5, right=0.1, top=0.6, gap=(0.15, 0.4), least=1.4
+        len(found), 3, (1.85, 1.05), left=0.5, right=0.1, top=0.6, gap=(0.15, 0.4)
     )
     for axes, (name, bounds, output, slope) in zip(grid, found, strict=True):
         color = look(name)["color"]
@@ -79,7 +79,7 @@ def constraint_shapes(shows: Callable[[str], bool] = lambda name: True) -> Sketc
     return Sketch(
         name="constraint_shapes",
         figure=figure,
-        title="What each constraint does",
+        title="Output and derivative of each constraint",
         caption=(
             "Output and derivative against raw, with default hyperparameters; a derivative marked "
             "* is not that of the output, but another one that is passed backward. The last of the "

@@ -8,9 +8,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from experiments.console import trimmed
 from experiments.data.datasets import Dataset, load
 from experiments.data.study import STUDY
 from experiments.data.windows import FOLDER
+from experiments.figures.draw import save
 from experiments.figures.style import FORBIDDEN, legend_above, panels, styled
 
 PATH = FOLDER / "windows.png"
@@ -28,7 +30,7 @@ def windows(names: Iterable[str] = STUDY) -> Figure:
     """
     found = [load(name) for name in names]
     figure, grid = panels(
-        len(found), 4, (2.1, 1.0), left=0.55, right=0.1, top=0.75, bottom=0.95, gap=(0.5, 1.2)
+        len(found), 3, (1.6, 0.85), left=0.55, right=0.1, top=0.75, bottom=0.9, gap=(0.5, 1.15)
     )
     for axes, dataset in zip(grid, found, strict=True):
         part = dataset.part("test")
@@ -73,9 +75,9 @@ def typical(targets: np.ndarray) -> int:
 def _title(dataset: Dataset, feature: int) -> str:
     what = [dataset.columns[feature]] if dataset.columns else []
     unit = [] if dataset.unit == "1" else [dataset.unit]
-    return f"{dataset.name}\n{', '.join(what + unit)}"
+    return f"{dataset.name}\n{trimmed(', '.join(what + unit), 33)}"
 
 
 if __name__ == "__main__":
     with styled():
-        windows().savefig(PATH)
+        save(windows(), PATH, 150)

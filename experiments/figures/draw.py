@@ -1,16 +1,16 @@
 """Numbers to matplotlib figures: what is drawn of a sweep, and where it is written."""
 
 import io
+import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from experiments import store
@@ -18,20 +18,24 @@ from experiments.analysis.study import Study, finals
 from experiments.cells import Record
 from experiments.figures import (
     captions,
+    collapse,
     comparisons,
     constraint_shapes,
     example_windows,
+    fonts,
     frontiers,
     gradient_health,
     judgement,
-    scores,
+    seeds,
     training_curves,
     turns,
+    wrong_bound,
 )
-from experiments.figures.style import PAGE, PAPER, Sketch, styled
+from experiments.figures.style import Sketch, styled
 from experiments.files import make_folder, write_bytes
 
-RESOLUTION, PRINTED = 130, 300  # pixels an inch: on a page, in a paper
+RESOLUTION, PRINTED = 160, 300  # pixels an inch: on a page, in a paper
+LINE, LETTER = 0.2, 0.09  # inches of a title above a figure
 SHOWN = {"example_targets", "example_output"}
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by a record's id
 
@@ -55,19 +59,22 @@ def draw_all(folder: Path, found: Study, out: Path | None = None, form: str = "p
         return
     make_folder(target / "figures")
     arrays = store.arrays_of(folder, done)
-    write = partial(save, resolution=PRINTED if out else RESOLUTION)
-    with styled(PAPER if out else PAGE):
-        drawn = _draw(write, target / "figures", form, sketches(found, arrays))
+    with styled():
+        drawn = _draw(target / "figures", form, sketches(found, arrays), for_paper=out is not None)
         captions.keep(target, drawn, found.records)
 
 
 def _draw(
-    write: Callable[[Figure, Path], None], target: Path, form: str, found: Iterable[Sketch]
+    target: Path, form: str, found: Iterable[Sketch], for_paper: bool
 ) -> Iterator[tuple[str, Sketch]]:
-    """Each sketch as a file of its own name."""
+    """Each sketch as a file of its own name; a paper's has its title in the text below."""
     for sketch in found:
-        write(sketch.figure, target / f"{sketch.name}.{form}")
-        yield f"{sketch.name}.{form}", sketch
+        path = target / f"{sketch.name}.{form}"
+        if for_paper:
+            save(sketch.figure, path, PRINTED)
+        else:
+            save(sketch.figure, path, title=sketch.title)
+        yield path.name, sketch
 
 
 def sketches(of: Study, arrays: Arrays) -> Iterator[Sketch]:
@@ -88,23 +95,18 @@ def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     """None for what there is nothing of."""
     done = [record for record in finals(of) if record.is_done]
     histories = training_curves.histories(done, arrays)
+    yield seeds.seeds(of)
     yield comparisons.planned(of)
-    yield scores.skills(of)
-    yield scores.performance_profile(of)
     yield from turns.dials(of)
     yield judgement.rule(of)
     yield frontiers.soft_frontier(of)
-    yield gradient_health.collapse(of)
-    yield from gradient_health.gradient_health(of)
-    yield training_curves.gradient_training_of_study(of, histories)
+    yield gradient_health.gradient_health(of)
+    yield collapse.collapse(of)
     for dataset in of.datasets("wrong_bound"):
-        if of.backbones_of(dataset):
-            yield gradient_health.wrong_bound(of, dataset)
+        yield wrong_bound.wrong_bound(of, dataset)
     yield constraint_shapes.constraint_shapes(of.choice.shows)
     for dataset in of.every_dataset:
-        yield scores.loss_violation(of, dataset)
         yield training_curves.training_curves(of, dataset, histories.get(dataset, {}))
-        yield training_curves.gradient_training(of, histories.get(dataset, {}), dataset)
         for backbone in of.backbones_of(dataset):
             yield example(of, dataset, backbone, done, arrays)
 
@@ -125,32 +127,34 @@ def example(
     return example_windows.examples(of, dataset, backbone, seed, windows[seed, version])
 
 
-def save(figure: Figure, path: Path, resolution: int = RESOLUTION) -> None:
-    """In the form that the path ends with: a PNG, or PDF or SVG without the time of day."""
+def save(figure: Figure, path: Path, resolution: int = RESOLUTION, title: str = "") -> None:
+    """In the form that the path ends with: a PNG, or PDF or SVG without the time of day. A title
+    stands above the figure."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(title, int(width / LETTER))
+    if lines:
+        above = {"va": "bottom", "fontsize": 10, "fontweight": "bold"}
+        figure.text(0.1 / width, 1 + 0.06 / height, "\n".join(lines), **above)
+    box = Bbox([[0, 0], [width, height + LINE * len(lines) + 0.1 * bool(lines)]])
+    fonts.complete(figure)
+    content = io.BytesIO()
     with warnings.catch_warnings():
-        # A name may hold letters that the font lacks: boxes are drawn for them.
+        # `complete` has warned of letters that no font has.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         if path.suffix == ".png":
-            content = _png(figure, resolution)
+            figure.savefig(content, format="png", dpi=resolution, bbox_inches=box)
+            content = _few_colours(content)
         else:
-            content = _vectors(figure, path.suffix[1:])
-    write_bytes(path, content)
+            form = path.suffix[1:]
+            date = {"pdf": "CreationDate", "svg": "Date"}[form]
+            figure.savefig(content, format=form, metadata={date: None}, bbox_inches=box)
+    write_bytes(path, content.getvalue())
 
 
-def _vectors(figure: Figure, form: str) -> bytes:
-    content = io.BytesIO()
-    date = {"pdf": "CreationDate", "svg": "Date"}[form]
-    figure.savefig(content, format=form, metadata={date: None})
-    return content.getvalue()
-
-
-def _png(figure: Figure, resolution: int) -> bytes:
-    """Of at most 96 colours, each near its own, so that a page holds many."""
-    canvas = FigureCanvasAgg(figure)
-    figure.dpi = resolution
-    canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+def _few_colours(png: io.BytesIO) -> io.BytesIO:
+    """At most 96, each near its own, so that a page holds many."""
+    image = Image.open(png).convert("RGB")
     few = image.quantize(96, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, "PNG", optimize=True)
-    return content.getvalue()
+    return content

@@ -1,4 +1,4 @@
-"""A window of each dataset under every strategy, with what the bound forbids shaded."""
+"""A window of each dataset under a few strategies, with what the bound forbids shaded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +11,18 @@ from experiments.analysis.tables import slug
 from experiments.console import trimmed
 from experiments.figures.style import (
     FORBIDDEN,
+    MOST_SHOWN,
     Sketch,
     at_bottom,
     at_left,
-    in_families,
+    few,
     legend_above,
     look,
     panels,
     short,
 )
 
-COLUMNS = 5
+COLUMNS = 3
 LETTER = 0.075  # inches, of an axis' name
 EDGE = 0.05  # inches left of it
 Examples = Mapping[str, np.ndarray]  # `example_*` of one cell: (windows, T, features)
@@ -40,7 +41,7 @@ def examples(
       seed: of the cells.
       found: by strategy.
     """
-    names = in_families(found)
+    names = few(found)
     first = found[names[0]]
     targets = first["example_targets"][-1]
     features = targets.shape[-1]
@@ -57,7 +58,7 @@ def examples(
     # Between missing targets a single one is no line.
     dots = {"marker": ".", "markersize": 3} if np.isnan(target).any() else {}
     figure, grid = panels(
-        len(names), COLUMNS, (1.75, 1.1), left=0.75, right=0.1, top=0.55, gap=(0.1, 0.3), least=1.4
+        len(names), COLUMNS, (1.8, 1.1), left=0.75, right=0.1, top=0.55, gap=(0.1, 0.3), least=1.4
     )
     for axes, name in zip(grid, names, strict=True):
         axes.plot(steps, target * scale, "--", color="black", linewidth=1.1, label="target", **dots)
@@ -78,6 +79,7 @@ def examples(
     figure.supxlabel(_when(first))
     room = int(figure.get_figheight() / LETTER)
     figure.supylabel(_values(about, feature, features, room), x=EDGE / figure.get_figwidth())
+    many = len(found) > MOST_SHOWN
     of_feature = f", feature {feature + 1} of {features}" if features > 1 else ""
     return Sketch(
         name=f"example_{slug(dataset)}_{slug(backbone)}",
@@ -87,6 +89,8 @@ def examples(
             f"One test window whose target varies much{of_feature}, and each strategy's output "
             f"(seed {seed}); an output beyond its panel runs along the edge. One window shows in "
             "what way a strategy errs, and proves nothing."
+            + f" Of more than {MOST_SHOWN} strategies: your own, one of each family."
+            * many
         ),
         dataset=dataset,
     )

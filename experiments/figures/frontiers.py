@@ -4,12 +4,15 @@ from collections import defaultdict
 from itertools import groupby
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from experiments.analysis.effects import AGAINST
 from experiments.analysis.frontier import WEIGHTS, Point, points
 from experiments.analysis.study import Study
 from experiments.figures import ratios
 from experiments.figures.style import FAMILIES, Sketch, legend_above, look, panels, short
+
+HALO = [withStroke(linewidth=2, foreground="white")]  # around a number on a line
 
 
 def soft_frontier(of: Study) -> Sketch | None:
@@ -20,7 +23,7 @@ def soft_frontier(of: Study) -> Sketch | None:
         return None
     by_backbone = {name: [p for p in found if p.backbone == name] for name in of.backbones}
     by_backbone = {name: there for name, there in by_backbone.items() if there}
-    figure, grid = panels(len(by_backbone), 2, (4.0, 2.9), top=0.6, left=0.8, gap=(0.75, 0.65))
+    figure, grid = panels(len(by_backbone), 1, (5.5, 2.0), top=0.85, left=0.8, gap=(0.75, 0.6))
     ends = ratios.reach(point.change for point in found)
     colors = dict(zip(WEIGHTS, FAMILIES, strict=False))
     handles = {}
@@ -36,21 +39,23 @@ def soft_frontier(of: Study) -> Sketch | None:
                 )
                 handles[strategy].set_label(short(strategy))
                 if len(line) > 1:
-                    for point, *at in (line[0], x[0], y[0]), (line[-1], x[-1], y[-1]):
+                    for point, up, *at in (line[0], 5, x[0], y[0]), (line[-1], -5, x[-1], y[-1]):
                         text = f"{point.weight:g}"
-                        given = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": 8}
-                        axes.annotate(text, at, color=style["color"], **given)
+                        given = {"xytext": (5, up), "textcoords": "offset points", "fontsize": 8}
+                        axes.annotate(
+                            text, at, color=style["color"], va="center", path_effects=HALO, **given
+                        )
         ratios.percent_axis(axes, "y", ends)
         axes.set_xlim(left=0)
         axes.set_title(backbone)
     legend_above(figure, list(handles.values()))
     figure.supxlabel("Outputs outside the bounds [%]")
-    figure.supylabel(f"mse less that of {AGAINST}")
+    figure.supylabel(f"mse relative to {AGAINST}")
     counts = sorted({point.groups for point in found})
     return Sketch(
         name="soft_frontier",
         figure=figure,
-        title="Soft strategies: error against violation",
+        title="Soft strategies by weight: error, and outputs outside",
         caption=(
             "Every setting that tuning tried, on validation, mean over "
             f"{' or '.join(map(str, counts))} groups: share of outputs outside by 0.0001 or "

@@ -9,7 +9,7 @@ from experiments.analysis.effects import AGAINST
 from experiments.analysis.judged import PREDICTED, Judged, agreement, judge
 from experiments.analysis.study import Study
 from experiments.figures import ratios
-from experiments.figures.style import LOOKS, Sketch, at_left, filled_and_open, panels
+from experiments.figures.style import LINE, LOOKS, Sketch, at_left, filled_and_open, panels
 
 FARTHEST = np.log(100.0)  # that the axis of fits reaches, either way
 
@@ -17,32 +17,31 @@ FARTHEST = np.log(100.0)  # that the axis of fits reaches, either way
 def rule(of: Study) -> Sketch | None:
     """What fits better and what errs less, a row of panels a backbone."""
     found = judge(of.runs, of.groups, of.backbones)
-    if not found:
+    shown = {
+        (backbone, kind): here
+        for backbone in of.backbones
+        for kind, strategy in PREDICTED.items()
+        if of.choice.shows(strategy)
+        and (here := [one for one in found if one.backbone == backbone and kind in one.effects])
+    }
+    if not shown:
         return None
-    by_backbone = {name: [one for one in found if one.backbone == name] for name in of.backbones}
-    by_backbone = {name: here for name, here in by_backbone.items() if here}
-    figure, grid = panels(
-        2 * len(by_backbone), 4, (1.95, 1.95), left=0.85, top=0.7, gap=(0.3, 0.75), least=1.5
-    )
+    figure, grid = panels(len(shown), 2, (2.3, 1.7), left=0.85, top=0.7, gap=(0.3, 0.95))
     every = [effect.value for one in found for effect in one.effects.values()]
     ends = ratios.reach(every)
     leans = np.array([one.lean(kind) for one in found for kind in PREDICTED])
     wide = float(np.clip(1.1 * np.abs(leans[np.isfinite(leans)]).max(initial=0), 0.5, FARTHEST))
-    place = 0
-    for backbone, here in by_backbone.items():
-        for kind, strategy in PREDICTED.items():
-            axes = grid[place]
-            _panel(axes, here, kind, (-wide, wide), ends)
-            axes.set_title(f"{strategy}, {backbone}\n{_told(here, kind)}")
-            axes.set_xlabel(f"Misfit of a {kind} / of a level")
-            axes.tick_params(labelleft=at_left(axes))
-            place += 1
+    for axes, ((backbone, kind), here) in zip(grid, shown.items(), strict=True):
+        _panel(axes, here, kind, (-wide, wide), ends)
+        axes.set_title(f"{PREDICTED[kind]}, {backbone}{_told(here, kind)}")
+        axes.set_xlabel(f"Misfit of a {kind} / misfit of a level")
+        axes.tick_params(labelleft=at_left(axes))
     filled_and_open(figure, "new group", "group of the first study")
-    figure.supylabel(f"mse less that of {AGAINST}")
+    figure.supylabel(f"mse relative to {AGAINST}")
     return Sketch(
         name="rule",
         figure=figure,
-        title="A share, a level or a distance: what fits, and what errs less",
+        title="What fits the training targets, and what errs less",
         caption=(
             "A dataset each: how well a constant share of the bound, or distance from it, fits the "
             "training targets beside a constant level (left: better), and the mse relative to "
@@ -54,7 +53,7 @@ def rule(of: Study) -> Sketch | None:
 
 def _told(found: Sequence[Judged], kind: str) -> str:
     told, among, _ = agreement([one for one in found if one.is_new], kind)
-    return f"new: {told} of {among}"
+    return f"\nnew: {told} of {among}" if among else ""
 
 
 def _panel(
@@ -65,11 +64,11 @@ def _panel(
         axes.fill_between(sorted(corner[0]), *sorted(corner[1]), color="#eeeeee", linewidth=0)
     color = LOOKS[PREDICTED[kind]]["color"]
     for one in found:
-        if kind in one.effects and not np.isnan(one.lean(kind)):
+        if not np.isnan(one.lean(kind)):
             x, y = np.clip(one.lean(kind), *wide), np.clip(one.effects[kind].value, *ends)
             face = color if one.is_new else "white"
             axes.plot(x, y, "o", color=color, mfc=face, markersize=4.5, clip_on=False, zorder=3)
-    axes.axvline(0, color="#888888", linewidth=0.8, zorder=0.6)
+    axes.axvline(0, color=LINE, linewidth=0.8, zorder=0.6)
     ticks = np.log([0.01, 0.1, 0.5, 1, 2, 10, 100])
     ticks = [tick for tick in ticks if wide[0] <= tick <= wide[1]]
     axes.set_xticks(ticks, [f"{np.exp(tick):g}" for tick in ticks])

@@ -3,8 +3,8 @@
     from experiments.figures import plots
     from experiments.store import load
 
-    figure = plots.skills(load("results/reference"), "results/reference")
-    figure.savefig("skills.pdf")
+    figure = plots.seeds(load("results/reference"), "results/reference")
+    figure.savefig("seeds.pdf")
 
 `records` are those of `experiments.store.load`, all or some of them. `folder` is the sweep's: for
 what its manifest says of datasets (role, group, unit, names), and for histories and example
@@ -26,11 +26,14 @@ from experiments.analysis import study
 from experiments.analysis.study import Study, finals
 from experiments.analysis.tables import slug
 from experiments.cells import Record
-from experiments.figures import begun, comparisons, draw, frontiers, judgement, scores, turns
+from experiments.figures import begun, comparisons, draw, fonts, frontiers, judgement, turns
+from experiments.figures import collapse as collapses
 from experiments.figures import constraint_shapes as shapes
 from experiments.figures import gradient_health as health
+from experiments.figures import seeds as runs
 from experiments.figures import training_curves as curves
-from experiments.figures.style import HEALTH, Sketch, styled
+from experiments.figures import wrong_bound as wrong
+from experiments.figures.style import Sketch, styled
 from experiments.usage import UsageError, choose
 
 __all__ = [
@@ -39,12 +42,9 @@ __all__ = [
     "dials",
     "example_window",
     "gradient_health",
-    "gradient_training",
-    "loss_violation",
-    "performance_profile",
     "planned_comparisons",
     "rule",
-    "skills",
+    "seeds",
     "soft_frontier",
     "starts",
     "training_curves",
@@ -52,13 +52,14 @@ __all__ = [
 ]
 Records = Iterable[Mapping[str, Any]]
 Folder = str | Path
-RANKED = "that takes study datasets with every seed of unconstrained, clip, climatology_clipped"
 
 
-def skills(records: Records, folder: Folder | None = None) -> Figure:
-    """Every strategy's mean skill with its interval over seeds, best on top, a panel a backbone."""
+def seeds(records: Records, folder: Folder | None = None) -> Figure:
+    """Every run's skill on the study datasets as a dot, the best strategy on top, a panel a
+    backbone; r2 where there is no skill."""
     with styled():
-        return _figure(scores.skills(_read(records, folder)), RANKED)
+        needs = "that takes finished final cells on study datasets"
+        return _figure(runs.seeds(_read(records, folder)), needs)
 
 
 def planned_comparisons(records: Records, folder: Folder | None = None) -> Figure:
@@ -67,12 +68,6 @@ def planned_comparisons(records: Records, folder: Folder | None = None) -> Figur
     with styled():
         needs = "that takes study datasets with clip_at_evaluation and a planned strategy"
         return _figure(comparisons.planned(_read(records, folder)), needs)
-
-
-def performance_profile(records: Records, folder: Folder | None = None) -> Figure:
-    """The share of runs above each skill, a panel a backbone."""
-    with styled():
-        return _figure(scores.performance_profile(_read(records, folder)), RANKED)
 
 
 def dials(records: Records, backbone: str, folder: Folder | None = None) -> Figure:
@@ -110,63 +105,39 @@ def starts(
         return _figure(begun.starts(*both), "")
 
 
-def loss_violation(records: Records, dataset: str, folder: Folder | None = None) -> Figure:
-    """Every strategy's error on a dataset's test split, and its share of outputs outside."""
+def gradient_health(records: Records, folder: Folder | None = None) -> Figure:
+    """Where the gradient is dead, blocked or vanishing after training: a dot a dataset, of the
+    strategies where it is."""
     with styled():
-        of = _read(records, folder, dataset)
-        return _figure(scores.loss_violation(of, dataset), "that takes finished final cells")
-
-
-def gradient_health(
-    records: Records, measure: str = "dead", folder: Folder | None = None
-) -> Figure:
-    """Where the gradient is dead, blocked or vanishing after training, by strategy and dataset."""
-    choose("measure", measure, dict.fromkeys(HEALTH.values()))
-    with styled():
-        of = _read(records, folder)
-        every = health.gradient_health(of) if of.trains else iter(())
-        found = (one for one in every if one.name.endswith(f"_{measure}"))
-        return _figure(next(found, None), "that takes finished final cells of trained strategies")
+        needs = "that takes strategies with a gradient that is dead or vanishes in over 1 %"
+        return _figure(health.gradient_health(_read(records, folder)), needs)
 
 
 def collapse(records: Records, folder: Folder | None = None) -> Figure:
-    """r2 and code reliance on the autoencoders."""
+    """r2 and code reliance of every run on the autoencoders."""
     with styled():
-        return _figure(health.collapse(_read(records, folder)), "that takes autoencoders")
+        return _figure(collapses.collapse(_read(records, folder)), "that takes autoencoders")
 
 
 def wrong_bound(records: Records, dataset: str, folder: Folder | None = None) -> Figure:
-    """r2 on a dataset whose bound is wrong now and then."""
+    """The r2 that is lost on a dataset whose bound is wrong now and then, against the same targets
+    under a bound that holds."""
     with styled():
-        of = _read(records, folder, dataset)
-        found = health.wrong_bound(of, dataset) if of.backbones_of(dataset) else None
-        return _figure(found, "that takes finished final cells")
+        needs = "that takes the same strategies under a wrong bound and under one that holds"
+        return _figure(wrong.wrong_bound(_read(records, folder, dataset), dataset), needs)
 
 
 def training_curves(records: Records, dataset: str, folder: Folder) -> Figure:
     """Error on a dataset's validation split by epoch, a panel a backbone."""
     with styled():
         of = _read(records, folder, dataset)
-        found = _histories(of, folder).get(dataset, {})
+        done = [record for record in finals(of) if record.is_done]
+        found = curves.histories(done, store.arrays_of(Path(folder), done)).get(dataset, {})
         return _figure(curves.training_curves(of, dataset, found), "that takes histories")
 
 
-def gradient_training(records: Records, folder: Folder, dataset: str | None = None) -> Figure:
-    """Dead, blocked and vanishing shares of the gradient by epoch, of a dataset, or of all that are
-    ranked, as a mean over their groups."""
-    with styled():
-        of = _read(records, folder, dataset)
-        found = _histories(of, folder)
-        sketch = (
-            curves.gradient_training_of_study(of, found)
-            if dataset is None
-            else curves.gradient_training(of, found.get(dataset, {}), dataset)
-        )
-        return _figure(sketch, "that takes histories")
-
-
 def example_window(records: Records, dataset: str, backbone: str, folder: Folder) -> Figure:
-    """A test window of a dataset under every strategy, in the data's own unit."""
+    """A test window of a dataset under a few strategies, in the data's own unit."""
     with styled():
         of = _read(records, folder, dataset)
         done = [record for record in finals(of) if record.is_done]
@@ -191,13 +162,9 @@ def _read(records: Records, folder: Folder | None, dataset: str | None = None) -
     return study.read(manifest, found, arrays=arrays)
 
 
-def _histories(of: Study, folder: Folder) -> dict[str, dict[str, dict[str, curves.History]]]:
-    done = [record for record in finals(of) if record.is_done]
-    return curves.histories(done, store.arrays_of(Path(folder), done))
-
-
 def _figure(sketch: Sketch | None, needs: str) -> Figure:
     if sketch is None:
         raise UsageError(f"These records hold nothing to draw here: {needs}.")
+    fonts.complete(sketch.figure)
     sketch.figure.draw_without_rendering()  # which makes the ticks, in this style
     return sketch.figure

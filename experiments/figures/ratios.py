@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.transforms import blended_transform_factory
 
 from experiments.analysis.planned import MARGIN
-from experiments.figures.style import FORBIDDEN, height_of, look, short, width_of
+from experiments.figures.style import FORBIDDEN, LINE, height_of, look, short, width_of
 
 LEAST, MOST = np.log(1.2), np.log(2.0)  # that an axis reaches, either way
 TICKS = np.log1p([-0.6, -0.4, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0])
 LABEL = 0.14  # inches from one label to the next
+LETTER = 0.064  # inches of a label
 Ends = tuple[float, float]
 
 
@@ -34,7 +34,7 @@ def percent_axis(axes: Axes, which: str, ends: Ends) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks(sorted(shown), [percent_text(tick) for tick in sorted(shown)])
     line = axes.axvline if which == "x" else axes.axhline
-    line(0, color="#888888", linewidth=0.8, zorder=0.6)
+    line(0, color=LINE, linewidth=0.8, zorder=0.6)
 
 
 def band(axes: Axes, which: str) -> None:
@@ -49,15 +49,23 @@ def percent_text(logarithm: float) -> str:
 
 
 def label_ends(axes: Axes, ends: Mapping[str, float]) -> None:
-    """Strategies' names at the right of a panel, each near its height; limits must be set."""
-    low, high = axes.get_ylim()
+    """Strategies' names at the right of a panel, each near its height, behind its marker; limits
+    must be set."""
     names = sorted(ends, key=lambda name: ends[name])
-    heights = apart([ends[name] for name in names], LABEL / height_of(axes) * (high - low))
-    place = blended_transform_factory(axes.transAxes, axes.transData)
+    to_share = axes.transData + axes.transAxes.inverted()
+    shares = [to_share.transform((axes.get_xlim()[1], ends[name]))[1] for name in names]
+    heights = apart(shares, LABEL / height_of(axes))
+    inch = 1 / width_of(axes)
     for name, height in zip(names, heights, strict=True):
-        at = 1 + 0.06 / width_of(axes), height
-        style = {"fontsize": 8, "va": "center", "color": look(name)["color"]}
-        axes.text(*at, short(name), transform=place, **style)
+        mark = {"markersize": 4, "clip_on": False, "transform": axes.transAxes}
+        axes.plot(1 + 0.1 * inch, height, **mark, **look(name))
+        at = {"transform": axes.transAxes, "fontsize": 8, "va": "center_baseline"}
+        axes.text(1 + 0.18 * inch, height, short(name), **at)
+
+
+def room_for(names: Iterable[str]) -> float:
+    """Inches that such labels take."""
+    return 0.25 + LETTER * max(len(short(name)) for name in names)
 
 
 def apart(values: Iterable[float], least: float) -> list[float]:

@@ -1,29 +1,25 @@
-"""What every figure shares: style, a strategy's look, panels of a known size, rows and curves.
+"""What every figure shares: style, a strategy's look, panels of a known size, rows, dots.
 
-Figures are as wide as a page shows them, about 1000 pixels, or as the text of a paper is, so that a
-text of 8 points is read at that size. Panels are placed in inches: nothing is laid out by trial,
-which would take most of the time that drawing takes.
+Figures are as wide as the text of a paper; a page shows them 800 pixels wide, where a text of 8
+points is 14 pixels high. Panels are placed in inches: nothing is laid out by trial, which would
+take most of the time that drawing takes.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import cycle, pairwise
+from itertools import chain, cycle, zip_longest
 
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from experiments.analysis.effects import AGAINST
-from experiments.analysis.planned import PLANNED
 from experiments.console import printable
 from experiments.figures.captions import Words
 from experiments.training.baselines import BASELINES
@@ -51,27 +47,26 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bounded",  # the same file each time
 }
-PAGE, PAPER = 10.3, 7.0  # inches that a figure may be wide
-_WIDEST = ContextVar("widest", default=PAGE)
-# Okabe and Ito (2008), a brown and a grey: told apart with any colour vision. Markers and dashes
-# tell apart what shares a colour.
+WIDEST = 6.5  # inches
+# After Okabe and Ito (2008), a brown and a grey, darkened until each has a contrast of 3 with
+# white: told apart with any colour vision. Markers and dashes tell apart what shares a colour.
 FAMILIES: dict[str, Iterable[str]] = {
-    "#0072B2": ("clip", "straight_through_clip", "leaky_clip"),
-    "#56B4E9": (
+    "#004E98": ("clip", "straight_through_clip", "leaky_clip"),
+    "#2E96D8": (
         "clip_at_evaluation",
         "clip_after_warmup",
         "clip_with_displacement",
         "clip_to_sequence_maximum",
     ),
-    "#009E73": ("smooth_clip", "annealed_smooth_clip", "knee_tanh"),
-    "#D55E00": ("relu_offset", "softplus_offset", "squareplus_offset", "exp_offset"),
-    "#CC79A7": ("stretched_tanh", "half_tanh", "tanh_interval", "sigmoid_interval", "tanh_range"),
-    "#E69F00": ("squared_hinge", "hinge", "log_barrier", "augmented_lagrangian", "dc3_correction"),
-    "#8C6D31": COUPLED,
+    "#00906A": ("smooth_clip", "annealed_smooth_clip", "knee_tanh"),
+    "#C43E00": ("relu_offset", "softplus_offset", "squareplus_offset", "exp_offset"),
+    "#D065A8": ("stretched_tanh", "half_tanh", "tanh_interval", "sigmoid_interval", "tanh_range"),
+    "#BA8700": ("squared_hinge", "hinge", "log_barrier", "augmented_lagrangian", "dc3_correction"),
+    "#6E5424": COUPLED,
     "#000000": ("unconstrained", "offset_unconstrained"),
-    "#888888": BASELINES,
+    "#858585": BASELINES,
 }
-OWN = "#882255"  # the user's strategies
+OWN = "#7A1E5A"  # the user's strategies
 MARKERS = "os^Dv"
 DASHES = dict(zip(MARKERS, ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))), strict=True))
 LOOKS = {
@@ -79,13 +74,22 @@ LOOKS = {
     for color, names in FAMILIES.items()
     for name, marker in zip(names, cycle(MARKERS), strict=False)
 }
-PALE, FORBIDDEN = "#cccccc", "#dddddd"
+FORBIDDEN = "#dddddd"
+LINE = "#888888"  # between what is better and worse
+SPREAD = 0.5  # of a row, that dots are spread over
 ROW = 0.17  # inches from one name to the next
 NAMES = 1.75  # inches that a column of names takes
+MOST_SHOWN = 6  # strategies of a figure that has a curve or a panel for each
+ONE_OF_EACH = (
+    "clip_at_evaluation",
+    "clip",
+    "smooth_clip",
+    "tanh_interval",
+    "softplus_offset",
+    "squared_hinge",
+)
 LEAST_LOSS = 1e-5  # smaller ones are drawn there: an output equal to the bound, but for rounding
 MOST_LOSS = 4.0  # larger ones too: of scaled targets, an output of 0 has about 1
-MANY = 8  # strategies that can all be coloured and named in one panel of curves
-OF_MANY = "Of many strategies only the planned comparisons, the best and your own are coloured."
 
 
 HEALTH = {
@@ -119,13 +123,6 @@ def short(name: str) -> str:
     return last if whole else f"…{last[-25:]}"
 
 
-def counted(counts: Iterable[int]) -> str:
-    """So many groups of datasets, in words; `9 and 8` where backbones differ."""
-    different = list(dict.fromkeys(counts))
-    plural = "" if different == [1] else "s"
-    return f"{' and '.join(map(str, different))} group{plural} of datasets"
-
-
 def percent(share: float) -> str:
     """Of a share, in whole per cent; 0 only if it is."""
     if np.isnan(share) or share == 0:
@@ -138,22 +135,20 @@ def in_families(names: Collection[str]) -> list[str]:
     return in_order(names, LOOKS)
 
 
-def highlighted(names: Collection[str], best: Iterable[str]) -> list[str]:
-    """Which of many curves are coloured and named: the planned comparisons, the best, and the
-    user's own."""
-    chosen = {AGAINST, *PLANNED, *best} | (set(names) - LOOKS.keys())
-    return [name for name in in_families(names) if name in chosen or len(names) <= MANY]
+def few(names: Collection[str], best: Iterable[str] = ()) -> list[str]:
+    """At most MOST_SHOWN of many: the user's own, the best, then one of each family, and so on."""
+    turns: dict[str, list[str]] = {}
+    for name in dict.fromkeys([*ONE_OF_EACH, *in_families(names)]):
+        if name in names:
+            turns.setdefault(look(name)["color"], []).append(name)
+    by_turn = chain.from_iterable(zip_longest(*turns.values()))
+    first = dict.fromkeys([*turns.get(OWN, ()), *best, *by_turn])
+    return in_families([name for name in first if name in names][:MOST_SHOWN])
 
 
-@contextmanager
-def styled(width: float = PAGE) -> Iterator[None]:
-    """Figures that are made and saved within have STYLE, and as far as they can this width."""
-    token = _WIDEST.set(width)
-    try:
-        with matplotlib.rc_context(STYLE):
-            yield
-    finally:
-        _WIDEST.reset(token)
+def styled() -> AbstractContextManager[None]:
+    """Figures that are made and saved within have STYLE."""
+    return matplotlib.rc_context(STYLE)
 
 
 def panels(
@@ -169,13 +164,13 @@ def panels(
     least: float | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of so many panels, row by row; all measures in inches. Where it would be wider than
-    it may be, panels are narrower, by default up to half as wide, or in fewer columns."""
+    WIDEST, panels are narrower, by default up to half as wide, or in fewer columns."""
     least = least or size[0] / 2
     columns = min(count, columns)
 
     def fitting() -> float:
         """How wide a panel of so many columns can be."""
-        return (_WIDEST.get() - left - right - (columns - 1) * gap[0]) / columns
+        return (WIDEST - left - right - (columns - 1) * gap[0]) / columns
 
     while columns > 1 and fitting() < least:
         columns -= 1
@@ -226,7 +221,8 @@ def at_bottom(grid: Sequence[Axes], axes: Axes) -> bool:
 def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
     """In as few rows as fit."""
     columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.4)))
-    figure.legend(handles=handles, loc="upper center", ncols=columns, borderaxespad=0.1)
+    place = {"bbox_to_anchor": (0.5, 1.0), "bbox_transform": figure.transFigure}
+    figure.legend(handles=handles, loc="upper center", ncols=columns, borderaxespad=0.1, **place)
 
 
 def filled_and_open(figure: Figure, *labels: str) -> None:
@@ -243,35 +239,53 @@ def row_labels(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def families_apart(axes: Axes, names: Sequence[str]) -> None:
-    """A thin line wherever the family changes from one row to the next."""
-    for row, (one, other) in enumerate(pairwise(names)):
-        if look(one)["color"] != look(other)["color"]:
-            axes.axhline(row + 0.5, color="#bbbbbb", linewidth=0.6, zorder=0.5)
+def corner(axes: Axes, text: str) -> None:
+    """A word above the column of names."""
+    at = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
+    axes.text(-0.06 / width_of(axes), 1 + 0.06 / height_of(axes), text, **at)
 
 
-def curves(
-    axes: Axes, found: Mapping[str, tuple[np.ndarray, np.ndarray]], named: Iterable[str]
+def dots(
+    axes: Axes,
+    row: float,
+    values: Sequence[float] | np.ndarray,
+    ends: tuple[float, float],
+    color: str,
+    marker: str = "o",
+    spread: float = SPREAD,
 ) -> None:
-    """A curve for each strategy: those named coloured, with a legend at the right in that order,
-    the others grey."""
-    for name in (name for name in named if name in found):
-        x, y = found[name]
-        axes.plot(
-            x,
-            y,
-            **look(name),
-            linestyle=DASHES[look(name)["marker"]],
-            linewidth=1.4,
-            markersize=4,
-            markevery=max(1, len(x) // 5),
-            label=short(name),
-        )
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
-    axes.legend(handles=axes.lines, handlelength=1.7, handletextpad=0.4, **beside)
-    others = [np.column_stack(line) for name, line in found.items() if name not in named]
-    axes.add_collection(LineCollection(others, colors=PALE, linewidths=0.7, zorder=1))
-    axes.autoscale_view()
+    """Every value as a dot around a row, up and down by turns, so that few hide others; one beyond
+    an end is an arrow there, NaN is none."""
+    found = np.asarray(values, float).ravel()
+    found = found[~np.isnan(found)]
+    rows = row + spread * ((np.arange(len(found)) * 0.618 + 0.5) % 1 - 0.5)
+    below, above = found < ends[0], found > ends[1]
+    for shape, size, there in (
+        (marker, 3.8, ~below & ~above),
+        ("<", 5.0, below),
+        (">", 5.0, above),
+    ):
+        style = {"marker": shape, "ls": "", "markersize": size, "mec": "white", "mew": 0.3}
+        x = np.clip(found[there], *ends)
+        axes.plot(x, rows[there], color=color, clip_on=False, zorder=2.5, **style)
+
+
+def strips(axes: Axes, rows: Mapping[str, np.ndarray], ends: tuple[float, float]) -> None:
+    """A strategy's values as dots in a row of its own, from the top, and their median as a tick
+    if it lies between the ends.
+
+    Args:
+      axes: a panel.
+      rows: by strategy, in order; of any shape, NaN where there is none.
+      ends: of the x axis.
+    """
+    for row, (name, values) in enumerate(rows.items()):
+        dots(axes, row, values, ends, look(name)["color"])
+        middle = np.nanmedian(values) if np.isfinite(values).any() else np.nan
+        if ends[0] <= middle <= ends[1]:
+            axes.plot(middle, row, "|", color="black", markersize=9, mew=1.3, zorder=3)
+    row_labels(axes, list(rows))
+    axes.set_xlim(ends)
 
 
 def loss_ends(losses: Iterable[float]) -> tuple[float, float]:

@@ -11,7 +11,15 @@ from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
 from experiments.analysis.turned import Turned, turned
 from experiments.figures import ratios
-from experiments.figures.style import Sketch, at_left, in_families, look, panels
+from experiments.figures.style import (
+    Sketch,
+    at_left,
+    in_families,
+    legend_above,
+    look,
+    panels,
+    short,
+)
 
 LABELS = {
     "on_bound": "Demands that reach the bound [%]",
@@ -39,18 +47,18 @@ def dials(of: Study) -> Iterator[Sketch]:
 def _sketch(backbone: str, found: dict[str, list[Turned]]) -> Sketch:
     every = [one.effect for of in found.values() for one in of]
     ends = ratios.reach([end for one in every for end in (one.value, *one.interval)], MOST)
-    figure, grid = panels(
-        len(found), 3, (1.8, 1.9), left=0.85, right=1.25, top=0.15, gap=(1.25, 0.65), least=1.6
-    )
+    figure, grid = panels(len(found), 2, (2.6, 1.6), left=0.8, top=0.7, gap=(0.25, 0.65))
     for axes, (dial, here) in zip(grid, found.items(), strict=True):
         _panel(axes, here, ends)
         axes.set_xlabel(LABELS.get(dial, dial))
-    figure.supylabel(f"mse less that of {AGAINST}")
+    named = [line for axes in grid for line in axes.get_legend_handles_labels()[0]]
+    legend_above(figure, [*{line.get_label(): line for line in named}.values()])
+    figure.supylabel(f"mse relative to {AGAINST}")
     seeds = sorted({one.seeds for one in every})
     return Sketch(
         name=f"dials_{slug(backbone)}",
         figure=figure,
-        title=f"One thing turned at a time, {backbone}",
+        title=f"Error as one thing is turned at a time: {backbone}",
         caption=(
             f"Made data, {backbone}: by how much the mse differs from that of `{AGAINST}`, mean "
             f"over {' or '.join(map(str, seeds))} seeds with its 95 % interval; less is better. In "
@@ -64,7 +72,6 @@ def _panel(axes: Axes, found: Sequence[Turned], ends: ratios.Ends) -> None:
     values = sorted({one.value for one in found})
     width = len(values) - 1
     names = in_families({one.strategy for one in found})
-    last = {}
     for number, name in enumerate(names):
         here = [one for one in found if one.strategy == name]
         shift = 0.012 * width * (number - (len(names) - 1) / 2)
@@ -72,11 +79,9 @@ def _panel(axes: Axes, found: Sequence[Turned], ends: ratios.Ends) -> None:
         y, low, high = np.clip([(e.effect.value, *e.effect.interval) for e in here], *ends).T
         style = look(name)
         axes.vlines(x, low, high, color=style["color"], linewidth=1)
-        axes.plot(x, y, label=name, linewidth=1.2, markersize=3.5, clip_on=False, **style)
-        last[name] = float(y[-1])
+        axes.plot(x, y, label=short(name), linewidth=1.2, markersize=3.5, clip_on=False, **style)
     axes.set_xlim(-0.06 * width, 1.06 * width)
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.tick_params(labelleft=at_left(axes))
     ratios.band(axes, "y")
     ratios.percent_axis(axes, "y", ends)
-    ratios.label_ends(axes, last)

@@ -64,10 +64,9 @@ def test_the_manifest_says_what_was_run(smoke):
 def test_figures_are_drawn(smoke):
     names = {path.name for path in (smoke / "figures").glob("*.png")}
     assert names >= {
-        "loss_violation_irradiance.png",
-        "skills.png",
+        "seeds.png",
         "training_curves_irradiance.png",
-        "gradient_health_blocked.png",
+        "gradient_health.png",
         "collapse.png",
         "example_irradiance_bottleneck.png",
         "example_irradiance_autoencoder_bottleneck.png",

@@ -166,13 +166,6 @@ def test_a_bootstrap_resamples_seeds_within_a_group():
     assert low == high == 2
 
 
-def test_a_performance_profile_is_the_share_above():
-    profile = statistics.performance_profile(
-        np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([-1.0, 0.0, 2.5, 3.0])
-    )
-    np.testing.assert_allclose(profile, [1, 0.75, 0.25, 0])
-
-
 def test_spread_over_seeds_by_hand():
     found = statistics.spread([1.0, 3.0, None])
     assert (found.mean, found.count) == (2, 2)

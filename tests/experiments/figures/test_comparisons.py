@@ -47,7 +47,7 @@ def test_means_dots_and_verdicts_stand_in_their_rows():
     low, high = axes.get_xlim()
     assert marks["softplus_offset"].get_xdata() == [high]
     assert (low, high) == (-ratios.MOST, ratios.MOST)
-    dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_alpha()]
+    dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_markersize() < 4]
     held = [sorted(line.get_xdata()) for line in dots]
     assert held[0] == pytest.approx([math.log(1.1)] * 7 + [math.log(1.2)])
     assert held[2] == []  # those of the third are arrows

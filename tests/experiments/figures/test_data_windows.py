@@ -3,7 +3,7 @@ import numpy as np
 from experiments.data.datasets import load
 from experiments.data.study import STUDY
 from experiments.figures.data_windows import PATH, typical, windows
-from experiments.figures.style import PAGE, styled
+from experiments.figures.style import WIDEST, styled
 
 
 def test_every_dataset_has_a_panel_with_its_target_and_bounds():
@@ -31,6 +31,6 @@ def test_a_typical_window_varies_as_much_as_most():
 def test_the_committed_picture_is_small_and_no_wider_than_a_page():
     with PATH.open("rb") as file:
         width, height = np.frombuffer(file.read(24)[16:], ">u4")
-    assert width <= 100 * PAGE
-    assert height > 100 * len(STUDY) / 4
+    assert width <= 150 * WIDEST
+    assert height > 150 * len(STUDY) / 3
     assert PATH.stat().st_size < 300e3

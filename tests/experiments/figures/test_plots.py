@@ -15,7 +15,15 @@ from experiments.figures.style import HEALTH, styled
 from experiments.usage import UsageError
 from tests.experiments import written
 
-DATASETS = ("wind", "flights", "irradiance_soiled", "sines", "dial_base", "dial_windows_50")
+DATASETS = (
+    "wind",
+    "flights",
+    "irradiance_soiled",
+    "irradiance",
+    "sines",
+    "dial_base",
+    "dial_windows_50",
+)
 STRATEGIES = (
     "unconstrained",
     "clip",
@@ -25,18 +33,15 @@ STRATEGIES = (
     "climatology_clipped",
 )
 GIVEN = {
-    "skills": ({}, "skills"),
+    "seeds": ({}, "seeds"),
     "planned_comparisons": ({}, "planned_comparisons"),
-    "performance_profile": ({}, "performance_profile"),
     "dials": ({"backbone": "conditioned"}, "dials_conditioned"),
     "soft_frontier": ({}, "soft_frontier"),
     "rule": ({}, "rule"),
-    "loss_violation": ({"dataset": "wind"}, "loss_violation_wind"),
-    "gradient_health": ({"measure": "blocked"}, "gradient_health_blocked"),
+    "gradient_health": ({}, "gradient_health"),
     "collapse": ({}, "collapse"),
     "wrong_bound": ({"dataset": "irradiance_soiled"}, "wrong_bound_irradiance_soiled"),
     "training_curves": ({"dataset": "wind"}, "training_curves_wind"),
-    "gradient_training": ({}, "gradient_training"),
     "example_window": ({"dataset": "wind", "backbone": "bottleneck"}, "example_wind_bottleneck"),
 }
 """What each function is given, and the figure of the page that it draws."""
@@ -128,14 +133,8 @@ def test_two_sweeps_that_start_in_two_ways(folder, records):
 
 def test_of_some_records_those_are_drawn_and_a_folder_may_be_left_out(records):
     few = [one for one in records if one["config"]["strategy"]["name"] != "smooth_clip"]
-    labels = plots.loss_violation(few, "wind").axes[0].get_yticklabels()
+    labels = plots.seeds(few).axes[0].get_yticklabels()
     assert {label.get_text() for label in labels} == {*STRATEGIES} - {"smooth_clip"}
-    assert plots.skills(few).axes
-
-
-def test_a_dataset_alone_has_its_gradient_over_training(folder, records):
-    titles = [axes.get_title() for axes in plots.gradient_training(records, folder, "wind").axes]
-    assert titles[:2] == ["dead, bottleneck", "dead, conditioned"]
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -143,11 +142,9 @@ def test_what_is_not_there_is_said(folder, records, name):
     given, _ = GIVEN[name]
     baselines = [one for one in records if one["config"]["backbone"] == "none"]
     function = getattr(plots, name)
-    if name not in ("loss_violation", "wrong_bound"):  # which baselines alone have too
+    if name not in ("seeds", "wrong_bound"):  # which baselines alone have too
         with pytest.raises(UsageError, match="These records hold nothing to draw here: that takes"):
             function(baselines, folder=folder, **given)
     if "dataset" in given:
         with pytest.raises(UsageError, match="Unknown dataset 'winds'. Did you mean 'wind'"):
             function(records, folder=folder, **{**given, "dataset": "winds"})
-    with pytest.raises(UsageError, match="Unknown measure 'bad'. Did you mean"):
-        plots.gradient_health(records, "bad")

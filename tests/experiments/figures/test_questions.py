@@ -23,7 +23,7 @@ def drawn_in_style():
         yield
 
 
-def test_a_dial_has_a_panel_with_a_line_a_strategy_that_is_named_at_its_end():
+def test_a_dial_has_a_panel_with_a_line_a_strategy_that_is_named_above():
     (sketch,) = turns.dials(dialled())
     assert sketch.name == "dials_mlp"
     (axes,) = sketch.figure.axes  # the others have the base alone
@@ -34,9 +34,9 @@ def test_a_dial_has_a_panel_with_a_line_a_strategy_that_is_named_at_its_end():
     assert list(line.get_xdata()) == list(range(len(heights)))
     numbers = [label.get_text() for label in axes.get_xticklabels()]
     assert numbers == [f"{value:g}" for value in sorted(DIALS["windows"])]
-    (name,) = axes.texts
-    assert (name.get_text(), name.get_color()) == ("clip", style.look("clip")["color"])
-    assert name.get_position()[1] == pytest.approx(heights[-1])
+    assert line.get_color() == style.look("clip")["color"]
+    (legend,) = sketch.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["clip"]
     assert turns.LABELS.keys() == DIALS.keys()
     assert list(turns.dials(study.read({}, written.sweep(["wind"], seeds=1)))) == []
 
@@ -52,7 +52,7 @@ def test_starts_stand_open_and_filled_with_their_errors_beside():
     (mark,) = [line for line in errors.lines if line.get_linestyle() == "None"]
     assert mark.get_xdata() == pytest.approx([-math.log(1.2)])
     assert sketch.title == "Where a network starts: zero against constant"
-    assert errors.get_xlabel() == "mse: constant less zero"
+    assert errors.get_xlabel() == "mse relative to zero"
 
 
 def test_lines_join_what_differs_in_the_weight_alone():

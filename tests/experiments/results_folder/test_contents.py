@@ -172,7 +172,6 @@ def test_values_that_runs_can_end_with_are_drawn_and_packed(tmp_path):
         found_arrays = store.arrays_of(folder, [found])
         (histories,) = training_curves.histories([found], found_arrays).values()
         assert training_curves.training_curves(of, "wind", histories)
-        training_curves.gradient_training(of, histories, "wind")
         assert draw.example(of, "wind", "bottleneck", [found], found_arrays)
 
 
