@@ -31,6 +31,7 @@ nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # it names folders of this machine; tests raise the warnings
 
 default_role = "py:obj"  # a docstring's `name` is a link where there is such a name, else code
 autodoc_typehints = "none"
