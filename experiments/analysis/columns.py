@@ -24,8 +24,8 @@ def settled(value: float) -> float:
 
 
 def share_of(logarithm: float) -> float:
-    """By what share an error differs."""
-    return settled(math.expm1(logarithm)) if logarithm < 700 else math.inf
+    """By what share an error differs; NaN where that is not known."""
+    return math.inf if logarithm >= 700 else settled(math.expm1(logarithm))
 
 
 def percent_change(value: float, low: float = math.nan, high: float = math.nan) -> Estimate:

@@ -14,7 +14,7 @@ from experiments.analysis.tables import Table, rows_to_csv, to_csv, to_latex
 from experiments.cells import Record
 from experiments.figures import captions, draw
 from experiments.files import StorageError, refuse_link, write_made, write_text
-from experiments.page import render
+from experiments.page import render, runs
 from experiments.page.terminal import PAGE
 from experiments.page.warnings import Caution, warnings
 from experiments.usage import UsageError
@@ -44,15 +44,20 @@ def refresh(folder: Path, may_draw: bool = True) -> list[Record]:
 
 def read(folder: Path, records: list[Record], choice: Choice = ALL) -> Study:
     """The study of a folder's records, with what their arrays add."""
+    return study.read(store.read_manifest(folder), records, choice, _arrays(folder, records))
+
+
+def _arrays(folder: Path, records: list[Record]) -> runs.Arrays:
+    """Those of finished final cells, by id."""
     final = [one for one in records if one.cell.phase == "final" and one.is_done]
-    arrays = store.arrays_of(folder, final)
-    return study.read(store.read_manifest(folder), records, choice, arrays)
+    return store.arrays_of(folder, final)
 
 
 def _build(
     folder: Path, records: list[Record], with_figures: bool, latex: bool = False
 ) -> list[Record]:
-    found = read(folder, records)
+    arrays = _arrays(folder, records)
+    found = study.read(store.read_manifest(folder), records, arrays=arrays)
     write_text(folder / "summary.csv", rows_to_csv(statistics.COLUMNS, found.rows))
     shown = evidence.gather(found)
     try:
@@ -63,7 +68,7 @@ def _build(
     except OSError as error:
         raise StorageError(f"{folder} cannot be written to: {error}.") from error
     cautions = [*_of_files(folder, records), *warnings(found)]
-    text = render.render(folder.resolve().name, found, shown, pictures, cautions)
+    text = render.render(folder.resolve().name, found, shown, pictures, cautions, arrays)
     write_text(folder / PAGE, text)
     return records
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,35 +17,31 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from experiments.analysis.setup_tables import command
-from experiments.analysis.study import Study, finals
-from experiments.analysis.tables import Column, Entry, Table, is_numeric, slug, sort_key, text_of
+from experiments.analysis.study import Study
+from experiments.analysis.tables import Column, Entry, Table, is_numeric, slug, text_of
 from experiments.console import printable
 from experiments.figures import captions
 from experiments.figures.captions import Words
 from experiments.files import listed, read_bytes
+from experiments.page import charts, excerpts, runs
 from experiments.page.warnings import Caution
-from experiments.training.baselines import BASELINES
 from experiments.usage import in_order
 
 FOLDER = Path(__file__).parent
-MOST_BYTES = 1_800_000  # of the page; figures that do not fit are linked
+LIBRARIES = "vega", "vega-lite", "vega-embed"  # in that order
+MOST_BYTES = 1_950_000  # of the page; figures that do not fit are linked
+SHARE_OF_RUNS = 0.9  # of the room that text leaves, for runs; the rest is for tables and figures
 MOST_PIXELS = 20_000_000  # of a figure
 CODE = re.compile(r"`([^`]*)`")
 SECTIONS = {
-    "warnings": "Warnings",
-    "comparisons": "Planned comparisons",
-    "ranking": "Ranking by skill",
-    "figures": "Figures",
-    "turned": "When one thing is turned",
-    "parametrisation": "A share, a level or a distance",
-    "collapse": "Collapse on autoencoders",
-    "wrong": "When the bound is wrong",
-    "sums": "When a sum is bounded",
+    "every-run": "Runs",
+    "questions": "Comparisons",
     "failures": "Failed cells",
-    "datasets-each": "Every dataset",
+    "datasets-each": "Datasets",
+    "figures": "Figures",
     "settings-each": "Settings",
-    "reproduce": "How to reproduce",
 }
+QUESTIONS = "comparisons", "parametrisation", "turned", "collapse", "wrong", "sums"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +62,9 @@ def pictures(folder: Path) -> list[Picture]:
     """The figures of a folder, in the order in which they were drawn. One that cannot be read has
     no source, and if nothing is said of it either, it is left out."""
     said = captions.read(folder)
-    found = []
     there = {path.name for path in listed(folder / "figures", ".png")}
-    for name in in_order(there | said.keys(), said):
+    found = []
+    for name in in_order(there, said):
         words = said.get(name) or Words(title=Path(name).stem.replace("_", " "), caption="")
         picture = Picture(**vars(words), name=name)
         with suppress(FileNotFoundError, ValueError):
@@ -120,38 +116,55 @@ def render(
     tables: Iterable[Table],
     shown: Sequence[Picture],
     warnings: Sequence[Caution],
+    arrays: runs.Arrays,
 ) -> str:
-    """The page of a sweep: its name, study, tables and figures, and what weakens its numbers."""
+    """The page of a sweep.
+
+    Args:
+      name: the sweep's.
+      study: what it is of.
+      tables: all of them, which are in `tables/` as CSV.
+      shown: its figures.
+      warnings: what weakens its numbers.
+      arrays: of its final records, by id.
+    """
     by_section: defaultdict[str, list[Table]] = defaultdict(list)
     for table in tables:
         by_section[table.section].append(table)
-    held = {
-        "warnings": warnings,
-        "ranking": True,
-        "figures": shown,
-        "reproduce": True,
-        **by_section,
-    }
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters |= {"marked": marked, "shown": _shown, "sort_key": sort_key, "slug": slug}
-    environment.tests |= {"numeric": is_numeric}
+    families = in_order({charts.family(of) for of in study.strategies}, charts.COLORS)
+    specs = charts.specs(runs.metric_of(study), families)
     write = partial(
-        environment.get_template("page.html").render,
+        _environment().get_template("page.html").render,
         name=name,
         study=study,
         manifest=study.manifest,
         tables=by_section,
-        skill_tables={f"skill_{of}": f"skill-{of}" for of in study.rankings},
+        files={table.name: f"{table.name}.csv" for of in by_section.values() for table in of},
+        short=excerpts.shortened(study, by_section),
+        skill_tables={f"skill_{of}": f"skill-{slug(of)}" for of in study.rankings},
         warnings=warnings,
-        sections={key: title for key, title in SECTIONS.items() if held.get(key)},
-        counts=_counts(study),
+        sections=_sections(by_section, shown),
+        counts=excerpts.counts(study),
+        ran=excerpts.ran(study),
+        choices=runs.choices(study, families),
+        colors=charts.COLORS,
         commands=_commands(study.manifest),
         hours=_hours(study.manifest),
+        specs=runs.in_script({"charts": specs, "colors": charts.COLORS}),
+        libraries=_libraries(),
     )
-    linked = write(pictures=_fitting(shown, 0)).encode(errors="replace")
-    return printable(write(pictures=_fitting(shown, MOST_BYTES - len(linked))))
+
+    def room(**parts: Any) -> int:
+        """Bytes that are left beside these."""
+        return MOST_BYTES - len(write(**parts).encode(errors="replace"))
+
+    linked = _fitting(shown, 0)
+    whole = runs.gather(study, arrays)
+    left = room(held=runs.fit(whole, 0), with_each=False, pictures=linked)
+    held = runs.fit(whole, int(SHARE_OF_RUNS * left))
+    with_each = room(held=held, with_each=True, pictures=linked) > 0
+    fitting = _fitting(shown, room(held=held, with_each=with_each, pictures=linked))
+    return printable(write(held=held, with_each=with_each, pictures=fitting))
 
 
 def marked(text: str) -> Markup:
@@ -169,17 +182,38 @@ def _shown(entry: Entry, column: Column) -> Markup:
     return escape(value) + small
 
 
-def _counts(study: Study) -> dict[str, int]:
-    """What was compared, in numbers."""
-    trained = [name for name in study.strategies if name not in BASELINES]
-    return {
-        "trained strategies": len(trained),
-        "untrained baselines": len(study.strategies) - len(trained),
-        "datasets": len(study.every_dataset),
-        "ranked groups": len({g for r in study.rankings.values() for g in r.scores.groups}),
-        "backbones": len(study.backbones),
-        "seeds": len({record.cell.seed for record in finals(study)}),
+def _numeric(table: Table) -> set[int]:
+    """The places of columns that hold no text."""
+    return {place for place in range(len(table.columns)) if is_numeric(table, place)}
+
+
+def _environment() -> Environment:
+    found = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    found.filters |= {"marked": marked, "shown": _shown, "numeric": _numeric, "slug": slug}
+    return found
+
+
+@cache
+def _libraries() -> str:
+    """Vega-Lite and what it needs, with its licences, as one script."""
+    folder = FOLDER / "vega"
+    licences = (folder / "LICENSES.txt").read_text(encoding="utf-8")
+    texts = [(folder / f"{name}.min.js").read_text(encoding="utf-8") for name in LIBRARIES]
+    whole = "\n".join(re.sub(r"\n//# sourceMappingURL=.*", "", text) for text in texts)
+    return f"/*\n{licences}*/\n{whole}"
+
+
+def _sections(tables: Mapping[str, Sequence[Table]], shown: Sequence[Picture]) -> dict[str, str]:
+    """Those that hold something."""
+    held = {
+        "every-run": True,
+        "questions": any(tables[name] for name in QUESTIONS),
+        "failures": tables["failures"],
+        "datasets-each": tables["datasets-each"],
+        "figures": any(not picture.dataset for picture in shown),
+        "settings-each": True,
     }
+    return {key: title for key, title in SECTIONS.items() if held[key]}
 
 
 def _commands(manifest: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -13,26 +14,12 @@ from PIL import Image
 from experiments import console, store
 from experiments.analysis import study
 from experiments.figures import captions
-from experiments.figures.captions import Words
 from experiments.page import build, render, terminal, warnings
 from experiments.usage import UsageError
 from tests.experiments import written
+from tests.experiments.page.sweeps import SAID
 
-DATASETS = ["wind", "flights", "irradiance_soiled", "sines", "dial_base"]
 KEYS = "versions", "processor"
-EVIL = '<script>alert("1")</script> & `x` [y](#z).npz'
-
-
-SAID = {
-    "b.png": Words(title="B <b>", caption="Of `clip`."),
-    "a.png": Words(title="A", caption="", dataset="wind"),
-}
-
-
-def draw(folder, found):
-    for name in SAID:
-        written.figure(folder / "figures" / name)
-    captions.keep(folder, SAID.items(), found.records)
 
 
 class Outline(HTMLParser):
@@ -50,48 +37,28 @@ class Outline(HTMLParser):
         return [a[attribute] for of in self.found.values() for a in of if attribute in a]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    datasets = [*DATASETS, EVIL]
-    written.DATASETS[EVIL] = written.DATASETS["wind"]
-    try:
-        described = written.manifest(datasets)
-    finally:
-        del written.DATASETS[EVIL]
-    described["datasets"]["flights"] |= {"title": "<i>Late</i>", "columns": ["<u>all</u>\x1b"]}
-    records = written.sweep(datasets)
-    records.append(written.record("exp_offset", "wind", error="<b>diverged</b>"))
-    sums = {"sum_violation_rate_1e-4": 0.1, "sum_violation_max": 0.2, "jacobian_rank_fraction": 0.5}
-    records.append(written.record("budget_softmax", "closure_greensboro", **sums))
-    found = written.save(tmp_path_factory.mktemp("results") / "full <1>", records, described)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build.draw, "draw_all", draw)
-        build.build(found)
-    return found
-
-
-@pytest.fixture(scope="module")
-def text(folder):
-    return (folder / "report.html").read_text(encoding="utf-8")
-
-
-def test_it_has_every_part_one_heading_and_links_that_lead_somewhere(text):
+def test_it_has_every_part_one_heading_and_links_that_lead_somewhere(folder, text):
     outline = Outline(text)
     assert len(outline.found["h1"]) == 1
     ids = outline.values("id")
     assert len(set(ids)) == len(ids)
-    targets = [link["href"].removeprefix("#") for link in outline.found["a"]]
-    assert set(targets) <= set(ids)
-    assert set(render.SECTIONS) <= set(targets)
-    assert "skill-bottleneck-clip" in targets
+    targets = {link["href"] for link in outline.found["a"]}
+    within = {target.removeprefix("#") for target in targets if target.startswith("#")}
+    assert within <= set(ids)
+    assert set(render.SECTIONS) <= within
+    assert "skill-bottleneck-clip" in within
+    files = {unquote(target) for target in targets if not target.startswith("#")}
+    assert files == {f"tables/{path.name}" for path in (folder / "tables").glob("*.csv")}
     assert len(outline.found["caption"]) == len(outline.found["table"])
     assert all(found.get("scope") in ("row", "col") for found in outline.found["th"])
 
 
 def test_it_loads_nothing(text):
     sources = [value for name in ("src", "href") for value in Outline(text).values(name)]
-    assert all(value.startswith(("#", "data:")) for value in sources)
-    assert not re.search(r"url\(|@import|https?:", text)
+    assert all(value.startswith(("#", "data:", "tables/")) for value in sources)
+    written_by_hand = text.replace(render._libraries(), "")
+    assert len(written_by_hand) < len(text) - 800_000
+    assert not re.search(r"url\(|@import|https?:", written_by_hand)
 
 
 def test_names_show_as_they_are(text):
@@ -108,9 +75,9 @@ def test_names_show_as_they_are(text):
 
 def test_figures_are_embedded_with_their_words_and_small(folder, text):
     images = Outline(text).found["img"]
-    assert [image["alt"] for image in images] == ["B <b>", "A"]
+    assert [image["alt"] for image in images] == ["A", "B <b>"]
     assert {(image["width"], image["height"]) for image in images} == {("900", "40")}
-    content = base64.b64decode(images[0]["src"].removeprefix("data:image/webp;base64,"))
+    content = base64.b64decode(images[1]["src"].removeprefix("data:image/webp;base64,"))
     with Image.open(io.BytesIO(content)) as one, Image.open(folder / "figures" / "b.png") as other:
         assert one.tobytes() == other.convert("RGB").tobytes()
     assert "Of <code>clip</code>." in text
@@ -123,14 +90,13 @@ def test_made_again_without_drawing_it_is_the_same(folder, text, tmp_path):
     assert (copy / "report.html").read_text(encoding="utf-8") == text
 
 
-def test_a_figure_whose_file_is_missing_is_named_with_its_words(folder, text, tmp_path):
+def test_a_figure_whose_file_is_missing_is_not_linked(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / folder.name)
     (copy / "figures" / "a.png").unlink()
     build.build(copy, with_figures=False)
     made = (copy / "report.html").read_text(encoding="utf-8")
-    assert made.count("<figcaption>") == text.count("<figcaption>")
-    assert 'href="figures/a.png"' in made
-    assert "where the file is missing" in made
+    assert "a.png" not in made
+    assert [image["alt"] for image in Outline(made).found["img"]] == ["B <b>"]
 
 
 def test_a_packed_file_that_cannot_be_read_is_noted(folder, tmp_path):
@@ -180,6 +146,56 @@ def test_a_page_has_a_size_and_figures_beyond_it_are_linked(folder, text, monkey
     assert '<a href="figures/a.png">' in linked
 
 
+def test_a_page_without_room_links_what_it_leaves_out(folder, text, monkeypatch, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / folder.name)
+    monkeypatch.setattr(render, "MOST_BYTES", len(render._libraries()) + 100_000)
+    build.build(copy, with_figures=False)
+    made = (copy / "report.html").read_text(encoding="utf-8")
+    metrics = [path.name for path in (copy / "tables").glob("metrics-*.csv")]
+    links = [unquote(link["href"]) for link in Outline(made).found["a"]]
+    for name in metrics:
+        assert text.count(f'<table id="{name.removesuffix(".csv")}"') == 1
+        assert f'<table id="{name.removesuffix(".csv")}"' not in made
+        assert links.count(f"tables/{name}") == 2  # with its dataset, and in the list of all
+    assert "it holds no training curves" in made
+    assert "it holds no training curves" not in text
+
+
+def test_the_ranking_has_five_columns_and_the_best_on_top(text):
+    table = re.search(r'<table id="ranking-bottleneck">.*?</table>', text, re.DOTALL)[0]
+    headings = re.findall(r"<button[^>]*>(.*?)</button>", table)
+    assert headings == [
+        "strategy",
+        "bound holds",
+        "skill",
+        "runs without skill",
+        "outside the bounds",
+    ]
+    rows = re.findall(
+        r"<th[^>]*row[^>]*>.*?</th>\s*<td[^>]*>.*?</td>\s*<td>(.*?)[ <]", table, re.DOTALL
+    )
+    skills = [float(number.replace("−", "-")) for number in rows if number != "–"]
+    assert len(skills) > 10
+    assert skills == sorted(skills, reverse=True)
+
+
+def test_no_interval_is_shown_where_there_is_none(text):
+    """Two groups have a mean, and no interval of their median."""
+    assert "comparisons-short" in text
+    assert not re.search(r"[+−]inf", text.replace(render._libraries(), ""))
+
+
+def test_of_many_failed_cells_the_first_are_shown(tmp_path):
+    failed = [written.record("clip", "wind", seed=seed, error=f"e{seed}") for seed in range(30)]
+    found = written.save(tmp_path / "failed", failed, written.manifest(["wind"]))
+    build.build(found, with_figures=False)
+    made = (found / "report.html").read_text(encoding="utf-8")
+    (table,) = re.findall(r'<table id="failed">.*?</table>', made, re.DOTALL)
+    assert table.count("<tr>") == 1 + 20
+    assert "The first 20 of 30; all are in the CSV file." in made
+    assert 'href="tables/failed.csv"' in made
+
+
 def test_where_room_is_short_every_dataset_keeps_its_first_figure():
     names = ["wind 1", "wind 2", "flights 1", "flights 2", ""]
     shown = [
@@ -201,7 +217,7 @@ def test_a_folder_without_manifest_has_a_page(tmp_path):
     build.build(found, with_figures=False)
     text = (found / "report.html").read_text(encoding="utf-8")
     assert "The folder has no manifest" in text
-    assert 'id="headline-clip-skill_bottleneck"' in text
+    assert '<table id="ranking-bottleneck">' in text
     assert '<section id="figures">' not in text
 
 
@@ -221,138 +237,6 @@ def test_the_report_names_the_page(folder, capsys):
     assert f"page: {folder / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
     with pytest.raises(UsageError):
         build.build(folder / "absent")
-
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("chromium and chromedriver are not installed")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def opened(browser, folder):
-    def open_at(width, media=""):
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media})
-        browser.get((folder / "report.html").as_uri())
-        return browser
-
-    return open_at
-
-
-def test_it_renders_without_an_error(opened):
-    driver = opened(1200)
-    assert driver.get_log("browser") == []
-    assert driver.find_element("tag name", "h1").is_displayed()
-    loaded = "return [...document.images].every(image => image.complete && image.naturalWidth)"
-    assert driver.execute_script(loaded)
-    assert EVIL in driver.execute_script("return document.body.textContent")
-
-
-def column(driver, place):
-    script = "return [...document.querySelectorAll('#headline tbody tr')].map(r => r.cells[%d].%s)"
-    texts = driver.execute_script(script % (place, "textContent"))
-    return texts, driver.execute_script(script % (place, "dataset.sort ?? ''"))
-
-
-def test_tables_sort_by_click_and_by_key(opened):
-    from selenium.webdriver.common.keys import Keys
-
-    driver = opened(1200)
-    header = driver.find_elements("css selector", "#headline thead th")[2]
-    button = header.find_element("tag name", "button")
-    assert button.text == "skill, bottleneck"
-    before, _ = column(driver, 0)
-    button.click()
-    keys = [float(key) for key in column(driver, 2)[1] if key]
-    assert keys == sorted(keys)
-    assert header.get_attribute("aria-sort") == "ascending"
-    button.send_keys(Keys.ENTER)
-    names, keys = column(driver, 0)[0], [float(key) for key in column(driver, 2)[1] if key]
-    assert keys == sorted(keys, reverse=True)
-    assert header.get_attribute("aria-sort") == "descending"
-    assert sorted(names) == sorted(before)
-    # A strategy that is not ranked has no skill, and comes last in either order.
-    assert column(driver, 2)[0][-1] == "–"
-    name = driver.find_element("css selector", "#headline thead button")
-    name.send_keys(Keys.SPACE)
-    assert column(driver, 0)[0] == sorted(before)
-    assert header.get_attribute("aria-sort") == "none"
-
-
-def test_a_number_leads_to_its_cell(opened):
-    driver = opened(1200)
-    link = driver.find_element("css selector", "#headline a")
-    strategy = link.find_element("xpath", "ancestor::tr/th").text
-    link.click()
-    target = driver.find_element("css selector", "#skill-bottleneck :target")
-    assert target.is_displayed()
-    assert target.find_element("tag name", "th").text == strategy
-
-
-WIDE = """
-return [...document.querySelectorAll(arguments[0])]
-  .filter(element => element.scrollWidth > element.clientWidth + 1)
-  .map(element => element.tagName + " " + element.getAttribute("aria-label"))
-"""
-
-
-def open_all(driver):
-    driver.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
-
-
-def test_a_phone_scrolls_tables_and_not_the_page(opened):
-    driver = opened(400)
-    open_all(driver)
-    assert driver.execute_script(WIDE, "html, body") == []
-    assert any("every strategy stands" in name for name in driver.execute_script(WIDE, ".box"))
-
-
-@pytest.mark.parametrize(("selector", "width"), [(".box:not(.wide)", 703), (".box.wide", 1032)])
-def test_on_paper_no_table_is_clipped(opened, selector, width):
-    """A4 upright and on its side, less the margins."""
-    driver = opened(width, "print")
-    open_all(driver)
-    assert driver.find_elements("css selector", selector)
-    assert driver.execute_script(WIDE, selector) == []
-
-
-def test_printing_opens_what_is_closed(opened):
-    driver = opened(1200)
-    closed = "return document.querySelectorAll('details:not([open])').length"
-    before = driver.execute_script(closed)
-    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert driver.execute_script(closed) == 0
-    driver.execute_script("dispatchEvent(new Event('afterprint'))")
-    assert driver.execute_script(closed) == before > 0
-
-
-def test_all_images_say_what_they_show(opened):
-    script = "return [...document.images].map(image => image.alt)"
-    assert opened(1200).execute_script(script) == ["B <b>", "A"]
 
 
 def test_figures_of_other_records_are_said_to_be(tmp_path):
