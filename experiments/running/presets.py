@@ -133,7 +133,7 @@ PRESETS = {
         strategies=(*TRAINED, *BASELINES),
         datasets=(*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines"),
         backbones=("mlp", "conditioned"),
-        **TUNED,
+        **{**TUNED, "seeds": 5},
     ),
     "budgets": Plan(
         strategies=(
