@@ -2,21 +2,23 @@
 
 What is compiled is kept in `.pytest_cache/`, for a session's workers, the processes that its tests
 start, and the next sessions: a program that is as it was is not compiled again. `pytest
---cache-clear` begins anew. In memory a program takes more than a megabyte: they are let go when
-there are many. What is traced stays for the next module, for which `jax.numpy` is then not traced
-again.
+--cache-clear` begins anew. What is compiled is let go when there is much of it. What is traced
+stays for the next module, for which `jax.numpy` is then not traced again.
 """
 
+import gc
 import os
 import platform
 import shutil
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 from experiments.training.devices import let_go
 
@@ -44,6 +46,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
+gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a tenth of all time
 
 
 def pytest_sessionstart(session):
@@ -60,11 +63,25 @@ def resident() -> float:
     return 0
 
 
+@pytest.fixture(scope="session")
+def _one_context():
+    """JAX begins an MLIR context for each program, which takes longer than to lower a small one and
+    half a megabyte. Programs do not depend on it: here many share one."""
+    usual = getattr(mlir, "make_ir_context", None)
+    kept = cache(usual) if usual else None
+    with pytest.MonkeyPatch.context() as patch:
+        if kept:
+            patch.setattr(mlir, "make_ir_context", kept)
+        yield kept
+
+
 @pytest.fixture(autouse=True)
-def _few_programs_stay():
+def _few_programs_stay(_one_context):
     yield
     if resident() > MOST_BYTES:
         let_go()
+        if _one_context:
+            _one_context.cache_clear()
 
 
 overrides: dict[str, Any] = {}  # the options of XLA, now
