@@ -13,7 +13,6 @@ import shutil
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jax
 import pytest
@@ -47,6 +46,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
 gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a tenth of all time
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # what is imported stays, and need not be looked through again
 
 
 def pytest_sessionstart(session):
@@ -84,14 +88,7 @@ def _few_programs_stay(_one_context):
             _one_context.cache_clear()
 
 
-overrides: dict[str, Any] = {}  # the options of XLA, now
-
-
-def compile_with(options):
-    if overrides != options:
-        let_go()  # in memory JAX does not tell programs by these options
-        overrides.clear()
-        overrides.update(options)
+quick = jax.make_user_context(False)  # programs compiled with QUICK are others to JAX
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -102,7 +99,7 @@ def _options():
     usual = getattr(compiler, "get_compile_options", None)
 
     def options(*args, env_options_overrides=None, **given):
-        both = {**overrides, **(env_options_overrides or {})}
+        both = {**(QUICK if quick.value else {}), **(env_options_overrides or {})}
         return usual(*args, env_options_overrides=both, **given)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -111,23 +108,23 @@ def _options():
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _optimised_unless_told_otherwise(_options, request):
-    if "unoptimised" not in request.fixturenames:
-        compile_with({})
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def unoptimised(_options):
-    """XLA compiles without optimising, for modules that prove nothing of rounding."""
-    compile_with(QUICK)
+    """XLA compiles without optimising, for what proves nothing of rounding."""
+    quick.set_global(True)  # in all threads
+    yield
+    quick.set_global(False)
 
 
 def pytest_itemcollected(item):
-    """Tests of the study use `unoptimised` unless they are marked otherwise."""
+    """Tests of the study use `unoptimised`, unless they or their file are marked otherwise, and
+    before fixtures that compile."""
     of_the_study = Path(__file__).parent / "experiments" in item.path.parents
-    if of_the_study and not item.get_closest_marker("optimised"):
-        item.fixturenames.insert(0, "unoptimised")
+    others = [name for name in item.fixturenames if name != "unoptimised"]
+    if item.get_closest_marker("optimised"):
+        item.fixturenames = others
+    elif of_the_study or others != item.fixturenames:
+        item.fixturenames = ["unoptimised", *others]
 
 
 @pytest.fixture
