@@ -127,11 +127,15 @@ def pytest_itemcollected(item):
         item.fixturenames = ["unoptimised", *others]
 
 
+@pytest.fixture(scope="session")
+def quick_flags():
+    return " ".join(f"--{name}={value}".lower() for name, value in QUICK.items())
+
+
 @pytest.fixture
-def unoptimised_processes(monkeypatch):
+def unoptimised_processes(monkeypatch, quick_flags):
     """The same in processes that a test starts, where it is in the fingerprints of records."""
-    flags = (f"--{name}={value}".lower() for name, value in QUICK.items())
-    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+    monkeypatch.setenv("XLA_FLAGS", quick_flags)
 
 
 @pytest.fixture
