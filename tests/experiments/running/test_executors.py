@@ -30,6 +30,7 @@ SMOKE = {
     "seeds": 2,
     "hidden": 150,
     "epochs": 2,
+    "updates": 4,
 }
 
 
