@@ -49,7 +49,6 @@ gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a ten
 
 
 def pytest_collection_finish():
-    gc.collect()
     gc.freeze()  # what is imported stays, and need not be looked through again
 
 
