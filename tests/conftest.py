@@ -2,21 +2,22 @@
 
 What is compiled is kept in `.pytest_cache/`, for a session's workers, the processes that its tests
 start, and the next sessions: a program that is as it was is not compiled again. `pytest
---cache-clear` begins anew. In memory a program takes more than a megabyte: they are let go when
-there are many. What is traced stays for the next module, for which `jax.numpy` is then not traced
-again.
+--cache-clear` begins anew. What is compiled is let go when there is much of it. What is traced
+stays for the next module, for which `jax.numpy` is then not traced again.
 """
 
+import gc
 import os
 import platform
 import shutil
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jax
 import pytest
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 from experiments.training.devices import let_go
 
@@ -44,6 +45,11 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
+gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a tenth of all time
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported stays, and need not be looked through again
 
 
 def pytest_sessionstart(session):
@@ -60,21 +66,28 @@ def resident() -> float:
     return 0
 
 
+@pytest.fixture(scope="session")
+def _one_context():
+    """JAX begins an MLIR context for each program, which takes longer than to lower a small one and
+    half a megabyte. Programs do not depend on it: here many share one."""
+    usual = getattr(mlir, "make_ir_context", None)
+    kept = cache(usual) if usual else None
+    with pytest.MonkeyPatch.context() as patch:
+        if kept:
+            patch.setattr(mlir, "make_ir_context", kept)
+        yield kept
+
+
 @pytest.fixture(autouse=True)
-def _few_programs_stay():
+def _few_programs_stay(_one_context):
     yield
     if resident() > MOST_BYTES:
         let_go()
+        if _one_context:
+            _one_context.cache_clear()
 
 
-overrides: dict[str, Any] = {}  # the options of XLA, now
-
-
-def compile_with(options):
-    if overrides != options:
-        let_go()  # in memory JAX does not tell programs by these options
-        overrides.clear()
-        overrides.update(options)
+quick = jax.make_user_context(False)  # programs compiled with QUICK are others to JAX
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,7 +98,7 @@ def _options():
     usual = getattr(compiler, "get_compile_options", None)
 
     def options(*args, env_options_overrides=None, **given):
-        both = {**overrides, **(env_options_overrides or {})}
+        both = {**(QUICK if quick.value else {}), **(env_options_overrides or {})}
         return usual(*args, env_options_overrides=both, **given)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -94,30 +107,34 @@ def _options():
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _optimised_unless_told_otherwise(_options, request):
-    if "unoptimised" not in request.fixturenames:
-        compile_with({})
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def unoptimised(_options):
-    """XLA compiles without optimising, for modules that prove nothing of rounding."""
-    compile_with(QUICK)
+    """XLA compiles without optimising, for what proves nothing of rounding."""
+    quick.set_global(True)  # in all threads
+    yield
+    quick.set_global(False)
 
 
 def pytest_itemcollected(item):
-    """Tests of the study use `unoptimised` unless they are marked otherwise."""
+    """Tests of the study use `unoptimised`, unless they or their file are marked otherwise, and
+    before fixtures that compile."""
     of_the_study = Path(__file__).parent / "experiments" in item.path.parents
-    if of_the_study and not item.get_closest_marker("optimised"):
-        item.fixturenames.insert(0, "unoptimised")
+    others = [name for name in item.fixturenames if name != "unoptimised"]
+    if item.get_closest_marker("optimised"):
+        item.fixturenames = others
+    elif of_the_study or others != item.fixturenames:
+        item.fixturenames = ["unoptimised", *others]
+
+
+@pytest.fixture(scope="session")
+def quick_flags():
+    return " ".join(f"--{name}={value}".lower() for name, value in QUICK.items())
 
 
 @pytest.fixture
-def unoptimised_processes(monkeypatch):
+def unoptimised_processes(monkeypatch, quick_flags):
     """The same in processes that a test starts, where it is in the fingerprints of records."""
-    flags = (f"--{name}={value}".lower() for name, value in QUICK.items())
-    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+    monkeypatch.setenv("XLA_FLAGS", quick_flags)
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
     figures = "temperature.png", "curves.png"
     for code, figure in zip(python_in(ROOT / "docs" / "sweep.md"), figures, strict=True):
         plt.figure()
-        exec(code, {"__name__": "__main__"})
+        exec(code.replace("epochs=20", "epochs=4"), {"__name__": "__main__"})
         assert (tmp_path / figure).stat().st_size > 0
         drawn = plt.gca().collections or plt.gca().lines
         assert len(drawn) == len(plt.gca().get_legend().get_texts()) >= 2

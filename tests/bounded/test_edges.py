@@ -17,7 +17,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import bounded
 from bounded import constraints, inverses, metrics, penalties, sets
 from bounded.constraints import clip, knee_tanh, smooth_clip
-from tests.bounded.maps import CASES, EVERY, MAPS, PARAMETERS, id_of
+from tests.bounded.maps import CASES, EVERY, HARD, MAPS, PARAMETERS, id_of
 from tests.bounded.sets.cases import AFFINE, BUDGETS
 from tests.bounded.sets.cases import CASES as SETS
 
@@ -369,7 +369,9 @@ def test_importing_bounded_costs_little_more_than_jax():
     assert after <= before + 15
 
 
-@every_case
+@pytest.mark.parametrize(
+    ("name", "sides"), [(name, MAPS[name].sides[-1]) for name in HARD], ids=id_of
+)
 @pytest.mark.usefixtures("two_devices")
 def test_constraints_work_on_explicit_and_manual_meshes_and_export(name, sides):
     raw = jnp.linspace(-2, 2, 12).reshape(4, 3)

@@ -12,6 +12,7 @@ from bounded import metrics
 from bounded.sets import ball_projection, ball_radial, cone_projection
 from tests.bounded.sets.cases import BALLS
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 JITTED = {name: jax.jit(ball) for name, ball in BALLS.items()}
 cone = jax.jit(lambda raw, slope: cone_projection(raw, slope=slope))
 every_ball = pytest.mark.parametrize("name", BALLS)
@@ -128,6 +129,7 @@ def lengths(offset, dtype):
         yield np.sqrt(total)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
@@ -160,6 +162,7 @@ def test_the_bound_holds_exactly_whatever_the_scales(dtype, seed):
         assert (length <= np.asarray(radius, wide) * top).all()
 
 
+@pytest.mark.optimised
 @every_ball
 def test_near_raw_it_is_as_the_docstring_says(name, x64):
     """What rounds is small: `(n / 2 + 8) eps radius`."""

@@ -13,6 +13,7 @@ from bounded import sets
 from bounded.constraints import clip
 from tests.bounded.sets.cases import BUDGETS
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 SIZE = 5
 every_budget = pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 either_sum = pytest.mark.parametrize("equality", [False, True], ids=["at most", "equal"])
@@ -83,6 +84,7 @@ def test_one_entry_is_an_entry_between_zero_and_the_total(budget):
     np.testing.assert_allclose(budget(raw, 1.5, equality=True), 1.5)
 
 
+@pytest.mark.optimised
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 @every_budget
@@ -93,6 +95,7 @@ def test_the_sum_and_the_entries_hold_exactly(budget, equality, seed):
     check_feasible(output, total, upper, equality)
 
 
+@pytest.mark.optimised
 @every_budget
 @either_sum
 def test_they_hold_in_double_precision(budget, equality, x64):
@@ -111,6 +114,7 @@ def check_feasible(output, total, upper, equality):
         assert (missing <= 2 * SIZE * np.finfo(output.dtype).eps * total).all()
 
 
+@pytest.mark.optimised
 @every_budget
 @pytest.mark.parametrize(("equality", "dtype"), [(False, jnp.float16), (True, jnp.bfloat16)])
 def test_in_half_precision_the_sum_is_right_to_its_rounding(budget, equality, dtype):
@@ -126,6 +130,7 @@ def test_in_half_precision_the_sum_is_right_to_its_rounding(budget, equality, dt
     assert not equality or (over >= -limit)[upper.sum(-1) >= total].all()
 
 
+@pytest.mark.optimised
 @every_budget
 @either_sum
 def test_the_dtypes_extremes_are_kept_within(budget, equality):

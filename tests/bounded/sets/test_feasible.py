@@ -26,6 +26,7 @@ JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial, a
 hardnet, projection, radial, soft_radial = JITTED
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_a_row_is_held_in_its_own_scale():
     raw, rows = jnp.array([1e6, 0.9]), box_rows(0.0, jnp.array([1e7, 0.5]))
     for name in ("affine_projection", "affine_hardnet"):

@@ -18,11 +18,9 @@ from experiments.cells import Cell
 from experiments.figures import draw
 from experiments.running import executors, scheduling, watch
 from experiments.running.team import Lot, Request
-from experiments.training import devices
+from experiments.training import devices, runner
 from experiments.usage import UsageError
 from tests.experiments.running import without_jax
-
-pytestmark = pytest.mark.optimised
 
 # Wide enough for a product to depend on how many threads share it.
 SMOKE = {
@@ -32,6 +30,7 @@ SMOKE = {
     "seeds": 2,
     "hidden": 150,
     "epochs": 2,
+    "updates": 4,
 }
 
 
@@ -41,14 +40,6 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """One compilation cache for every process that these tests start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("xla")))
-        yield
-
-
 @pytest.fixture
 def light(monkeypatch):
     """Workers that are started and ended as ever, and import no jax."""
@@ -56,11 +47,19 @@ def light(monkeypatch):
     monkeypatch.setattr(executors, "_hello", without_jax.hello)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+OPTIMISED = pytest.param(True, marks=[pytest.mark.optimised, pytest.mark.slow], id="optimised")
+
+
+@pytest.fixture(scope="module", params=[pytest.param(False, id="unoptimised"), OPTIMISED])
+def undisturbed(request, tmp_path_factory, quick_flags):
+    """A sweep in this process; the other processes are to compile as it does."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    sweep.run_sweep(**SMOKE, out=folder)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.param:
+            patch.setenv("XLA_FLAGS", quick_flags)
+        runner._compile.cache_clear()
+        sweep.run_sweep(**SMOKE, out=folder)
+        yield folder
 
 
 def assert_same(folder, expected):

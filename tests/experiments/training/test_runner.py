@@ -93,7 +93,7 @@ def test_a_seed_gives_the_same_initial_weights_to_every_strategy(runner):
     assert runner.run([Run("unconstrained", {}, 0.0, 4)])[0].history["train_loss"][0] != first[0]
 
 
-def test_a_network_begins_at_the_constant_that_its_strategy_says_or_at_zero(runner):
+def test_a_network_begins_at_the_constant_that_its_strategy_says_or_at_zero(runner, longer):
     def bias(state):
         return np.asarray(state.parameters["dense"]["bias"][...])
 
@@ -104,9 +104,7 @@ def test_a_network_begins_at_the_constant_that_its_strategy_says_or_at_zero(runn
     np.testing.assert_allclose(clipped, mean, rtol=1e-5)
     np.testing.assert_array_equal(penalised, clipped)
     assert (smooth > mean).all()  # near the bound, where raw is above what comes out of it
-    zero = dataclasses.replace(SETTINGS, start="zero")
-    rows = [TRAINED[name] for name, *_ in CELLS]
-    _, state = Runner(dataset, "bottleneck", zero, rows).begin(CELLS[:1])
+    _, state = longer.begin(CELLS[:1])
     assert not bias(state).any()
 
 
@@ -248,26 +246,27 @@ def test_the_parameters_with_the_least_validation_error_are_kept(longer):
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][best], rtol=1e-5)
 
 
-def test_the_state_is_updated_once_an_epoch():
+@pytest.fixture(scope="module")
+def with_multipliers():
+    settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16, start="zero")
+    rows = [TRAINED["augmented_lagrangian"]]
+    return Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
+
+
+def test_the_state_is_updated_once_an_epoch(with_multipliers):
     """Multipliers alone change the loss: with no learning, the parameters stay the first."""
-    settings = Settings(hidden=4, epochs=6, batches_per_epoch=3, batch=8)
-    runner = Runner(load("irradiance"), "bottleneck", settings, [TRAINED["augmented_lagrangian"]])
-    first, second = runner.run(
+    first, second = with_multipliers.run(
         [Run("augmented_lagrangian", {"penalty": p}, 0.0, 3) for p in (0.0, 1.0)]
     )
-    assert settings.evaluate_every == 3
     np.testing.assert_array_equal(first.history["loss"], first.history["mse"])
     penalty = second.history["loss"] - second.history["mse"]
     assert penalty[1] > 1.5 * penalty[0] > 0
     assert second.metrics["mse"] == first.metrics["mse"]
 
 
-def test_a_penalty_has_no_say_in_which_parameters_are_kept():
+def test_a_penalty_has_no_say_in_which_parameters_are_kept(with_multipliers):
     """Slow steps lower the error while multipliers raise the loss: the last are the best."""
-    settings = Settings(hidden=4, epochs=7, batches_per_epoch=4, batch=16, start="zero")
-    rows = [TRAINED["augmented_lagrangian"]]
-    runner = Runner(load("irradiance"), "bottleneck", settings, rows, split="validation")
-    result = runner.run([Run("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 2)])[0]
+    result = with_multipliers.run([Run("augmented_lagrangian", {"penalty": 1.0}, 1e-4, 2)])[0]
     assert (np.diff(result.history["loss"][-3:]) > 1e-4).all()
     assert (np.diff(result.history["mse"]) < -1e-3).all()
     np.testing.assert_allclose(result.metrics["mse"], result.history["mse"][-1], rtol=1e-5)
