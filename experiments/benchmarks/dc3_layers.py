@@ -191,6 +191,8 @@ def candidates(raw: np.ndarray, rows: Rows) -> tuple[dict[str, Candidate], dict[
         return Candidate(jax.jit(layer), differentiated(layer), text)
 
     def by_qpax() -> Candidate:
+        if len(raw) > MIDDLE:
+            raise ArithmeticError(f"left out beyond {MIDDLE} sets, where it takes seconds a call")
         small = 10.0 ** np.arange(-3, -11, -1)
         forward = loosest(small, partial(qpax, rows), off, RESIDUAL)
         backward = loosest(small, partial(qpax, rows), slope_off, SLOPE_TOLERANCE)
