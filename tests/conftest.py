@@ -10,6 +10,7 @@ import gc
 import os
 import platform
 import shutil
+import signal
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,8 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in what a shell starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a tenth of all time
 
 
