@@ -288,9 +288,14 @@ def draw(rows: Sequence[Row]) -> Figure:
                 )
                 axes.plot(*zip(*points, strict=True), "o-", color=color, label=layer)
             axes.set(xscale="log", yscale="log")
+            values = sorted({row[by] for row in shown if row[fixed] == at})
+            axes.set_xticks(values, [f"{value:,}" for value in values])
+            axes.minorticks_off()
+            axes.yaxis.set_major_formatter("{x:g}")
         pair[0].set(
             xlabel=f"Outputs of a set, {MIDDLE} sets at a time", ylabel="Milliseconds a set"
         )
         pair[1].set_xlabel(f"Sets at a time, {SIZE} outputs each")
-        figure.legend(*pair[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        figure.suptitle("Projection layers: milliseconds a set, forward", fontweight="bold")
+        figure.legend(*pair[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
