@@ -244,16 +244,13 @@ def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> ja
     indices = lax.broadcasted_iota(jnp.int32, gram.shape[:-1], gram.ndim - 2)
     order = jnp.argsort(~wanted)
 
-    def times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
-        multiplied: jax.Array = jnp.einsum("...ij,...j->...i", matrix, vector, precision=EXACT)
-        return multiplied
-
     def add(place: jax.Array, inverse: jax.Array) -> jax.Array:
         entering = indices == order[place]
         active = jnp.diagonal(inverse, axis1=-2, axis2=-1) > 0
         column: jax.Array = lax.dynamic_index_in_dim(gram, order[place], -2, keepdims=False)
-        follow = times(inverse, column)
-        follow = follow + times(inverse, jnp.where(active, column - times(gram, follow), 0))
+        follow = product(inverse, column)
+        off = jnp.where(active, column - product(gram, follow), 0)
+        follow = follow + product(inverse, off)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
         joins = (bend > _least_bend(gram)) & (jnp.sum(active, axis=-1) < most)
         change = jnp.where(entering, 1, -follow)

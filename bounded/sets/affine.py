@@ -164,8 +164,9 @@ def affine_projection(
       weights: positive, (..., n), those of the single outputs; or a positive definite matrix,
         (..., n, n), with an axis for each of raw's where it could be taken for the former.
       interior: a point inside, (..., n), towards which to repair what rounding breaks.
-      steps: at most so many, one for each row that becomes or ceases to be active and a few to
-        round better; by default `10 m`, many more than are needed: what is done ends early.
+      steps: at most so many, one for each row that becomes or ceases to be active (not for
+        equalities that all sets have) and a few to round better; by default `10 m`, many more than
+        are needed: what is done ends early.
 
     Example:
       >>> import jax.numpy as jnp

@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy import sparse
 
 from bounded.sets import Rows, affine_projection
-from experiments.benchmarks.projection_layers import cotangent
+from experiments.benchmarks.projection_layers import INSTALL_PINET, cotangent
 from experiments.benchmarks.side_by_side import ratios, side_by_side
 from experiments.figures.style import STYLE
 
@@ -34,7 +34,7 @@ SIZES, BATCHES = (10, 20, 50, SIZE), (1, 8, 64, 1024)
 MIDDLE = 64  # sets at a time, where the number of outputs grows
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#7A4E9E")
 INSTALL = {
-    "pinet": "pip install --no-deps pinet-hcnn beartype jaxtyping equinox",
+    "pinet": INSTALL_PINET,
     "qpax": "pip install --no-deps qpax",
     "osqp": "pip install osqp",
 }
@@ -81,8 +81,8 @@ def differentiated(layer: Layer) -> Layer:
 
 
 def ours(rows: Rows) -> Candidate:
-    layer = partial(affine_projection, rows=Rows(*map(jnp.asarray, rows)))
-    return Candidate(jax.jit(layer), differentiated(layer))
+    layer = jax.jit(partial(affine_projection, rows=Rows(*map(jnp.asarray, rows))))
+    return Candidate(layer, differentiated(layer))
 
 
 def halves(rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -103,6 +103,7 @@ def pinet(rows: Rows, steps: int, backward_steps: int) -> Layer:
     )
     call = theirs.Project(eq_constraint=equalities, ineq_constraint=inequalities).call
 
+    @jax.jit
     def layer(raw: jax.Array) -> jax.Array:
         instance = theirs.ProjectionInstance(x=raw[..., None])
         projected: jax.Array = call(y_raw=instance, n_iter=steps, n_iter_bwd=backward_steps)[0].x
@@ -124,7 +125,7 @@ def qpax(rows: Rows, tolerance: float) -> Layer:
         )
         return solved
 
-    return lambda raw: jax.vmap(one)(raw, x, most)
+    return jax.jit(lambda raw: jax.vmap(one)(raw, x, most))
 
 
 def osqp(rows: Rows, tolerance: float) -> Layer:
@@ -175,20 +176,18 @@ def candidates(raw: np.ndarray, rows: Rows) -> tuple[dict[str, Candidate], dict[
     slope = np.asarray(exact.backward(raw))
 
     def off(layer: Layer) -> float:
-        return residual(np.asarray(jax.jit(layer)(raw)), rows)
+        return residual(np.asarray(layer(raw)), rows)
 
     def slope_off(layer: Layer) -> float:
         return float(np.max(np.abs(differentiated(layer)(jnp.asarray(raw)) - slope)))
 
     def by_pinet() -> Candidate:
-        counts = 2 ** np.arange(4, 14)
-        steps = loosest(counts, lambda count: pinet(rows, int(count), 1), off, RESIDUAL)
-        backward_steps = loosest(
-            counts, lambda count: pinet(rows, int(steps), int(count)), slope_off, SLOPE_TOLERANCE
-        )
-        layer = pinet(rows, int(steps), int(backward_steps))
-        text = f"{steps} and {backward_steps} steps"
-        return Candidate(jax.jit(layer), differentiated(layer), text)
+        counts = [2**power for power in range(4, 14)]
+        steps = loosest(counts, lambda count: pinet(rows, count, 1), off, RESIDUAL)
+        build = partial(pinet, rows, steps)
+        backward_steps = loosest(counts, build, slope_off, SLOPE_TOLERANCE)
+        layer = build(backward_steps)
+        return Candidate(layer, differentiated(layer), f"{steps} and {backward_steps} steps")
 
     def by_qpax() -> Candidate:
         if len(raw) > MIDDLE:
@@ -197,12 +196,9 @@ def candidates(raw: np.ndarray, rows: Rows) -> tuple[dict[str, Candidate], dict[
         forward = loosest(small, partial(qpax, rows), off, RESIDUAL)
         backward = loosest(small, partial(qpax, rows), slope_off, SLOPE_TOLERANCE)
         text = f"tolerances {forward:.0e} and {backward:.0e}"
-        return Candidate(jax.jit(qpax(rows, forward)), differentiated(qpax(rows, backward)), text)
+        return Candidate(qpax(rows, forward), differentiated(qpax(rows, backward)), text)
 
     def by_osqp() -> Candidate:
-        def off(layer: Layer) -> float:
-            return residual(layer(raw), rows)
-
         small = 10.0 ** np.arange(-5, -11, -1)
         tolerance = loosest(small, partial(osqp, rows), off, RESIDUAL)
         return Candidate(osqp(rows, tolerance), setting=f"tolerance {tolerance:.0e}")

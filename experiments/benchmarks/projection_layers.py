@@ -23,6 +23,7 @@ from experiments.benchmarks.side_by_side import ratios, side_by_side
 TOLERANCE = 1e-4  # of outputs, which are of the order of 1
 SLOPE_TOLERANCE = 1e-3  # of derivatives, of that order too: Π-net's stop short of 1e-4 in float32
 MOST_STEPS = 4096
+INSTALL_PINET = "pip install --no-deps pinet-hcnn beartype jaxtyping equinox"
 
 Layer = Callable[[jax.Array], jax.Array]
 Row = dict[str, Any]
@@ -140,9 +141,7 @@ def candidates(batch: int, size: int) -> tuple[jax.Array, dict[str, Candidate], 
 
     def by_pinet() -> tuple[Layer, str]:
         if find_spec("pinet") is None:
-            raise ImportError(
-                "no module pinet; pip install --no-deps pinet-hcnn beartype jaxtyping equinox"
-            )
+            raise ImportError(f"no module pinet; {INSTALL_PINET}")
         build = pinet(totals, size)
         steps = fewest(lambda steps: partial(build, steps, 1), near)
         backward_steps = fewest(lambda count: partial(build, steps, count), near_with_slopes)

@@ -133,21 +133,17 @@ def dc3_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def fitting_figure(rows: Sequence[Row]) -> Figure:
-    """Error and largest residual of every method."""
-    panels = {
-        "mse_y1": "Mean squared error of y1, ± standard deviation",
-        "max_residual": "Largest residual",
-    }
+def columns_figure(rows: Sequence[Row], height: float, scale: str, **labels: str) -> Figure:
+    """Every method, a panel for each column that is labelled."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure((8, 2.4), layout="constrained")
-        grid = figure.subplots(1, len(panels), sharey=True)
-        for axes, (name, label) in zip(grid, panels.items(), strict=True):
+        figure = Figure((8, height), layout="constrained")
+        grid = figure.subplots(1, len(labels), sharey=True)
+        for axes, (name, label) in zip(grid, labels.items(), strict=True):
             for y, row in enumerate(rows):
                 style = _style(row["source"])
                 spread = row.get(f"{name}_std", 0)
                 axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
-            axes.set_xscale("log")
+            axes.set_xscale(scale)
             axes.set_xlabel(label)
             _label(axes, [f"{row['method']}, {row['source']}" for row in rows])
     return figure
@@ -175,22 +171,6 @@ def snarenet_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def cbf_figure(rows: Sequence[Row]) -> Figure:
-    """Cost and violation of every method."""
-    panels = {"cost": "Cost, lower is better", "violation": "Largest violation"}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((8, 3), layout="constrained")
-        grid = figure.subplots(1, len(panels), sharey=True)
-        for axes, (name, label) in zip(grid, panels.items(), strict=True):
-            for y, row in enumerate(rows):
-                style = _style(row["source"])
-                spread = row.get(f"{name}_std", 0)
-                axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
-            axes.set_xlabel(label)
-            _label(axes, [f"{row['method']}, {row['source']}" for row in rows])
-    return figure
-
-
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "hardnet": partial(methods_figure, width=10, error="Mean squared error on [-2, 2]"),
     "enforce": partial(
@@ -198,7 +178,19 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     ),
     "keras": keras_figure,
     "dc3": dc3_figure,
-    "fitting": fitting_figure,
+    "fitting": partial(
+        columns_figure,
+        height=2.4,
+        scale="log",
+        mse_y1="Mean squared error of y1, ± standard deviation",
+        max_residual="Largest residual",
+    ),
     "snarenet": snarenet_figure,
-    "cbf": cbf_figure,
+    "cbf": partial(
+        columns_figure,
+        height=3,
+        scale="linear",
+        cost="Cost, lower is better",
+        violation="Largest violation",
+    ),
 }

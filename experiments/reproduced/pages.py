@@ -159,13 +159,18 @@ def _dc3_cells(row: Row) -> list[str]:
     objective = f"{row['objective']:.{DECIMALS}f}"
     if "seeds" in row:
         objective += f" ({row['objective_std']:.3f})"
-    violations = [
-        f"{row[key]:.1e}" if key in row else "–" for key in ("max_equality", "max_inequality")
-    ]
-    name = f"`{row['method']}`" if row["source"] == "ours" else row["method"]
     seeds = f"{row['seeds']:.0f}" if "seeds" in row else "–"
     gap = f"{round(100 * row['gap'], 1) + 0:.1f}"  # no -0.0
-    return [name, row["source"], seeds, objective, gap, *violations]
+    return [_named(row), row["source"], seeds, objective, gap, *_violations(row)]
+
+
+def _named(row: Row) -> str:
+    return f"`{row['method']}`" if row["source"] == "ours" else str(row["method"])
+
+
+def _violations(row: Row) -> list[str]:
+    keys = "max_equality", "max_inequality"
+    return [f"{row[key]:.1e}" if key in row else "–" for key in keys]
 
 
 def _fitting_tables(rows: Sequence[Row]) -> dict[str, str]:
@@ -193,11 +198,8 @@ def _snarenet_tables(rows: Sequence[Row]) -> dict[str, str]:
 
 def _snarenet_cells(row: Row) -> list[str]:
     gap = f"{row['gap']:.3g} ({row['gap_std']:.2g})"
-    violations = [
-        f"{row[key]:.1e}" if key in row else "–" for key in ("max_equality", "max_inequality")
-    ]
-    name = f"`{row['method']}`" if row["source"] == "ours" else row["method"]
-    return [name, row["source"], f"{row['seeds']:.0f}", gap, f"{row['gap_max']:.3g}", *violations]
+    counts = f"{row['seeds']:.0f}", gap, f"{row['gap_max']:.3g}"
+    return [_named(row), row["source"], *counts, *_violations(row)]
 
 
 def _cbf_tables(rows: Sequence[Row]) -> dict[str, str]:

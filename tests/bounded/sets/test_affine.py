@@ -302,6 +302,27 @@ def test_the_residual_tells_of_empty_sets_and_of_too_few_steps():
     assert residual == 2
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("shared", [True, False], ids=["shared matrix", "a matrix each"])
+def test_equalities_that_all_sets_have_take_no_steps_and_change_nothing(shared):
+    """Rows 0, 1 and 2 are equalities, row 2 the sum of the others; row 3 is one in the first set
+    alone."""
+    draw = np.random.default_rng(0)
+    matrix = draw.normal(size=(4, 5))
+    matrix[2] = matrix[0] + matrix[1]
+    place = matrix @ draw.normal(size=5)
+    lower = np.stack([place, np.where(np.arange(4) == 3, -np.inf, place)])
+    raw, upper = draw.normal(size=(2, 5)) + 3, np.stack([place, place])
+    given = matrix if shared else np.stack([matrix, matrix])
+    together, residual = affine_projection_with_residual(raw, Rows(given, lower, upper))
+    assert np.all(residual < 1e-14)
+    for output, z, low in zip(together, raw, lower, strict=True):
+        alone = affine_projection_with_residual(z, Rows(matrix, low, place))[0]
+        np.testing.assert_allclose(output, alone, atol=1e-13)
+    first = Rows(given[..., :3, :], lower[:, :3], upper[:, :3])
+    assert np.all(affine_projection_with_residual(raw, first, steps=0)[1] < 1e-13)
+
+
 def test_rows_of_zeros_and_far_bounds_are_harmless():
     raw, matrix = jnp.array([3.0, 0]), jnp.array([[0.0, 0], [1e20, 0], [1e-20, 1e-20]])
     output = projection(raw, Rows(matrix, upper=jnp.array([0.0, 1e20, 1e30])))
