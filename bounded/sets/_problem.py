@@ -90,6 +90,7 @@ class Problem(NamedTuple):
         """
         length, direction, reach = self.way(start, point)
         arrives = reach >= length
+        point = in_place_of(point, jnp.where(direction == 0, start, point))
         return jnp.where(arrives, point, start + jnp.where(arrives, length, reach) * direction)
 
     def softly_towards(self, start: jax.Array, point: jax.Array) -> jax.Array:
@@ -122,10 +123,13 @@ class Problem(NamedTuple):
 
     def way(self, start: jax.Array, point: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The way from start to the point: how long it is, its direction, and how far along it the
-        inequalities hold, all in a unit that cancels."""
+        inequalities hold, all in a unit that cancels. The direction is 0 along outputs that move so
+        little beside others that what the margin is made of would underflow."""
         direction = point - start
         length = unit(direction)
-        direction = direction / length
+        direction, info = direction / length, jnp.finfo(direction.dtype)
+        little = jnp.abs(direction) < float(info.tiny) / float(info.eps) ** 2
+        direction = in_place_of(direction, jnp.where(little, 0, direction))
         if self.matrix.shape[-2] == 0:
             return length, direction, jnp.full_like(length, jnp.inf)
         slope, place = product(self.matrix, direction), product(self.matrix, start)

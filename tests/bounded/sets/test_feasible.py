@@ -149,6 +149,17 @@ def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, 
         check()
 
 
+@pytest.mark.parametrize("function", JITTED, ids=name_of)
+@pytest.mark.parametrize("little", [1e-35, 1e-38, 1e-30, 1e-22])
+def test_with_an_interior_they_hold_beside_an_output_that_is_huge(function, little):
+    raw = jnp.array([little, little / 32, 0, 1024], jnp.float32)
+    matrix = jnp.array([[8, 1, 0, 0], [0, 8, 0, 0], [0, 1e-3, 8, 0]], jnp.float32)
+    upper = jnp.array([0, 0, 1e-37], jnp.float32)
+    output = EXACT[function](raw, matrix, upper)
+    assert (np.asarray(matrix) @ np.asarray(output) <= np.asarray(upper)).all()
+    assert output[3] == 1024
+
+
 @jax.jit
 def project(raw, *rows):
     output, residual = affine_projection_with_residual(raw, Rows(*rows))
