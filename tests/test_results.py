@@ -7,7 +7,9 @@ import pytest
 
 from experiments import store
 from experiments.analysis import evidence, tables
-from experiments.figures import captions
+from experiments.analysis.study import finals
+from experiments.figures import captions, draw
+from experiments.figures.style import styled
 from experiments.page import build
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +32,16 @@ def test_figures_are_of_the_records_and_have_their_words(name):
     assert captions.drawn(folder) == captions.digest(store.read(folder))
     drawn = {path.name for path in (folder / "figures").glob("*.png")}
     assert drawn <= captions.read(folder).keys()
+
+
+def test_figures_are_those_that_would_be_drawn_today():
+    folder = ROOT / "results" / "supplement"
+    found = build.read(folder, store.read(folder))
+    arrays = store.arrays_of(folder, finals(found))
+    with styled():
+        words = {f"{of.name}.png": (of.title, of.caption) for of in draw.sketches(found, arrays)}
+    kept = captions.read(folder)
+    assert {name: (of.title, of.caption) for name, of in kept.items()} == words
 
 
 def test_records_of_before_fingerprints_are_reported(tmp_path, monkeypatch):

@@ -29,8 +29,7 @@ Histories = Mapping[str, Mapping[str, History]]  # by backbone, then strategy
 def histories(
     records: Iterable[Record], arrays: Mapping[str, Mapping[str, np.ndarray]]
 ) -> dict[str, dict[str, dict[str, History]]]:
-    """What the records' arrays hold of training, by dataset, backbone and strategy; of runs of
-    several lengths, the longest."""
+    """What the records' arrays hold of training, by dataset, backbone and strategy."""
     runs: dict[tuple[str, str, str], list[Mapping[str, np.ndarray]]] = {}
     for record in records:
         cell = record.cell
@@ -45,10 +44,13 @@ def histories(
 
 
 def _stacked(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    length = max(len(run["history_epoch"]) for run in seeds)
-    same = [run for run in seeds if len(run["history_epoch"]) == length]
-    errors = np.stack([run["history_mse"] for run in same], dtype=float)
-    return {"epoch": same[0]["history_epoch"], "mse": errors}
+    """At the epochs of the longest run; NaN after a run's end, and where it had none of them."""
+    epochs = max((run["history_epoch"] for run in seeds), key=len)
+    errors = np.full((len(seeds), len(epochs)), np.nan)
+    for row, run in zip(errors, seeds, strict=True):
+        _, here, there = np.intersect1d(epochs, run["history_epoch"], return_indices=True)
+        row[here] = run["history_mse"][there]
+    return {"epoch": epochs, "mse": errors}
 
 
 def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
@@ -70,7 +72,7 @@ def training_curves(of: Study, dataset: str, found: Histories) -> Sketch | None:
         title=f"Validation error by epoch: {of.title(dataset) or short(dataset)}",
         caption=(
             "Mean squared error on validation, penalties left out: median over seeds, shaded from "
-            "the first to the third quartile."
+            "the first to the third quartile, until more than half of the runs have ended."
             + f" Of more than {MOST_SHOWN} strategies: your own, the best, one of each family."
             * many
         ),
@@ -84,11 +86,16 @@ def _best(runs: Mapping[str, History]) -> str:
 
 
 def curves(axes: Axes, found: Mapping[str, History]) -> None:
-    """Median and quartiles over seeds, on a logarithmic axis; names stand at the ends."""
+    """Median and quartiles over seeds, on a logarithmic axis, where at least half of the seeds have
+    an error; names stand at the ends."""
     last = {}
     for name, run in found.items():
+        enough = np.isfinite(run["mse"]).mean(axis=0) >= 0.5
         epochs, losses = run["epoch"], np.maximum(run["mse"], LEAST_LOSS)
-        low, middle, high = np.quantile(losses, [0.25, 0.5, 0.75], axis=0)
+        low, middle, high = np.full((3, len(epochs)), np.nan)
+        if enough.any():
+            quartiles = np.nanquantile(losses[:, enough], [0.25, 0.5, 0.75], axis=0)
+            low[enough], middle[enough], high[enough] = quartiles
         style = {"linestyle": DASHES[look(name)["marker"]], "linewidth": 1.5, "markersize": 4}
         every = max(1, len(epochs) // 4)
         axes.plot(epochs, middle, label=name, markevery=every, **style, **look(name))

@@ -95,15 +95,17 @@ def _last(found: Sequence[Any], count: int) -> Sequence[Any]:
 
 
 def _over_seeds(curves: Sequence[Sequence[int | None]], kept: str) -> Sequence[Any]:
-    """Curves of seeds as they are, or quantiles of them at each epoch, a list a quantile."""
+    """Curves of seeds as they are, or quantiles of them at each epoch that half of them reached, a
+    list a quantile."""
     if kept == "seeds" or not any(curves):
         return curves
     quantiles = QUANTILES[kept]
     found: list[list[int | None]] = []
     for logs in zip_longest(*curves):
         known = [log for log in logs if log is not None]
+        enough = known and 2 * len(known) >= len(curves)
         missing = [None] * len(quantiles)
-        found.append([round(of) for of in np.quantile(known, quantiles)] if known else missing)
+        found.append([round(of) for of in np.quantile(known, quantiles)] if enough else missing)
     return [list(of) for of in zip(*found, strict=True)]
 
 

@@ -210,6 +210,21 @@ def test_a_training_curve_is_the_median_with_the_quartiles_of_the_seeds():
     assert texts(axes) == ["clip"]
 
 
+def test_a_training_curve_goes_on_until_more_than_half_of_the_runs_have_ended():
+    records = [record("clip", "diffuse", seed=seed) for seed in range(4)]
+    runs = [np.array([8.0, 4, 2, 1]), np.array([9.0, 5, 3]), np.array([7.0, 3]), np.array([6.0, 2])]
+    of = {
+        r.id: {"history_mse": run, "history_epoch": 4 * np.arange(len(run))}
+        for r, run in zip(records, runs, strict=True)
+    }
+    (axes,) = training_curves.training_curves(
+        NONE, "diffuse", histories_of(records, of)
+    ).figure.axes
+    line = labelled(axes)["clip"]
+    np.testing.assert_allclose(line.get_xdata(), [0, 4, 8, 12])
+    np.testing.assert_allclose(line.get_ydata(), [7.5, 3.5, 2.5, np.nan])
+
+
 def test_of_many_curves_the_best_and_one_of_each_family_are_drawn():
     records = [record(name, "diffuse") for name in TRAINED]
     of = {r.id: arrays() for r in records}

@@ -179,6 +179,7 @@ def test_quartiles_stand_for_seeds(whole):
     assert of(part, "climatology_clipped")["curves"] == [[]]
     assert of(part, "clip")["outputs"] == of(whole, "clip")["outputs"][1:]
     assert part["datasets"][0]["windows"] == whole["datasets"][0]["windows"][1:]
+    assert runs._over_seeds([[1, 2], [4], [5]], "median") == [[4, None]]
     assert runs._over_seeds([[1, None], [4, None]], "median") == [[2, None]]
     assert of(runs._part(whole, replace(share, curves="none")), "clip")["curves"] == []
 
