@@ -161,11 +161,13 @@ def test_the_page_on_ones_own_is_true(tmp_path, monkeypatch):
     (tmp_path / "written_by_the_reader.py").write_text(network + metric)
     names: dict = {}
     exec(data, names)
-    command = re.search(r"python -m experiments.sweep (.*?)`", page)[1].split()
+    command = re.search(r"python -m experiments.sweep (.*?)\n```", page, re.DOTALL)[1].replace(
+        "\\\n", " "
+    )
     of = "written_by_the_reader"
     more = ["--backbones", f"bottleneck,{of}:Net", "--metrics", f"{of}:peak", "--seeds", "1"]
-    more += ["--strategies", "clip", "--save", "predictions,weights"]
-    assert main([*command, *more]) == 0
+    more += ["--strategies", "clip"]
+    assert main([*command.split(), *more]) == 0
     assert f"{of}:peak" in (tmp_path / "results" / "prices" / "summary.csv").read_text()
     exec(result, names)
     kept, scaling = names["test"], saved.scaling("results/prices", names["record"]["id"])
@@ -209,6 +211,8 @@ def test_every_map_is_in_the_gallery_with_what_its_module_says_of_it():
     drawn = {name for name, _ in gallery.single()}
     assert drawn == set(gallery.told(constraints))
     assert {name for name, *_ in gallery.together()} == set(gallery.told(sets))
+    for facts in (*gallery.told(constraints).values(), *gallery.told(sets).values()):
+        assert facts["holds"]
 
 
 def test_every_example_is_a_tutorial_with_a_title():

@@ -7,23 +7,27 @@ functions that work under `jit`, `vmap`, `grad`, `jvp` and `scan`, for any leadi
 `budget_…(raw, total, *, axis=-1, equality=False, upper=None)`. What they share is said in
 `bounded.sets.budgets`.
 
-| function | output | dead to raw |
-|---|---|---|
-| `budget_projection` | the nearest point inside | at 0 and at caps; along the common shift |
-| `budget_softmax` | the total, dealt by a softmax with a slack class | by underflow |
-| `budget_sequential` | each entry takes a share of what is left | where nothing is left |
-| `budget_rescale` | `clip(raw, 0, u)`, scaled down to the total | outside [0, u]; along itself |
+| function | output | holds | dead to raw |
+|---|---|---|---|
+| `budget_projection` | the nearest point inside | exactly | at 0, at caps; along the common shift |
+| `budget_softmax` | the total, dealt by a softmax with a slack class | exactly | by underflow |
+| `budget_sequential` | each takes a share of what is left | exactly | where nothing is left |
+| `budget_rescale` | `clip(raw, 0, u)`, scaled down | exactly | outside [0, u]; along itself |
+
+An equality holds to rounding, and so do sums in bfloat16 and float16.
 
 **Affine sets**, `lower <= matrix @ output <= upper`. What they share is said in
 `bounded.sets.affine`.
 
-| function | output outside the set | dead to raw |
-|---|---|---|
-| `affine_projection` | the nearest point inside | along every active row |
-| `affine_hardnet` | independent rows clipped, in closed form | one direction per broken row |
-| `affine_radial` | where the ray from an interior point leaves the set | along that ray |
-| `affine_soft_radial` | short of that, all inside | nowhere; it fades far outside |
-| `affine_elastic` | nearest at a price of what is violated | along every row that is held |
+| function | output outside the set | holds | dead to raw |
+|---|---|---|---|
+| `affine_projection` | the nearest point inside | to rounding | along every active row |
+| `affine_hardnet` | independent rows clipped | to rounding | a direction for each broken row |
+| `affine_radial` | where the ray from inside leaves the set | exactly | along that ray |
+| `affine_soft_radial` | short of that, all inside | exactly | nowhere; it fades far outside |
+| `affine_elastic` | nearest at a price of violations | at a price | along every row held |
+
+With an interior point the first two hold exactly as well. Equalities hold to rounding.
 
 `affine_elastic` is for sets that may be empty for some inputs.
 `affine_projection_with_residual` also returns how well it was solved, `affine_excess` by how much
@@ -37,19 +41,19 @@ each row is violated. Sets are given as `Rows(matrix, lower, upper)`, or by `box
 **Balls and cones**, `‖output - center‖ <= radius` and `‖v‖ <= slope t` along an axis. What they
 share is said in `bounded.sets.balls`.
 
-| function | output outside the set | dead to raw |
-|---|---|---|
-| `ball_projection` | the nearest point inside | along its distance from the center |
-| `ball_radial` | short of that, all inside | nowhere; it fades far outside |
-| `cone_projection` | the nearest point inside | along the normal; all of it in the polar cone |
+| function | output outside the set | holds | dead to raw |
+|---|---|---|---|
+| `ball_projection` | the nearest point inside | exactly | along its distance from the center |
+| `ball_radial` | short of that, all inside | exactly | nowhere; it fades far outside |
+| `cone_projection` | the nearest point inside | exactly | along the normal; in the polar, all |
 
 **Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output. What
 they share is said in `bounded.sets.nonlinear`; `nonlinear_residual` is by how much each row is
 violated.
 
-| function | output outside the set | dead to raw |
-|---|---|---|
-| `nonlinear_projection` | the nearest point inside, by steps | along every active row |
+| function | output outside the set | holds | dead to raw |
+|---|---|---|---|
+| `nonlinear_projection` | nearest inside, by steps | as steps allow | along every active row |
 """
 
 from bounded.sets.affine import (
