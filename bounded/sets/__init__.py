@@ -45,7 +45,7 @@ share is said in `bounded.sets.balls`.
 |---|---|---|---|
 | `ball_projection` | the nearest point inside | exactly | along its distance from the center |
 | `ball_radial` | short of that, all inside | exactly | nowhere; it fades far outside |
-| `cone_projection` | the nearest point inside | exactly | along the normal; in the polar, all |
+| `cone_projection` | the nearest inside | exactly | along the normal; all, in the polar cone |
 
 **Nonlinear sets**, `inequality(y) <= 0` and `equality(y) = 0`, of functions of one output. What
 they share is said in `bounded.sets.nonlinear`; `nonlinear_residual` is by how much each row is
