@@ -62,7 +62,8 @@ def run(study: str, folder: Path) -> None:
 def write(study: str, folder: Path) -> None:
     """Redo a study's figure and page from its CSV."""
     rows = tables.read_csv(folder / f"{study}.csv")
-    draw.save(drawings.FIGURES[study](rows), folder / f"{study}.png")
+    figure = drawings.FIGURES[study](rows)
+    draw.save(figure, folder / f"{study}.png", title=drawings.TITLES[study])
     (folder / f"{study}.md").write_text(pages.page(study, rows), encoding="utf-8")
     print(f"{folder}: {study}.csv, {study}.png, {study}.md")
 

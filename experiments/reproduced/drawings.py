@@ -40,8 +40,7 @@ def methods_figure(rows: Sequence[Row], width: float, error: str) -> Figure:
             if len(tasks) > 1:
                 axes.set_title(task)
         handles = [Line2D([], [], markersize=5, **style) for style in SOURCES.values()]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
-        figure.supxlabel(f"{error}; hollow: violates a bound", fontsize=9)
+        _below(figure, handles, f"{error}; hollow: violates a bound")
     return figure
 
 
@@ -92,9 +91,8 @@ def keras_figure(rows: Sequence[Row]) -> Figure:
             axes.set_title(dtype)
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.4, -0.6)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-        figure.supxlabel("Largest difference between Keras and ours; dashed: asked for", fontsize=9)
+        handles, _ = axes.get_legend_handles_labels()
+        _below(figure, handles, "Largest difference between Keras and ours; dashed: asked for")
     return figure
 
 
@@ -108,12 +106,18 @@ def _label(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _legend(figure: Figure, ours: str) -> None:
+def _legend(figure: Figure, ours: str, label: str = "") -> None:
     handles = [
-        Line2D([], [], linestyle="", label=label, **_style(source))
-        for source, label in (("published", "published"), ("ours", ours))
+        Line2D([], [], linestyle="", label=words, **_style(source))
+        for source, words in (("published", "published"), ("ours", ours))
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+    _below(figure, handles, label)
+
+
+def _below(figure: Figure, handles: Sequence[Line2D], label: str) -> None:
+    """What the axis shows, and what the marks are."""
+    style = {"loc": "outside lower center", "fontsize": 8, "title_fontsize": 9}
+    figure.legend(handles=handles, title=label, ncols=len(handles), **style)
 
 
 def dc3_figure(rows: Sequence[Row]) -> Figure:
@@ -127,9 +131,10 @@ def dc3_figure(rows: Sequence[Row]) -> Figure:
                 axes.plot(row["objective"], y, linestyle="", markersize=6, **style)
             axes.axvline(shown[0]["objective"], color="#999999", linewidth=0.8)
             _label(axes, [row["method"] for row in shown])
+            axes.margins(x=0.1)
             axes.set_title(task)
-        _legend(figure, ours="ours (mean over seeds)")
-        figure.supxlabel("Mean objective on the test programs, lower is better", fontsize=9)
+        label = "Mean objective on the test programs, lower is better"
+        _legend(figure, "ours (mean over seeds)", label)
     return figure
 
 
@@ -145,7 +150,8 @@ def columns_figure(rows: Sequence[Row], height: float, scale: str, **labels: str
                 axes.errorbar(row[name], y, xerr=spread, linestyle="", markersize=6, **style)
             axes.set_xscale(scale)
             axes.set_xlabel(label)
-            _label(axes, [f"{row['method']}, {row['source']}" for row in rows])
+            _label(axes, [row["method"] for row in rows])
+        _legend(figure, "ours (mean over seeds, ± standard deviation)")
     return figure
 
 
@@ -165,11 +171,21 @@ def snarenet_figure(rows: Sequence[Row]) -> Figure:
             axes.set_xscale("log")
             _label(axes, [row["method"] for row in shown])
             axes.set_title(task)
-        _legend(figure, ours="ours")
         label = "Geometric mean of the gaps on the test programs, ± standard deviation over seeds"
-        figure.supxlabel(label, fontsize=9)
+        _legend(figure, "ours", label)
     return figure
 
+
+TITLES = {
+    "hardnet": "Projecting while training helps on pwc, and costs on pwcfull and pwcbox",
+    "enforce": "ENFORCE's layer lowers the error; so does clipping a free network",
+    "keras": "The question's answers agree in Keras and here, to rounding",
+    "dc3": "Networks that end in a feasible layer come nearer to the optimum than DC3",
+    "fitting": "Holding the equality halves the error of y1",
+    "snarenet": "With quadratic rows ours come nearer to the optimum than SnareNet",
+    "cbf": "A network that learns through the projection costs half of the quadratic program",
+}
+"""What each figure shows, of the committed numbers."""
 
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
     "hardnet": partial(methods_figure, width=10, error="Mean squared error on [-2, 2]"),
@@ -182,7 +198,7 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure]] = {
         columns_figure,
         height=2.4,
         scale="log",
-        mse_y1="Mean squared error of y1, ± standard deviation",
+        mse_y1="Mean squared error of y1",
         max_residual="Largest residual",
     ),
     "snarenet": snarenet_figure,

@@ -779,8 +779,8 @@ def test_committed_rollouts_keep_their_rows_and_are_what_the_prose_says():
 def test_the_settings_of_keras_are_what_its_prose_says():
     cited = {
         "an LSTM encoder of 150 units": [question.HIDDEN],
-        "takes 20 steps": [question.UPDATES],
-        "Asked for was 0.0001.": [question.TOLERANCE],
+        "take 20 steps": [question.UPDATES],
+        "below 0.0001.": [question.TOLERANCE],
         "is 0.003, gradients clipped to norm 1.0 |": [LEARNING_RATES[0], Settings().clip_norm],
     }
     hold("keras", cited, others=["2.3"])
