@@ -69,8 +69,8 @@ them. For a clip that is the mean target; for other constraints it goes through 
 # %%
 start = bounded.constant(bounded.clip, targets, lower=0.0)
 losses = {
-    "begun at zero": train_all(keys, jnp.zeros(1)),
-    f"begun at {start[0]:.1f}": train_all(keys, start),
+    "Begun at 0, on the bound": train_all(keys, jnp.zeros(1)),
+    f"Begun at {start[0]:.1f}, where bounded.constant says": train_all(keys, start),
 }
 stuck = [int(jnp.sum(of[:, -1] == of[:, 0])) for of in losses.values()]
 
@@ -80,11 +80,14 @@ for panel, (title, of), dead in zip(panels, losses.items(), stuck, strict=True):
     alive = of[:, -1] != of[:, 0]
     panel.plot(of[alive].T, color="#0072B2", linewidth=1)
     panel.plot(of[~alive].T, color="#D55E00", linewidth=1)
-    panel.set(title=title, yscale="log", ylim=(1e-4, 100))
-    panel.text(0.97, 0.8, f"{dead} of {SEEDS} stuck", transform=panel.transAxes, ha="right")
-panels[1].set_xlabel("step")
-figure.supylabel("mean squared error", fontsize=10)
-figure.suptitle("A clip that begins on its bound may never learn", fontsize=11)
+    panel.set(yscale="log", ylim=(1e-4, 100))
+    panel.set_title(title, fontsize=10)
+    color = "#D55E00" if dead else "black"
+    words = f"{dead} of {SEEDS} never learn"
+    panel.text(0.97, 0.8, words, transform=panel.transAxes, ha="right", color=color)
+panels[1].set_xlabel("Step")
+figure.supylabel("Mean squared error", fontsize=10)
+figure.suptitle("A clip that begins on its bound may never learn", fontsize=11, weight="bold")
 plt.show()
 
 # %% [markdown]
