@@ -18,6 +18,7 @@ study: $(VENV)/.experiments  ## go on with the study in results/, hours in all (
 	$(RUN) -m experiments.sweep --preset starts --out results/starts $(SESSION)
 	$(RUN) -m experiments.sweep --preset starts --start zero --out results/starts_zero $(SESSION)
 	$(RUN) -m experiments.sweep --preset full --out results/study $(SESSION)
+	$(RUN) -m experiments.sweep --preset answers --out results/study $(SESSION)
 	$(RUN) -m experiments.sweep --preset budgets --out results/study $(SESSION)
 	$(RUN) -m experiments.sweep --preset sizes --out results/sizes $(SESSION)
 	for of in study dials starts starts_zero sizes; do $(RUN) -m experiments.archive results/$$of; done

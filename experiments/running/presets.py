@@ -96,6 +96,17 @@ COMPARED = (
     "clip_at_evaluation",
 )
 """Of the planned comparisons."""
+ANSWERS = (
+    "relu_offset",
+    "stretched_tanh",
+    "half_tanh",
+    "tanh_interval",
+    "tanh_range",
+    "clip_to_sequence_maximum",
+)
+"""To the question, beside `clip`."""
+ALL = (*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines")
+RANKED: dict[str, Any] = {**TUNED, "seeds": 5}
 
 PRESETS = {
     "smoke": Plan(
@@ -110,12 +121,7 @@ PRESETS = {
             *ALWAYS,
             "straight_through_clip",
             "smooth_clip",
-            "relu_offset",
-            "stretched_tanh",
-            "half_tanh",
-            "tanh_interval",
-            "tanh_range",
-            "clip_to_sequence_maximum",
+            *ANSWERS,
             "clip_at_evaluation",
             "offset_unconstrained",
             *BASELINES,
@@ -129,12 +135,8 @@ PRESETS = {
         backbones=("mlp", "conditioned", "bottleneck", "gru"),
         **TUNED,
     ),
-    "full": Plan(
-        strategies=(*TRAINED, *BASELINES),
-        datasets=(*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines"),
-        backbones=("mlp", "conditioned"),
-        **{**TUNED, "seeds": 5},
-    ),
+    "full": Plan(strategies=(*TRAINED, *BASELINES), datasets=ALL, backbones=("mlp",), **RANKED),
+    "answers": Plan(strategies=(*ALWAYS, *ANSWERS), datasets=ALL, **RANKED),
     "budgets": Plan(
         strategies=(
             *ALWAYS,
