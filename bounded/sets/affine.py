@@ -193,6 +193,8 @@ def affine_projection_with_residual(
 ) -> tuple[jax.Array, jax.Array]:
     """`affine_projection`, and how far it was from solved.
 
+    Cost: as of `affine_projection`, O(m (m + n)) a step and set: the residual is at hand there.
+
     Args:
       raw, rows, weights, interior, steps: as of `affine_projection`.
 
@@ -231,7 +233,7 @@ def affine_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> jax.Arr
     It jumps where the ray meets another row, and on the boundary, from which raw moves back
     inside freely. Equalities are dead as well, each along its row.
 
-    Cost: as of `affine_soft_radial`, O(m n) a set.
+    Cost: O(m n) a set; with equalities more, as `affine_soft_radial`.
 
     RAYEN (Tordesillas, How and Hutter, 2023), there for constant sets.
 
@@ -270,8 +272,9 @@ def affine_soft_radial(raw: ArrayLike, rows: Rows, *, interior: ArrayLike) -> ja
     in units of the outputs, and by a factor at z0; here the set itself is the unit, for its size
     depends on the input, and outputs may differ in theirs.
 
-    Cost: O(m n) a set; more, as `affine_projection`, where rows have both bounds and those are
-    traced or equal, for there may be equalities.
+    Cost: O(m n) a set. Where rows have both bounds and those are traced or equal, for there may be
+    equalities, O(m² n + m³) more once for a shared matrix, else for each set, and O(m (m + n)) a
+    set, again for each equality that not all sets have.
 
     Args:
       raw: the network's last linear output z, (..., n).

@@ -20,7 +20,6 @@ What they share:
   derivatives of 0.
 * Derivatives are the formula's, to all arguments, forward and backward, of any order. The last
   rounding has none. Of a raw below a hundred times the smallest normal number terms underflow.
-* Cost: O(n) a set.
 
 Errors: `TypeError` for a raw that is not floating point and for masked arrays; `ValueError` for a
 radius, slope or center that does not broadcast, and for an axis that raw does not have.
@@ -55,6 +54,8 @@ def ball_projection(
     d**, its rank n - 1, and as far outside as raw lies, as much smaller; 0 where the radius is. To
     the radius `d / ‖d‖` outside, else 0.
 
+    Cost: O(n) a set.
+
     Args:
       raw: the network's last linear output z, any shape.
       radius: r, of raw's shape without `axis`, or what broadcasts to that.
@@ -86,6 +87,8 @@ def ball_radial(
     Derivative to raw: **of full rank wherever r > 0**, `(1 + g²)^(-1/2)` across d and
     `(1 + g²)^(-3/2)` along it, with `g = ‖d‖ / r`: it fades far outside, along d as the cube of the
     distance, and underflows in the end. To the radius `d g² / ‖d‖ (1 + g²)^(-3/2)`.
+
+    Cost: O(n) a set.
 
     The map of the plane onto a disk that perspective makes of a hemisphere; for affine sets,
     `affine_soft_radial`.
@@ -119,6 +122,8 @@ def cone_projection(raw: ArrayLike, *, axis: int = -1, slope: ArrayLike = 1.0) -
 
     Derivative to raw: I inside and on the boundary; outside **dead along the surface's normal**, of
     rank n - 1, or 1 where s = 0; **0 in the polar cone**, from which raw never comes back.
+
+    Cost: O(n) a set.
 
     Args:
       raw: the network's last linear output, any shape: t, then v, along the axis.
