@@ -429,7 +429,7 @@ def test_nan_fills_its_own_outputs_and_no_others(function):
     assert np.isfinite(output[0]).all()
 
 
-@pytest.mark.parametrize("function", JITTED, ids=name_of)
+@pytest.mark.parametrize("function", [*JITTED, excess], ids=name_of)
 def test_leading_axes_broadcast_and_vmap_agrees(function):
     draw = np.random.default_rng(3)
     raw = 2 * draw.normal(size=(2, 3, SIZE)).astype(np.float32)
