@@ -19,7 +19,8 @@ What they share:
 * NaN in raw, the center, the radius or the slope gives NaN in that set and in no other, and
   derivatives of 0.
 * Derivatives are the formula's, to all arguments, forward and backward, of any order. The last
-  rounding has none. Of a raw below a hundred times the smallest normal number terms underflow.
+  rounding has none. Of a raw below a hundred times the smallest normal number terms underflow, and
+  where a cone's raw is so large that the sum of its entries overflows, sums of terms may too.
 
 Errors: `TypeError` for a raw that is not floating point and for masked arrays; `ValueError` for a
 radius, slope or center that does not broadcast, and for an axis that raw does not have.
