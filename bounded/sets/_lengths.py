@@ -81,12 +81,20 @@ def _of_known(
 
 
 def scaled(
-    offset: jax.Array, radius: jax.Array, axes: tuple[int, ...]
+    place: jax.Array, center: ArrayLike, radius: jax.Array, axes: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Offset and radius in a unit of their size, and the square of the offset's length."""
-    scale = unit(jnp.maximum(jnp.abs(offset), radius), axes)
-    direction = offset / scale
+    """The place as seen from the center, and the radius, in a unit of their size; and the square of
+    how far away it is."""
+    offset = place - center
+    scale = unit(jnp.maximum(jnp.abs(within(offset, offset.dtype)), radius), axes)
+    direction = jnp.where(jnp.isinf(offset), place / scale - center / scale, offset / scale)
     return direction, radius / scale, jnp.sum(direction**2, axis=axes, keepdims=True)
+
+
+def within(values: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """The values, none of them beyond the dtype's largest number."""
+    most = float(jnp.finfo(dtype).max)
+    return jnp.clip(values, -most, most)
 
 
 def held(ball: Lengths, moved: jax.Array, stays: jax.Array) -> jax.Array:
@@ -94,10 +102,10 @@ def held(ball: Lengths, moved: jax.Array, stays: jax.Array) -> jax.Array:
     which has no derivative."""
     output = jnp.where(stays, ball.raw, ball.center + moved).astype(ball.dtype)
     raw, center, bound, moved = map(lax.stop_gradient, (ball.raw, ball.center, ball.bound, moved))
-    offset = jnp.where(stays, raw - center, moved)
+    offset = jnp.where(stays, raw - center, within(moved, moved.dtype))
     count = math.prod(offset.shape[place] for place in ball.axes)
     most = bound * (1 - (count / 2 + 8) * float(jnp.finfo(offset.dtype).eps))
-    direction, ratio, square = scaled(offset, most, ball.axes)
+    direction, ratio, square = scaled(offset, 0, most, ball.axes)
     over = (square > ratio**2) & ~ball.unlimited
     offset = jnp.where(over, direction * (most / jnp.sqrt(jnp.where(over, square, 1))), offset)
     value = (center + offset).astype(ball.dtype)
@@ -111,7 +119,7 @@ def held(ball: Lengths, moved: jax.Array, stays: jax.Array) -> jax.Array:
 
 def outwards(ball: Lengths) -> jax.Array:
     """The raw that `ball_radial` draws to these outputs."""
-    direction, ratio, square = scaled(ball.raw - ball.center, ball.bound, ball.axes)
+    direction, ratio, square = scaled(ball.raw, ball.center, ball.bound, ball.axes)
     count = math.prod(ball.raw.shape[place] for place in ball.axes)
     eps = (count + 16) * float(jnp.finfo(ball.dtype).eps)
     fits = square <= (ratio * (1 + eps)) ** 2

@@ -13,12 +13,14 @@ What they share:
   this as long as the squares of the output neither overflow nor underflow.
 * The half precisions compute in float32, and round at the end, towards the center.
 * None of raw's scale is lost: neither the square of a large raw nor that of a small one matters.
+  Finite arguments give a finite output: a cone's t beyond the dtype's largest number is that
+  number, and v as near as that lets it.
 * An inf radius or slope is no bound, a negative one counts as 0.
 * NaN in raw, the center, the radius or the slope gives NaN in that set and in no other, and
   derivatives of 0.
 * Derivatives are the formula's, to all arguments, forward and backward, of any order. The last
-  rounding has none.
-* Cost: O(n) a set.
+  rounding has none. Of a raw below a hundred times the smallest normal number terms underflow, and
+  where a cone's raw is so large that the sum of its entries overflows, sums of terms may too.
 
 Errors: `TypeError` for a raw that is not floating point and for masked arrays; `ValueError` for a
 radius, slope or center that does not broadcast, and for an axis that raw does not have.
@@ -34,8 +36,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from bounded import _formulas
-from bounded.sets._lengths import Lengths, bounded_by, held, scaled
-from bounded.sets._rounding import unit
+from bounded.sets._lengths import Lengths, bounded_by, held, scaled, within
+from bounded.sets._rounding import in_place_of, unit
 
 
 def ball_projection(
@@ -52,6 +54,8 @@ def ball_projection(
     Derivative to raw: I inside and on the boundary, else `(I - d dᵀ / ‖d‖²) r / ‖d‖`: **dead along
     d**, its rank n - 1, and as far outside as raw lies, as much smaller; 0 where the radius is. To
     the radius `d / ‖d‖` outside, else 0.
+
+    Cost: O(n) a set.
 
     Args:
       raw: the network's last linear output z, any shape.
@@ -84,6 +88,8 @@ def ball_radial(
     Derivative to raw: **of full rank wherever r > 0**, `(1 + g²)^(-1/2)` across d and
     `(1 + g²)^(-3/2)` along it, with `g = ‖d‖ / r`: it fades far outside, along d as the cube of the
     distance, and underflows in the end. To the radius `d g² / ‖d‖ (1 + g²)^(-3/2)`.
+
+    Cost: O(n) a set.
 
     The map of the plane onto a disk that perspective makes of a hemisphere; for affine sets,
     `affine_soft_radial`.
@@ -118,6 +124,8 @@ def cone_projection(raw: ArrayLike, *, axis: int = -1, slope: ArrayLike = 1.0) -
     Derivative to raw: I inside and on the boundary; outside **dead along the surface's normal**, of
     rank n - 1, or 1 where s = 0; **0 in the polar cone**, from which raw never comes back.
 
+    Cost: O(n) a set.
+
     Args:
       raw: the network's last linear output, any shape: t, then v, along the axis.
       axis: along which a cone lies.
@@ -136,14 +144,14 @@ def cone_projection(raw: ArrayLike, *, axis: int = -1, slope: ArrayLike = 1.0) -
 
 
 def _projection(ball: Lengths) -> jax.Array:
-    direction, ratio, square = scaled(ball.raw - ball.center, ball.bound, ball.axes)
+    direction, ratio, square = scaled(ball.raw, ball.center, ball.bound, ball.axes)
     outside = (square > ratio**2) & ~ball.unlimited
     on_sphere = direction * (ball.bound / jnp.sqrt(jnp.where(outside, square, 1)))
     return held(ball, on_sphere, ~outside)
 
 
 def _radial(ball: Lengths) -> jax.Array:
-    direction, ratio, square = scaled(ball.raw - ball.center, ball.bound, ball.axes)
+    direction, ratio, square = scaled(ball.raw, ball.center, ball.bound, ball.axes)
     point = (ratio == 0) & (square == 0)
     share = ball.bound / jnp.sqrt(jnp.where(point, 1, ratio**2 + square))
     return held(ball, direction * share, ball.unlimited)
@@ -174,12 +182,15 @@ def _cone(cone: Lengths) -> jax.Array:
     apart = stays | (out * length <= -up * top)  # inside, or in the polar cone
     outside = jnp.where(apart, 0, raw) / scale
     top, length = lengths(outside)
-    height = scale * ((up * top + out * length) / (up**2 + out**2))
-    on_rest = out * height * (outside[..., 1:] / jnp.where(length > 0, length, 1))
+    height = (up * top + out * length) / (up**2 + out**2)
+    of_length = height / jnp.where(length > 0, length, 1)
+    # The scale goes where neither the height nor a length may overflow that the entries do not.
+    on_top, on_rest = scale * up * height, scale * out * (of_length * outside[..., 1:])
+    on_top = in_place_of(on_top, within(on_top, cone.dtype))
 
     top, rest = raw[..., :1], raw[..., 1:]
     kept_top = jnp.where(unlimited, _formulas.at_least(top, jnp.zeros_like(top)), top)
-    top = jnp.where(stays, kept_top, up * height).astype(cone.dtype)
+    top = jnp.where(stays, kept_top, on_top).astype(cone.dtype)
     # The product rounds, here and where it is checked.
     most = slope * top.astype(raw.dtype) * (1 - 2 * float(jnp.finfo(raw.dtype).eps))
     of_rest = Lengths(rest, jnp.zeros_like(rest), most, unlimited, (-1,), cone.dtype)

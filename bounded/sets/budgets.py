@@ -11,6 +11,8 @@ What the functions share:
   is guaranteed about it. Where the caps cannot take up the total, `equality` gives the caps.
 * NaN in raw, a cap or the total gives NaN in that set and in no other, and derivatives of 0.
 * Subnormal outputs are 0.
+* What each costs is for a set of n entries. That the sum holds takes n steps, one after the other
+  for all sets at once; all else is done side by side, but in `budget_sequential`.
 * Of several axes the first entry of the sum is that of raw's own order.
 
 Errors: `TypeError` for a raw that is not floating point and for masked arrays; `ValueError` for a
@@ -52,6 +54,8 @@ def budget_projection(
     and so is every entry at 0 or at its cap; the rank is `|F| - 1`. The derivative of a free entry
     to the total is `1 / |F|` where the sum binds, and 0 elsewhere.
 
+    Cost: O(n log n) a set.
+
     Projection onto the simplex: Held, Wolfe and Crowder (1974), Duchi et al. (2008); with caps,
     Brucker (1984), "An O(n) algorithm for quadratic knapsack problems".
 
@@ -89,6 +93,9 @@ def budget_softmax(
     changes nothing): **never dead but by underflow and where the total is 0**, where also, with
     caps, the derivative to the total is given as 0. The faces of the set, `y = 0`, `y = u` and
     `sum(y) = total`, are reached only by rounding.
+
+    Cost: O(n) a set; with caps, that for each halving of an interval, of which there are 39 in
+    float32 and 68 in float64.
 
     The softmax layer of Harder et al. (2023, "Hard-constrained deep learning for climate
     downscaling"), with a slack class.
@@ -128,6 +135,8 @@ def budget_sequential(
     The Jacobian is triangular with diagonal `(h_k - l_k) σ σ'`: **dead where nothing is left** and
     by underflow; with `equality` the last entry is what remains, whatever its raw.
 
+    Cost: O(n) a set, one entry after the other.
+
     The transform of a simplex in Stan (Stan reference manual, "Constraint transforms") and the
     stick-breaking bijector of NumPyro, with caps.
 
@@ -162,6 +171,8 @@ def budget_rescale(
 
     **Dead where z lies outside [0, u]**, and where the sum exceeds the total also along r itself:
     scaling all outputs alike changes nothing. The derivative to the total is `r / sum(r)` there.
+
+    Cost: O(n) a set.
 
     The multiplicative layer of Harder et al. (2023, "Hard-constrained deep learning for climate
     downscaling"), for an inequality.

@@ -1,7 +1,9 @@
-"""Every public function of the library shows an example, and the examples run."""
+"""Every public function of the library shows an example, and the examples run; maps onto sets say
+what they cost."""
 
 import doctest
 import inspect
+import re
 from importlib import import_module
 from pkgutil import walk_packages
 
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import bounded
+from bounded import sets
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 MODULES = ["bounded", *(found.name for found in walk_packages(bounded.__path__, "bounded."))]
@@ -51,3 +54,13 @@ def test_every_public_function_has_an_example(name):
     for key, function in functions.items():
         assert "Example:\n" in function.__doc__, key
         assert ">>> " in function.__doc__, key
+
+
+def test_every_map_onto_a_set_states_its_cost():
+    """In the numbers of outputs and rows, in a paragraph of its own."""
+    maps = {name for name in sets.__all__ if name != "Rows" and not name.endswith("_rows")}
+    assert len(maps) > 12
+    for name in maps - {"nonlinear_residual"}:  # which is all but the cost of the functions it gets
+        paragraphs = inspect.getdoc(getattr(sets, name)).split("\n\n")
+        (cost,) = (one for one in paragraphs if one.startswith("Cost"))
+        assert re.search(r"\bO\([^)]*[mn]", cost), name

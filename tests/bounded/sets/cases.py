@@ -59,6 +59,10 @@ def through_rows(function, raw, bound, *, equality=False, batched=False, weighte
     return function(raw, Rows(matrix, lower=lower, upper=upper), **extra)
 
 
+def projection_with_residual(raw, rows, **extra):
+    return affine_projection_with_residual(raw, rows, **extra)[0]
+
+
 def through_ball(ball, raw, bound, *, centered=False):
     bound = jnp.asarray(bound)
     center = jnp.stack([bound / 2, -bound / 4, bound], -1) if centered else None
@@ -100,6 +104,7 @@ CASES |= {
 } | {"cone_projection": through_cone, "nonlinear_projection": through_functions}
 CASES |= {
     "affine_elastic, batched": partial(through_rows, affine_elastic, batched=True, penalty=0.5),
+    "affine_projection_with_residual": partial(through_rows, projection_with_residual),
 }
 CASES |= {
     f"affine_projection, weighted by a {weighted}": partial(
@@ -124,9 +129,7 @@ FULLEST = {
 }
 AFFINE = {
     "affine_projection": affine_projection,
-    "affine_projection_with_residual": lambda raw, rows: affine_projection_with_residual(raw, rows)[
-        0
-    ],
+    "affine_projection_with_residual": projection_with_residual,
     "affine_hardnet": affine_hardnet,
     **{
         function.__name__: partial(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse import block_diag
 
 from bounded import metrics
 from bounded.sets import (
@@ -24,7 +25,7 @@ from bounded.sets import (
     stack_rows,
     sum_rows,
 )
-from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, cases
+from tests.bounded.sets.affine_cases import BATCH, CASES, INF, ROWS, SIZE, cases
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 # Compiled whole; what is called most often is called at one shape throughout.
@@ -62,6 +63,11 @@ def by_cvxpy(raw, matrix, lower, upper):
     problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(y - raw)), rows)
     problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
     return y.value
+
+
+def solve(most, rows):
+    problem = cvxpy.Problem(cvxpy.Maximize(most), rows)
+    problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
 
 
 @pytest.mark.usefixtures("x64")
@@ -144,6 +150,73 @@ def test_hardnet_by_hand():
     np.testing.assert_allclose(both, [1, -1], atol=1e-6)
 
 
+@pytest.mark.usefixtures("x64")
+def test_hardnet_is_the_nearest_point_whose_rows_are_clipped():
+    """Rows of unlike norm; among them equalities, rows with one bound, and rows without."""
+    draw = np.random.default_rng(5)
+    raw, count = 2 * draw.normal(size=(20, SIZE)), 3
+    matrix = np.eye(count, SIZE) + 0.3 * draw.normal(size=(20, count, SIZE))
+    assert np.max(np.linalg.cond(matrix)) < 10
+    matrix *= 10 ** draw.uniform(-1, 1, (20, count, 1))
+    place = np.einsum("bmn,bn->bm", matrix, raw)
+    lower = draw.normal(size=(20, count))
+    upper = lower + draw.choice([0, 1], (20, count)) * draw.uniform(0, 2, (20, count))
+    free = draw.random((2, 20, count)) < 0.3
+    lower, upper = np.where(free[0], -INF, lower), np.where(free[1], INF, upper)
+    for kind in (place < lower, place > upper, lower == upper, free.all(0)):
+        assert kind.any()
+    found = hardnet(raw, Rows(matrix, lower, upper))
+    clipped = np.where(free.all(0), INF, np.clip(place, lower, upper))
+    expected = [
+        by_cvxpy(z, a[to < INF], to[to < INF], to[to < INF])
+        for z, a, to in zip(raw, matrix, clipped, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_radial_map_goes_as_far_as_a_linear_program():
+    """From the center of the largest ball inside, to raw at the farthest."""
+    raw, matrix, lower, upper = map(np.concatenate, zip(*CASES.values(), strict=True))
+    count, equal = len(raw), (lower == upper).ravel()
+    rows, each = block_diag(matrix, format="csr"), np.repeat(np.arange(count), ROWS)
+    high, low = upper.ravel(), lower.ravel()
+    above, below = (high < INF) & ~equal, (low > -INF) & ~equal
+
+    y, radius = cvxpy.Variable(count * SIZE), cvxpy.Variable(count)
+    norm = np.linalg.norm(matrix, axis=-1).ravel()
+    room = cvxpy.multiply(norm, radius[each])
+    solve(
+        cvxpy.sum(radius),
+        [
+            radius <= 1,
+            cvxpy.abs(y) <= 1e3,
+            rows[equal] @ y == high[equal],
+            (rows @ y + room)[above] <= high[above],
+            (rows @ y - room)[below] >= low[below],
+        ],
+    )
+    roomy, interior = radius.value > 1e-3, y.value.reshape(count, SIZE)
+    named = np.repeat(list(CASES), BATCH)
+    assert set(CASES) - set(named[roomy]) == {"budget of 0", "empty interior"}
+
+    equalities = matrix * equal.reshape(count, ROWS, 1)
+    way = raw - interior
+    way = way - np.einsum("bnm,bmk,bk->bn", np.linalg.pinv(equalities), equalities, way)
+    factor = cvxpy.Variable(count)
+    slope, place = rows @ way.ravel(), rows @ y.value
+    reached = place + cvxpy.multiply(slope, factor[each])
+    above, below = above & roomy[each], below & roomy[each]
+    solve(
+        cvxpy.sum(factor),
+        [factor <= 1, reached[above] <= high[above], reached[below] >= low[below]],
+    )
+    found = radial(raw, Rows(matrix, lower, upper), interior=interior)
+    expected = interior + factor.value[:, None] * way
+    assert 0.1 < np.mean(factor.value[roomy] < 0.999) < 0.9
+    np.testing.assert_allclose(found[roomy], expected[roomy], atol=1e-6)
+
+
 def test_radial_by_hand():
     square, centre = jnp.eye(2), jnp.array([1.0, 0])
     from_centre = partial(radial, rows=Rows(square, upper=2.0), interior=centre)
@@ -196,7 +269,7 @@ def test_with_one_row_hardnet_is_the_projection():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("function", [hardnet, *FROM_INTERIOR], ids=name_of)
+@pytest.mark.parametrize("function", [hardnet, *FROM_INTERIOR, excess], ids=name_of)
 def test_derivatives_of_the_closed_forms_match_finite_differences(function):
     draw = np.random.default_rng(2)
     raw, matrix = 3 * draw.normal(size=(BATCH, SIZE)), draw.normal(size=(BATCH, 3, SIZE))
@@ -207,7 +280,8 @@ def test_derivatives_of_the_closed_forms_match_finite_differences(function):
     def objective(*arguments):
         raw, matrix, upper, *interior = arguments
         extra = {"interior": interior[0]} if interior else {}
-        return jnp.sum(cotangent * function(raw, Rows(matrix, upper=upper), **extra))
+        output = function(raw, Rows(matrix, upper=upper), **extra)
+        return jnp.sum(cotangent[:, : output.shape[-1]] * output)
 
     arguments = [raw, matrix, upper] + [interior] * (function in FROM_INTERIOR)
     for i, slopes in enumerate(jax.grad(objective, range(len(arguments)))(*arguments)):
@@ -302,6 +376,20 @@ def test_the_residual_tells_of_empty_sets_and_of_too_few_steps():
     assert residual == 2
 
 
+def test_steps_are_a_whole_number_that_is_not_negative():
+    raw, rows = jnp.array([3.0, 0]), box_rows(0.0, jnp.ones(2))
+    for function in (affine_projection, affine_projection_with_residual):
+        name = function.__name__
+        for steps in (2.5, True, "all", np.bool_(True), jnp.array(3)):
+            with pytest.raises(TypeError, match=f"{name} needs a whole number as steps, got .*int"):
+                function(raw, rows, steps=steps)
+        with pytest.raises(ValueError, match=f"{name} needs steps of at least 0, got -1.*leave"):
+            function(raw, rows, steps=-1)
+    with pytest.raises(TypeError, match="needs a whole number as steps"):
+        jax.jit(lambda steps: affine_projection(raw, rows, steps=steps))(3)
+    np.testing.assert_array_equal(affine_projection(raw, rows, steps=np.int64(4)), [1, 0])
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("shared", [True, False], ids=["shared matrix", "a matrix each"])
 def test_equalities_that_all_sets_have_take_no_steps_and_change_nothing(shared):
@@ -341,7 +429,7 @@ def test_nan_fills_its_own_outputs_and_no_others(function):
     assert np.isfinite(output[0]).all()
 
 
-@pytest.mark.parametrize("function", JITTED, ids=name_of)
+@pytest.mark.parametrize("function", [*JITTED, excess], ids=name_of)
 def test_leading_axes_broadcast_and_vmap_agrees(function):
     draw = np.random.default_rng(3)
     raw = 2 * draw.normal(size=(2, 3, SIZE)).astype(np.float32)

@@ -105,17 +105,56 @@ def test_raw_on_the_boundary_keeps_its_gradient():
     assert slope == 0
 
 
+def in_extended_precision(name, raw, bound, center, most):
+    """The formula itself; a cone's t is at most the largest number of the dtype."""
+    raw, bound, center = (np.asarray(x, np.longdouble) for x in (raw, bound[:, None], center))
+    if name != "cone_projection":
+        offset = raw - center
+        length = np.sqrt(np.sum(offset**2, -1, keepdims=True))
+        far = np.maximum(length, bound) if name == "ball_projection" else np.hypot(length, bound)
+        return center + offset * bound / far
+    top, rest = raw[:, :1], raw[:, 1:]
+    length = np.sqrt(np.sum(rest**2, -1, keepdims=True))
+    height = np.maximum((top + bound * length) / (1 + bound**2), 0)
+    height = np.minimum(np.where(length <= bound * top, top, height), most)
+    return np.concatenate([height, rest * np.minimum(bound * height / length, 1)], -1)
+
+
+@pytest.mark.optimised
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_the_largest_and_the_smallest_raw(dtype):
-    info = jnp.finfo(dtype)
-    for size in (float(info.max), float(info.tiny)):
-        raw = jnp.array([[size, -size], [size, 0]], dtype)
-        found = ball_projection(raw, jnp.asarray(1, dtype))
-        expected = raw if size < 1 else jnp.array([[0.7071, -0.7071], [1, 0]])
-        np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=0.01)
-        assert jnp.isfinite(ball_radial(raw, jnp.asarray(1, dtype))).all()
-        edge = cone_projection(jnp.concatenate([-raw[:, 1:], raw], -1))
-        assert jnp.isfinite(edge[1]).all()
+@pytest.mark.parametrize(("end", "times"), [("max", 1), ("max", 0.3), ("tiny", 1e5), ("tiny", 64)])
+def test_the_largest_and_the_smallest_raw(dtype, end, times):
+    draw, info = np.random.default_rng(0), jnp.finfo(dtype)
+    most, size = float(info.max), times * float(getattr(info, end))
+    raw, center = draw.normal(size=(2, 64, 5))
+    raw, center = (x / np.max(abs(x), -1, keepdims=True) * size for x in (raw, center))
+    raw[:4] = size  # each as far as can be, and of these longer than that
+    center[:32] = 0
+    radius = size * draw.uniform(0.1, 1, 64)
+    raw, center, radius = (jnp.asarray(x, dtype) for x in (raw, center, radius))
+    slope = jnp.asarray(10 ** draw.uniform(-1, 1, 64), dtype)
+    for name in (*JITTED, "cone_projection"):
+        if name == "cone_projection":
+            bound, found = slope, cone(raw, slope)
+        else:
+            bound, found = radius, JITTED[name](raw, radius, center=center)
+        assert found.dtype == dtype
+        assert jnp.isfinite(found).all()
+        expected = in_extended_precision(name, raw, bound, center, most)
+        off = np.abs(np.asarray(found, np.longdouble) - expected)
+        among = np.max(np.abs(expected), -1, keepdims=True)
+        if name != "cone_projection":  # an offset is rounded as what it is of
+            among = among + np.asarray(abs(center), np.longdouble)
+        assert (off <= 16 * float(info.eps) * among + float(info.tiny)).all()
+
+
+def test_a_cone_whose_point_is_beyond_the_largest_number():
+    most = float(jnp.finfo(jnp.float32).max)
+    raw = jnp.array([[1e38, 3e38, 3e38, 0, 0], [most] * 5])
+    expected = [[2.62132e38, 1.85355e38, 1.85355e38, 0, 0], [most, *[most / 2] * 4]]
+    np.testing.assert_allclose(cone(raw, 1.0), expected, rtol=1e-5)
+    slopes = jax.jit(jax.vmap(jax.jacobian(cone_projection)))(jnp.stack([raw[1], jnp.ones(5)]))
+    np.testing.assert_allclose(slopes[0], slopes[1], atol=1e-6)
 
 
 def lengths(offset, dtype):

@@ -95,6 +95,28 @@ def test_the_sum_and_the_entries_hold_exactly(budget, equality, seed):
     check_feasible(output, total, upper, equality)
 
 
+def draw_unlike(generator, count, equality):
+    """raw, total and caps from 1e-6 to 1e6 in one set."""
+    size, upper = 10.0 ** generator.uniform(-6, 6, (2, count, SIZE))
+    raw = (generator.normal(size=(count, SIZE)) * size).astype(np.float32)
+    upper[: count // 2][generator.random((count // 2, SIZE)) < 0.3] = np.inf
+    upper = upper.astype(np.float32)
+    total = 10.0 ** generator.uniform(-6, 6, count)
+    total = np.minimum(total, np.float64(upper).sum(-1) * 0.9) if equality else total
+    return raw, total.astype(np.float32), upper
+
+
+@pytest.mark.optimised
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+@every_budget
+@either_sum
+def test_they_do_among_entries_of_unlike_scale(budget, equality, seed):
+    raw, total, upper = draw_unlike(np.random.default_rng(seed), 400, equality)
+    output = np.asarray(compiled(budget, equality)(raw, total, upper=upper))
+    check_feasible(output, total, upper, equality)
+
+
 @pytest.mark.optimised
 @every_budget
 @either_sum

@@ -148,6 +148,33 @@ def test_forward_mode_agrees_with_backward(case):
     np.testing.assert_allclose(jnp.sum(dot * COTANGENT), backward, rtol=1e-4, atol=1e-5)
 
 
+TESTED_ELSEWHERE = (
+    "budget",
+    "affine_hardnet",
+    "affine_projection",
+    "affine_radial",
+    "affine_soft_radial",
+    "nonlinear_projection",
+)
+HERE = {name: case for name, case in FULLEST.items() if not name.startswith(TESTED_ELSEWHERE)}
+
+
+@pytest.mark.parametrize("case", HERE.values(), ids=HERE)
+def test_leading_shapes_are_any(case):
+    """Two axes, none, and a batch of no sets; of those above, other tests show it."""
+    both, one, none = jax.jit(
+        lambda raw, bound: (
+            case(raw.reshape(2, 2, 3), bound.reshape(2, 2)),
+            case(raw[0], bound[0]),
+            case(raw[:0], bound[:0]),
+        )
+    )(RAW, BOUND)
+    expected, *_ = compiled(case)(COTANGENT, RAW, BOUND)
+    np.testing.assert_allclose(both, expected.reshape(2, 2, 3), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one, expected[0], rtol=1e-5, atol=1e-6)
+    assert none.shape == (0, 3)
+
+
 @each
 @pytest.mark.usefixtures("two_devices")
 def test_it_works_under_shard_map_with_its_checks(case):

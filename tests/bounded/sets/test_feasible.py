@@ -112,7 +112,8 @@ EXACT = {function: exact(function) for function in JITTED}
 @pytest.mark.parametrize(
     ("function", "dtype"),
     [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
-    + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")],
+    + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")]
+    + [(hardnet, "float16"), (hardnet, "bfloat16")],
     ids=name_of,
 )
 def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, dtype):
