@@ -36,6 +36,19 @@ def check_raw(name: str, raw: jax.Array) -> None:
         )
 
 
+def check_steps(name: str, steps: int) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
+        raise TypeError(
+            f"{name} needs a whole number as steps, got {steps!r}. They are the most that are "
+            "taken, fixed when it is compiled: give a plain int, for example steps=50."
+        )
+    if steps < 0:
+        raise ValueError(
+            f"{name} needs steps of at least 0, got {steps}. They are the most that are taken; "
+            "leave them out for the usual number."
+        )
+
+
 def known(value: ArrayLike | None) -> bool:
     convert = getattr(value, "__jax_array__", None)  # which a traced array has as None
     value = value if convert is None else convert()

@@ -24,9 +24,10 @@ share:
   none to the choice of rows that are active. The margin has none: the derivative is that of the
   output before the last rounding.
 
-Errors: `TypeError` for a raw that is not floating point, rows that are not `Rows`, and masked
-arrays; `ValueError` for shapes that do not fit, a set without a bound, and a row of which known
-bounds are crossed, lower > upper (where they are traced, the upper bound wins).
+Errors: `TypeError` for a raw that is not floating point, rows that are not `Rows`, masked arrays,
+and steps that are no whole number; `ValueError` for shapes that do not fit, negative steps, a set
+without a bound, and a row of which known bounds are crossed, lower > upper (where they are traced,
+the upper bound wins).
 
 Small dense systems are solved by `jnp.linalg`. `lineax` and `optimistix` have no quadratic
 programs with inequalities, `optax.projections` has sets of one constant row or none, and the
@@ -39,6 +40,7 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas
 from bounded.sets._active_set import EXACT, product, transpose
+from bounded.sets._inputs import check_steps
 from bounded.sets._metric import laid_out_as
 from bounded.sets._problem import from_interior, prepare
 from bounded.sets._rounding import in_place_of
@@ -175,6 +177,8 @@ def affine_projection(
       >>> print(affine_projection(jnp.array([3.0, 1.0, 0.5]), rows).round(4))
       [1.5 0.5 0. ]
     """
+    if steps is not None:
+        check_steps("affine_projection", steps)
     problem = prepare("affine_projection", raw, rows, interior, weights)
     return problem.finish(problem.repaired(problem.solve(steps)[0]))
 
@@ -207,6 +211,8 @@ def affine_projection_with_residual(
       >>> print(output, residual)
       [2.] 1.0
     """
+    if steps is not None:
+        check_steps("affine_projection_with_residual", steps)
     problem = prepare("affine_projection_with_residual", raw, rows, interior, weights)
     output, residual = problem.solve(steps)
     return problem.finish(problem.repaired(output)), problem.finish(residual)[..., 0]

@@ -302,6 +302,20 @@ def test_the_residual_tells_of_empty_sets_and_of_too_few_steps():
     assert residual == 2
 
 
+def test_steps_are_a_whole_number_that_is_not_negative():
+    raw, rows = jnp.array([3.0, 0]), box_rows(0.0, jnp.ones(2))
+    for function in (affine_projection, affine_projection_with_residual):
+        name = function.__name__
+        for steps in (2.5, True, "all", np.bool_(True), jnp.array(3)):
+            with pytest.raises(TypeError, match=f"{name} needs a whole number as steps, got .*int"):
+                function(raw, rows, steps=steps)
+        with pytest.raises(ValueError, match=f"{name} needs steps of at least 0, got -1.*leave"):
+            function(raw, rows, steps=-1)
+    with pytest.raises(TypeError, match="needs a whole number as steps"):
+        jax.jit(lambda steps: affine_projection(raw, rows, steps=steps))(3)
+    np.testing.assert_array_equal(affine_projection(raw, rows, steps=np.int64(4)), [1, 0])
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("shared", [True, False], ids=["shared matrix", "a matrix each"])
 def test_equalities_that_all_sets_have_take_no_steps_and_change_nothing(shared):
