@@ -34,9 +34,10 @@ from jax.typing import ArrayLike
 
 from bounded.sets import _active_set
 from bounded.sets._active_set import EXACT
-from bounded.sets._inputs import array, broadcasts, check_raw, wide
+from bounded.sets._inputs import array, broadcasts, check_raw, check_steps, wide
 
 HALVINGS = 10  # of a step, at most
+GROWN, RAISED = 4.0, 64.0  # severalfold: of a multiplier that is not yet known; what it becomes
 REMEMBERED = 4  # merits that a step is compared with: the last one alone rejects good steps
 Function = Callable[..., Any]
 
@@ -60,6 +61,12 @@ def nonlinear_projection(
     quadratically if active rows have independent gradients, rows hold to rounding, each in its own
     scale. **It may end before**, at the last step or where no step helps, as in an empty set: the
     output is then finite but outside, and `nonlinear_residual` tells.
+
+    Rows may be given in any unit. Outputs of unlike scale, 1e-6 and 1e6 in one row, take more
+    steps: multipliers then span as many magnitudes, and y waits where it is until they are found.
+    Some such sets end outside, rarely where rows are convex, and in float64 more rarely than in
+    float32: look at the residual, or give outputs in units of their size. What is nearest is found
+    to the rounding of the largest output.
 
     Derivative, forward and backward and of any order: implicit, of the equations that hold at the
     solution, `y - raw + Jᵀ λ = 0` and active rows `= 0`, not through the steps. With H the second
@@ -95,6 +102,10 @@ def nonlinear_projection(
        [0.5  0.25]]
     """
 
+    check_steps("nonlinear_projection", steps)
+    if tolerance is not None:
+        _check_tolerance(tolerance)
+
     def one(rows: "_Rows", raw: jax.Array, values: list[jax.Array]) -> jax.Array:
         limit = 32 * float(jnp.finfo(raw.dtype).eps) if tolerance is None else tolerance
         return _solve(rows, steps, limit, raw, values).output
@@ -112,7 +123,12 @@ def nonlinear_residual(
     """By how much each row is violated, over the length of its gradient: how far off, in the
     outputs' own units and to first order, the row's bound is; 0 where it holds.
 
-    It has no derivative; for a penalty, take the rows themselves.
+    The unit is that of the output which the row depends on most: beside others that are large, a
+    row that is far off may be near in it. To see how far off a row is in its own terms, compare
+    with `|gradient| @ |y|` over the gradient's length. It has no derivative; for a penalty, take
+    the rows themselves.
+
+    Cost, for n outputs and m rows: rows and their gradients once, m backward passes, and `O(m n)`.
 
     Args:
       output: y, (..., n).
@@ -189,7 +205,7 @@ def _search(
         return jnp.sum((output - raw) ** 2) / 2
 
     def violated(output: jax.Array) -> jax.Array:
-        return jnp.abs(rows.violation(rows.function(output, values)))
+        return rows.violation(rows.function(output, values))
 
     def advance(state: _State) -> _State:
         output = state.solution.output
@@ -206,25 +222,41 @@ def _search(
         slope = jnp.sum((output - raw) * step) - jnp.sum(weights * violation)
         before = jnp.max(state.distances + state.violations @ weights)
         tried = output[None] + halves[:, None] * step[None]
-        off = jax.vmap(violated)(tried)
+        signed = jax.vmap(violated)(tried)
+        off = jnp.abs(signed)
         after = jax.vmap(distance)(tried) + off @ weights
         falls = jnp.where(jnp.arange(len(halves)) == 0, jnp.maximum(before, merit), merit)
         falls = falls + jnp.minimum(1e-4 * halves * slope, 0) + 8 * eps * jnp.abs(merit)
-        good = after <= falls  # not where NaN
+        # A multiplier that has grown this much is not that of the metric: its row bends more than
+        # the step knows of. Where that makes it miss by half of what it is off, y waits for it.
+        known, found = jnp.abs(state.solution.multiplier), jnp.abs(solution.multiplier)
+        promised = place + jnp.matmul(slopes, step, precision=EXACT)
+        bend = jnp.sign(solution.multiplier) * (signed[0] - rows.violation(promised))
+        waits = (found > GROWN * known) & (bend > violation / 2)
+        raised = jnp.sign(solution.multiplier) * jnp.maximum(found, RAISED * known)
+        good = (after <= falls) & ~jnp.any(waits)  # not where NaN
         best = jnp.argmax(good)
         share = jnp.where(jnp.any(good), halves[best], 0)
-        output = jnp.where(share > 0, output + share * step, output)
+        moves = share > 0
+        output = jnp.where(moves, output + share * step, output)
+        left = jnp.where(moves, off[best], violation)
+        # Where no step helps, and none is waited for, the next may be as bad as this one.
+        remembered = jnp.where(jnp.any(waits), violation, off[best])
 
         largest = jnp.maximum(jnp.max(jnp.abs(output)), jnp.max(jnp.abs(raw)))
         short = jnp.max(jnp.abs(step)) <= tolerance * largest
         noise = tolerance * jnp.matmul(jnp.abs(slopes), jnp.abs(output), precision=EXACT)
-        held = jnp.all(violation <= noise) | ((solution.empty > 0) & (price == highest))
+        held = jnp.all(jnp.maximum(violation, left) <= noise) | (
+            (solution.empty > 0) & (price == highest)
+        )
         return _State(
             step=state.step + 1,
-            solution=solution._replace(output=output),
+            solution=solution._replace(
+                output=output, multiplier=jnp.where(waits, raised, solution.multiplier)
+            ),
             weights=weights,
             distances=jnp.append(state.distances[1:], distance(output)),
-            violations=jnp.concatenate([state.violations[1:], off[best][None]]),
+            violations=jnp.concatenate([state.violations[1:], remembered[None]]),
             done=(short & held) | ~jnp.all(jnp.isfinite(step)),
         )
 
@@ -250,15 +282,18 @@ def _metric(
     rows: _Rows, solution: _Solution, values: Sequence[jax.Array], slopes: jax.Array
 ) -> jax.Array:
     """The Cholesky factor of the Lagrangian's second derivative, (n, n); if that is not positive
-    definite, of its part along the active rows; if that is not either, of a multiple of I."""
+    definite, of its part along the active rows; if that is not either, of a diagonal above it.
+    Every output is taken in the scale of its own curvature, for scales may be far apart."""
     curved = _curvature(rows, solution.output, solution.multiplier, values)
-    along = _along(slopes, solution.side != 0)
+    scale = 1 / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diagonal(curved)), 1))  # of each output
+    curved = curved * scale[:, None] * scale[None]
+    along = _along(slopes * scale[None], solution.side != 0)
     eye = jnp.eye(len(curved), dtype=curved.dtype)
     whole = jnp.linalg.cholesky(curved)
     part = jnp.linalg.cholesky(along @ curved @ along + eye - along)
-    largest = jnp.sqrt(1 + jnp.linalg.norm(curved)) * eye
+    largest = jnp.diag(jnp.sqrt(1 + jnp.sum(jnp.abs(curved), axis=1)))
     part = jnp.where(jnp.all(jnp.isfinite(part)), part, largest)
-    return jnp.where(jnp.all(jnp.isfinite(whole)), whole, part)
+    return jnp.where(jnp.all(jnp.isfinite(whole)), whole, part) / scale[:, None]
 
 
 def _curvature(
@@ -423,6 +458,19 @@ def _over_each(
         spec = PartitionSpec(*layout.spec[:-1], None)
         of_all = auto_axes(of_all, out_sharding=NamedSharding(layout.mesh, spec))
     return of_all(raw.astype(inner), leaves)
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float | np.number):
+        raise TypeError(
+            f"nonlinear_projection needs a number as tolerance, got {tolerance!r}. It is fixed "
+            "when it is compiled: give a plain float, for example tolerance=1e-5."
+        )
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(
+            f"nonlinear_projection needs a finite tolerance of at least 0, got {tolerance}. "
+            "Leave it out for the usual one, or give 0 to take every step."
+        )
 
 
 def _checked(

@@ -120,3 +120,11 @@ def test_a_penalty_that_is_none_is_refused():
             affine_elastic(jnp.ones(2), row, penalty=penalty)
     with pytest.raises(ValueError, match="penalty of shape"):
         affine_elastic(jnp.ones(2), row, penalty=jnp.ones(3))
+
+
+@pytest.mark.parametrize("penalty", [1e5, 1e9])
+def test_a_small_output_is_held_to_what_the_penalty_rounds_away(penalty):
+    rows = Rows(jnp.eye(3), upper=jnp.array([1e6, 1.0, 1e-6]))
+    output = affine_elastic(jnp.array([3e6, 5.0, 1e-3]), rows, penalty=penalty * jnp.ones(3) + 3e6)
+    eps = float(jnp.finfo(jnp.float32).eps)
+    assert output[2] <= 1e-6 * (1 + 8 * eps) + 8 * eps**2 * (penalty + 3e6)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from bounded.sets import (
@@ -254,6 +256,47 @@ def test_outputs_of_unlike_scale_are_each_held_in_their_own():
     np.testing.assert_allclose(output / scale, [1, 0.5, 1], rtol=1e-6)
 
 
+@jax.jit
+def project_discs(raw, scale):
+    return nonlinear_projection(raw, inequality=discs, parameters=scale)
+
+
+def discs(y, scale):
+    """Each of two outputs, in units of their scales."""
+    return jnp.sum((y / scale).reshape(3, 2) ** 2, axis=-1) - 1
+
+
+def unlike(seed, count):
+    """Outputs from 1e-6 to 1e6 in one set, raw up to hundreds of times outside."""
+    draw = np.random.default_rng(seed)
+    scale = 10.0 ** draw.uniform(-6, 6, (count, 6))
+    raw = draw.normal(size=(count, 6)) * scale * 10.0 ** draw.integers(0, 3, (count, 6))
+    return jnp.asarray(raw, jnp.float32), jnp.asarray(scale, jnp.float32)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=0)
+def test_convex_rows_over_outputs_of_unlike_scale_hold(seed):
+    raw, scale = unlike(seed, 64)
+    output = project_discs(raw, scale)
+    off = np.max(jax.vmap(discs)(output, scale), axis=-1)
+    assert np.mean(off > 1e-5) <= 1 / 64  # of sets; none in most draws
+    inside = np.max(jax.vmap(discs)(raw, scale), axis=-1) <= 0
+    np.testing.assert_array_equal(output[inside], raw[inside])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_in_half_precision_rows_hold_to_its_rounding(dtype):
+    raw, parameters = jax.tree.map(lambda x: jnp.asarray(x, dtype), CASES["convex"])
+    output = nonlinear_projection(raw, inequality=inequality, parameters=parameters)
+    assert output.dtype == dtype
+    off = residual(np.float32(output), jax.tree.map(np.float32, parameters))
+    eps = float(jnp.finfo(dtype).eps)
+    assert np.max(off) <= eps * np.max(np.abs(np.float32(output)))
+    assert np.max(np.abs(np.float32(output - raw))) > 0.1
+
+
 def test_the_residual_is_a_distance_and_infinite_where_nothing_helps():
     def rows(y):
         return jnp.stack([1e6 * (y[0] - 1), y @ y + 1, -y[0]])
@@ -273,6 +316,21 @@ def test_few_steps_end_before_and_no_rows_or_sets_are_no_matter():
     assert (
         nonlinear_projection(raw.astype(jnp.bfloat16), inequality=lambda y: y).dtype == "bfloat16"
     )
+
+
+def test_steps_and_tolerances_that_are_none_are_refused():
+    raw = jnp.ones(2)
+    for steps, error, match in [
+        (-1, ValueError, "steps of at least 0, got -1"),
+        (2.5, TypeError, "whole number as steps, got 2.5"),
+    ]:
+        with pytest.raises(error, match=match):
+            nonlinear_projection(raw, inequality=jnp.sum, steps=steps)
+    for tolerance in (jnp.nan, jnp.inf, -1):
+        with pytest.raises(ValueError, match="finite tolerance of at least 0"):
+            nonlinear_projection(raw, inequality=jnp.sum, tolerance=tolerance)
+    with pytest.raises(TypeError, match="number as tolerance, got 'small'"):
+        nonlinear_projection(raw, inequality=jnp.sum, tolerance="small")
 
 
 def test_what_does_not_fit_is_refused():
