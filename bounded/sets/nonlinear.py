@@ -289,8 +289,9 @@ def _metric(
     curved = curved * scale[:, None] * scale[None]
     along = _along(slopes * scale[None], solution.side != 0)
     eye = jnp.eye(len(curved), dtype=curved.dtype)
-    whole = jnp.linalg.cholesky(curved)
-    part = jnp.linalg.cholesky(along @ curved @ along + eye - along)
+    # Together: on a CPU, two batched calls of LAPACK that run side by side may wait for each other
+    # for ever (jaxlib 0.10).
+    whole, part = jnp.linalg.cholesky(jnp.stack([curved, along @ curved @ along + eye - along]))
     largest = jnp.diag(jnp.sqrt(1 + jnp.sum(jnp.abs(curved), axis=1)))
     part = jnp.where(jnp.all(jnp.isfinite(part)), part, largest)
     return jnp.where(jnp.all(jnp.isfinite(whole)), whole, part) / scale[:, None]
@@ -332,8 +333,9 @@ def _linearised(
     low at first for the way into the set, and high in the end: 0 unless they contradict each other
     or nearly do.
     """
-    rows_here = solve_triangular(factor, slopes.T, lower=True).T
-    wanted = solve_triangular(factor, wanted, lower=True)
+    both = jnp.concatenate([slopes, wanted[None]])
+    both = solve_triangular(factor, both.T, lower=True).T
+    rows_here, wanted = both[:-1], both[-1]
     length = _guarded(_length(rows_here))
     distance = place / length
     off = rows.violation(distance)

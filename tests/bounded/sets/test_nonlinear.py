@@ -1,5 +1,8 @@
 """Nonlinear sets: against scipy, by hand, and where there is no nearest point."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from bounded.sets import (
-    nonlinear_projection,
-    nonlinear_residual,
-)
+from bounded.sets import nonlinear_projection, nonlinear_residual
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 BATCH, ROWS, SIZE = 6, 3, 3
@@ -350,3 +350,21 @@ def test_what_does_not_fit_is_refused():
     masked = np.ma.array(np.ones(3), mask=[0, 0, 1])
     with pytest.raises(TypeError, match="nonlinear_projection cannot take a masked array as raw"):
         nonlinear_projection(masked, inequality=jnp.sum)
+
+
+LARGE_BATCH = """
+import jax, jax.numpy as jnp
+from bounded.sets import nonlinear_projection
+raw = 3 * jax.random.normal(jax.random.key(0), (256, 20))
+rows = jax.random.normal(jax.random.key(1), (256, 5, 20))
+def inequality(y, rows):
+    return jnp.concatenate([(y @ y - 4)[None], rows @ y - 1, (jnp.sum(y**4) - 3)[None]])
+project = jax.jit(lambda raw: nonlinear_projection(raw, inequality=inequality, parameters=rows))
+for _ in range(20):
+    project(raw).block_until_ready()
+"""
+
+
+@pytest.mark.slow  # and a process of its own: one that waits for ever cannot be ended from within
+def test_a_large_batch_does_not_wait_for_itself():
+    subprocess.run([sys.executable, "-c", LARGE_BATCH], timeout=120, check=True)
