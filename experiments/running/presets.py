@@ -77,7 +77,7 @@ STUDY_RUN: dict[str, Any] = {
     "hidden": (32,),
     "epochs": 480,
     "patience": 60,
-    "learning_rates": (1e-2, 3e-4, 1e-3, 3e-3, 3e-2),
+    "learning_rates": (1e-2, 3e-4, 1e-3, 3e-3, 3e-2, 1e-1),
 }
 """What the study's presets have in common; see docs/study.md."""
 TUNED: dict[str, Any] = {
