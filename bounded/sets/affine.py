@@ -177,10 +177,7 @@ def affine_projection(
       >>> print(affine_projection(jnp.array([3.0, 1.0, 0.5]), rows).round(4))
       [1.5 0.5 0. ]
     """
-    if steps is not None:
-        check_steps("affine_projection", steps)
-    problem = prepare("affine_projection", raw, rows, interior, weights)
-    return problem.finish(problem.repaired(problem.solve(steps)[0]))
+    return _projection("affine_projection", raw, rows, weights, interior, steps)[0]
 
 
 def affine_projection_with_residual(
@@ -213,9 +210,21 @@ def affine_projection_with_residual(
       >>> print(output, residual)
       [2.] 1.0
     """
+    name = "affine_projection_with_residual"
+    return _projection(name, raw, rows, weights, interior, steps)
+
+
+def _projection(
+    name: str,
+    raw: ArrayLike,
+    rows: Rows,
+    weights: ArrayLike | None,
+    interior: ArrayLike | None,
+    steps: int | None,
+) -> tuple[jax.Array, jax.Array]:
     if steps is not None:
-        check_steps("affine_projection_with_residual", steps)
-    problem = prepare("affine_projection_with_residual", raw, rows, interior, weights)
+        check_steps(name, steps)
+    problem = prepare(name, raw, rows, interior, weights)
     output, residual = problem.solve(steps)
     return problem.finish(problem.repaired(output)), problem.finish(residual)[..., 0]
 

@@ -14,8 +14,9 @@ Functions here take `(raw, *, inequality=None, equality=None, parameters=None)`.
 * NaN in raw, or in the parameters of its set, gives NaN in all its outputs and nowhere else, and
   derivatives of 0.
 
-Errors: `TypeError` for a raw or rows that are not floating point, and masked arrays; `ValueError`
-for shapes that do not fit, and where neither function is given.
+Errors: `TypeError` for a raw or rows that are not floating point, masked arrays, and steps or a
+tolerance that are no numbers; `ValueError` for shapes that do not fit, negative steps or a negative
+tolerance, and where neither function is given.
 
 `optimistix` and `lineax` solve equations and least squares, with no inequalities but boxes, and
 `jaxopt` is no longer maintained: the quadratic programs are those of `bounded.sets.affine`.

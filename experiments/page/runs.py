@@ -103,7 +103,7 @@ def _over_seeds(curves: Sequence[Sequence[int | None]], kept: str) -> Sequence[A
     found: list[list[int | None]] = []
     for logs in zip_longest(*curves):
         known = [log for log in logs if log is not None]
-        enough = known and 2 * len(known) >= len(curves)
+        enough = 2 * len(known) >= len(curves)
         missing = [None] * len(quantiles)
         found.append([round(of) for of in np.quantile(known, quantiles)] if enough else missing)
     return [list(of) for of in zip(*found, strict=True)]

@@ -106,7 +106,9 @@ ANSWERS = (
 )
 """To the question, beside `clip`."""
 ALL = (*STUDY, "irradiance_soiled", "parking_raw", "irradiance_autoencoder", "sines")
+"""The study's datasets: with wrong bounds and autoencoders, which are in no average."""
 RANKED: dict[str, Any] = {**TUNED, "seeds": 5}
+"""Of strategies that are ranked, and not compared."""
 
 PRESETS = {
     "smoke": Plan(

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from bounded.sets import nonlinear_projection, nonlinear_residual
@@ -274,14 +272,13 @@ def unlike(seed, count):
     return jnp.asarray(raw, jnp.float32), jnp.asarray(scale, jnp.float32)
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-@example(seed=0)
-def test_convex_rows_over_outputs_of_unlike_scale_hold(seed):
-    raw, scale = unlike(seed, 64)
+def test_convex_rows_over_outputs_of_unlike_scale_hold_but_in_few_sets():
+    raw, scale = unlike(0, 4096)
     output = project_discs(raw, scale)
-    off = np.max(jax.vmap(discs)(output, scale), axis=-1)
-    assert np.mean(off > 1e-5) <= 1 / 64  # of sets; none in most draws
+    outside = np.max(jax.vmap(discs)(output, scale), axis=-1) > 1e-5
+    assert np.mean(outside) < 0.005
+    told = jax.vmap(lambda y, scale: nonlinear_residual(y, inequality=discs, parameters=scale))
+    assert (np.max(told(output, scale), axis=-1)[outside] > 0).all()
     inside = np.max(jax.vmap(discs)(raw, scale), axis=-1) <= 0
     np.testing.assert_array_equal(output[inside], raw[inside])
 
