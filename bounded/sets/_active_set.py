@@ -87,22 +87,45 @@ def amiss(value: jax.Array, side: jax.Array, lower: jax.Array, upper: jax.Array)
     return value - jnp.where(side != 0, bound, jnp.clip(value, lower, upper))
 
 
-@partial(jax.jit, static_argnums=4)  # so that the loop compiles once where it is called eagerly
+@partial(jax.jit, static_argnums=(4, 5))  # so that the loop compiles once where called eagerly
 def _solve(
-    raw: jax.Array, matrix: jax.Array, lower: jax.Array, upper: jax.Array, steps: int
+    raw: jax.Array,
+    matrix: jax.Array,
+    lower: jax.Array,
+    upper: jax.Array,
+    steps: int,
+    begun: int = 0,
 ) -> Solution:
+    """The projection, in at most so many steps.
+
+    The last `begun` rows begin active on their lower bounds, instead of the equalities: raw is
+    below, each is of one output alone, and none of two.
+    """
     eps = float(jnp.finfo(raw.dtype).eps)
     gram = jnp.matmul(matrix, transpose(matrix), precision=EXACT)
     noise = 4 * eps * jnp.abs(matrix)
-    size = jnp.max(jnp.abs(raw), axis=-1)
     equal = lower == upper
+    value = product(matrix, raw)
+    if begun:
+        last = jnp.diag((jnp.arange(value.shape[-1]) >= value.shape[-1] - begun).astype(raw.dtype))
+        inverse = 0 * gram + last.reshape(*(1,) * (gram.ndim - 2), *last.shape)
+    else:
+        # Most sets have their equalities in the same rows. These are made active at once.
+        common = jnp.all(equal, axis=range(equal.ndim - 1))
+        inverse = _inverse_of_independent(gram, common, raw.shape[-1])
+    held = jnp.diagonal(inverse, axis1=-2, axis2=-1) > 0
+    held = jnp.broadcast_to(held, value.shape)
+    multiplier = product(inverse, jnp.where(held, value - lower, 0))
+    first = raw - product(transpose(matrix), multiplier)
 
-    least = eps * product(noise, jnp.abs(raw))  # at a bound of 0 the output has no rounding
+    given = first if begun else raw
+    size = jnp.max(jnp.abs(given), axis=-1)
+    least = eps * product(noise, jnp.abs(given))  # at a bound of 0 the output has no rounding
 
     def place_of(output: jax.Array) -> _Place:
         return _Place(output, product(matrix, output), product(noise, jnp.abs(output)) + least)
 
-    start = place_of(raw)
+    start = place_of(first)
     indices = lax.broadcasted_iota(jnp.int32, start.value.shape, start.value.ndim - 1)
 
     def missed(place: _Place, side: jax.Array, roundings: int = 1) -> jax.Array:
@@ -205,13 +228,6 @@ def _solve(
 
     zeros = jnp.zeros_like(start.value)
     no_inverse = jnp.zeros_like(zeros[..., None] * zeros[..., None, :])
-    # Most sets have their equalities in the same rows. These are made active at once.
-    common = jnp.all(equal, axis=range(equal.ndim - 1))
-    inverse = _inverse_of_independent(gram, common, raw.shape[-1])
-    held = jnp.diagonal(inverse, axis1=-2, axis2=-1) > 0
-    held = jnp.broadcast_to(held, zeros.shape)
-    multiplier = product(inverse, jnp.where(held, start.value - upper, 0))
-    start = place_of(raw - product(transpose(matrix), multiplier))
     state = lax.while_loop(
         lambda state: (state.step < steps) & jnp.any(jnp.stack(todo(state))),
         advance,
@@ -262,17 +278,17 @@ def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> ja
     return whole
 
 
-project = jax.custom_jvp(_solve, nondiff_argnums=(4,))
+project = jax.custom_jvp(_solve, nondiff_argnums=(4, 5))
 
 
 @project.defjvp
 def _project_jvp(
-    steps: int, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+    steps: int, begun: int, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
 ) -> tuple[Solution, Solution]:
     """Of `active @ output = bound` and `output = raw - active.T @ multiplier`."""
     raw, matrix, lower, upper = primals
     raw_dot, matrix_dot, lower_dot, upper_dot = tangents
-    solution = project(raw, matrix, lower, upper, steps)
+    solution = project(raw, matrix, lower, upper, steps, begun)
     active, inverse = solution.side != 0, lax.stop_gradient(solution.inverse)
 
     def gram(vector: jax.Array) -> jax.Array:

@@ -18,8 +18,8 @@ from bounded.sets.rows import Rows, check_rows, side
 
 
 class Problem(NamedTuple):
-    """Arguments in the dtype of the computation. Where one is NaN, its set is 0 without a bound, so
-    that no derivative is NaN, and `finish` makes it NaN."""
+    """Arguments in the dtype of the computation, times `scale`. Where one is NaN, its set is 0
+    without a bound, so that no derivative is NaN, and `finish` makes it NaN."""
 
     raw: jax.Array  # (..., n)
     matrix: jax.Array  # (m, n), or (..., m, n)
@@ -27,6 +27,7 @@ class Problem(NamedTuple):
     upper: jax.Array  # (..., m)
     interior: jax.Array | None  # (..., n)
     unknown: jax.Array  # (..., 1): NaN in any of them
+    scale: jax.Array  # (..., 1): a power of two, below 1 beside the dtype's largest number
     dtype: jnp.dtype  # of the output
     metric: Metric | None = None  # None: Euclidean
 
@@ -73,8 +74,8 @@ class Problem(NamedTuple):
         return in_place_of(output, better), residual
 
     def finish(self, values: jax.Array) -> jax.Array:
-        """In the output's dtype."""
-        return jnp.where(self.unknown, jnp.nan, values).astype(self.dtype)
+        """In the units that were given, and in the output's dtype."""
+        return jnp.where(self.unknown, jnp.nan, values / self.scale).astype(self.dtype)
 
     def repaired(self, output: jax.Array) -> jax.Array:
         """The output, moved inside if an interior point is known; it keeps its derivative."""
@@ -228,15 +229,18 @@ def prepare(
         matrix = jnp.where(strange & jnp.any(unknown), 0, matrix)  # varies as the sets do
     else:
         matrix = jnp.where(unknown[..., None], 0, matrix + zeros[..., None])
-    lower = jnp.where(jnp.isinf(lower) | unknown, -jnp.inf, lower)
-    upper = jnp.where(jnp.isinf(upper) | unknown, jnp.inf, upper)
+    raw, point = (jnp.where(unknown, 0, x) for x in (raw, point))
+    scale = _scale(raw, point)
+    lower = jnp.where(jnp.isinf(lower) | unknown, -jnp.inf, scale * lower)
+    upper = jnp.where(jnp.isinf(upper) | unknown, jnp.inf, scale * upper)
     return Problem(
-        raw=jnp.where(unknown, 0, raw),
+        raw=scale * raw,
         matrix=matrix,
         lower=_formulas.at_most(lower, upper),
         upper=upper,
-        interior=None if interior is None else jnp.where(unknown, 0, point),
+        interior=None if interior is None else scale * point,
         unknown=unknown,
+        scale=scale,
         dtype=dtype,
         metric=metric,
     )
@@ -284,6 +288,13 @@ def _refuse_crossed(name: str, rows: Rows) -> None:
                 f"{name} needs lower <= upper in every row, but row {place[-1]} has lower {low} "
                 f"and upper {high}. Rows are Rows(matrix, lower, upper): have they been swapped?"
             )
+
+
+def _scale(raw: jax.Array, point: jax.Array) -> jax.Array:
+    """Such that the distance of the two does not overflow, nor the sum of a few entries."""
+    largest = jnp.maximum(jnp.abs(raw), jnp.abs(point))
+    largest = jax.lax.stop_gradient(jnp.max(largest, axis=-1, keepdims=True, initial=0))
+    return jnp.where(largest > float(jnp.finfo(raw.dtype).max) / 2, 1 / 4, jnp.ones_like(largest))
 
 
 def _norm(matrix: jax.Array) -> jax.Array:

@@ -26,15 +26,15 @@ def affine_elastic(
     distance to keep: of an empty set the output is a compromise between the rows that contradict
     each other, from all of them the nearer to the least sum of violations the larger the penalty
     is. `affine_excess` tells by how much each row is violated. A row that is kept is held to its
-    own rounding and to `8 eps²` of its penalty: 1e-4 for a penalty of 1e9 in float32, 1e-6 for 1e7.
+    own rounding, however large its penalty.
 
     Derivative to raw, W the rows that are held: symmetric, dead along each of them; a row that
     gives way is not dead, but halves the derivative along itself. So an empty set teaches the
     network, and so do its bounds and matrix. To the penalty: of a row that is held 0. Of an
     equality: held, unless the penalty is too small for it.
 
-    Cost: of `affine_projection` with n + 2m outputs and 3m rows, at least 2m steps of
-    `O(m² + m n)`. Where sets are never empty, that is the one to take.
+    Cost: of `affine_projection` with n + 2m outputs and 3m rows; a row that gives way is a step
+    more. Where sets are never empty, that is the one to take.
 
     The elastic mode of SQOPT (Gill, Murray and Saunders) and of qpax (Tracy and Manchester, 2024)
     has the penalty's linear part alone, under which rows that contradict each other may share the
@@ -66,7 +66,7 @@ def affine_elastic(
         jnp.where(jnp.isinf(bound), bound, jnp.where(jnp.isinf(bound), 0, bound) / spread)
         for bound in (lower, upper)
     )
-    price = _arguments.positive("penalty", penalty, lower)
+    price = problem.scale * _arguments.positive("penalty", penalty, lower)
     count = matrix.shape[-2]
     if count == 0:
         return problem.finish(problem.raw)
@@ -84,5 +84,6 @@ def affine_elastic(
         jnp.concatenate([lower / norm, zero, zero], axis=-1),
         jnp.concatenate([upper / norm, zero + jnp.inf, zero + jnp.inf], axis=-1),
         30 * count if steps is None else steps,
+        2 * count,
     )
     return problem.finish(solution.output[..., : problem.raw.shape[-1]])

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from bounded.sets import (
     Rows,
+    affine_elastic,
     affine_excess,
     affine_hardnet,
     affine_projection,
@@ -58,7 +59,7 @@ def off_in_roundings(output, raw, rows):
     return np.where(off > 0, off, 0) / (eps * (own + np.where(off > 0, np.abs(bound), 1)))
 
 
-BY_NAME = {function.__name__: function for function in JITTED}
+BY_NAME = {function.__name__: function for function in (*JITTED, jax.jit(affine_elastic))}
 
 
 @settings(max_examples=25, deadline=None)
@@ -74,6 +75,8 @@ def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
         rows = stack_rows(firsts, pairs)
     if name in ("affine_radial", "affine_soft_radial"):
         extra = {"interior": inside}
+    if name == "affine_elastic":
+        extra = {"penalty": 1e12}
     output = BY_NAME[name](raw, rows, **extra)
     assert np.max(off_in_roundings(output, raw, rows)) <= 2 * 6 + 8
 
@@ -159,6 +162,22 @@ def test_with_an_interior_they_hold_beside_an_output_that_is_huge(function, litt
     output = EXACT[function](raw, matrix, upper)
     assert (np.asarray(matrix) @ np.asarray(output) <= np.asarray(upper)).all()
     assert output[3] == 1024
+
+
+MOST = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("function", JITTED, ids=name_of)
+def test_the_interior_may_be_as_far_as_numbers_go(function):
+    row = jnp.array([[1.0, 0, 0]])
+    interior = MOST * jnp.array([[-1.0, -1, 1], [-1e-38, -1, -1], [-1e-38, 0, 0]])
+    raw = MOST * jnp.array([[1.0, 1, -1], [1, 1, 1], [-1e-38, 1, -1]])
+    output = function(raw, Rows(row, upper=0.0), interior=interior)
+    assert np.isfinite(output).all()
+    assert (output[:, 0] <= 0).all()
+    np.testing.assert_array_equal(output[2], raw[2])
+    slope = jax.vmap(jax.jacobian(lambda raw, z: function(raw, Rows(row, upper=0.0), interior=z)))
+    assert not np.isnan(slope(raw[:2], interior[:2])).any()
 
 
 @jax.jit
