@@ -51,10 +51,11 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
     """HardNet's closed form: `z - A⁺ (relu(A z - u) - relu(l - A z))`, with `A⁺ = Aᵀ (A Aᵀ)⁻¹`.
 
     Each row's value is clipped, `A output = min(max(A z, l), u)`, by the least change that leaves
-    the other rows' values as they were. **A must have full row rank**: m <= n is checked,
-    independence is not, and without it the output is NaN or breaks rows (those without a bound
-    apart). Well-conditioned rows hold to rounding, each in its own scale, and with `interior` as
-    above. With one row it is the Euclidean projection, with more it is not.
+    the other rows' values as they were. **A must have full row rank** where raw is outside: m <= n
+    is checked, independence is not, and without it the output is NaN or breaks rows (those without
+    a bound apart). Raw inside is the output, whatever the rank. Well-conditioned rows hold to
+    rounding, each in its own scale, and with `interior` as above. With one row it is the Euclidean
+    projection, with more it is not.
 
     Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside and at equalities; it is dead
     along `A⁺ e_i` of each such row i, its rank n less their number.
@@ -92,10 +93,13 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
         x.reshape((1,) * (both.ndim - x.ndim) + x.shape)
         for x in (gram, jnp.eye(count, dtype=gram.dtype))
     )
-    both = both.astype(gram.dtype)
+    value = product(matrix, problem.raw)
+    clipped = _formulas.clip(value, lower, upper)
+    equal = lower == upper
+    target = jnp.where(equal, upper, clipped)  # an equality never lets raw through
+    moves = jnp.any(equal | (clipped != value), axis=-1)  # else there is nothing to solve
+    both = (both & moves[..., None, None]).astype(gram.dtype)
     gram = both * gram + (1 - both) * eye
-    clipped = _formulas.clip(product(matrix, problem.raw), lower, upper)
-    target = jnp.where(lower == upper, upper, clipped)  # an equality never lets raw through
 
     def missing(output: jax.Array) -> jax.Array:
         return jnp.where(exists, target - product(matrix, output), 0)

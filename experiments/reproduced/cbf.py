@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from bounded.sets import Rows, affine_projection
+from bounded.sets import Rows, affine_hardnet, affine_projection
 from experiments.reproduced import dc3, networks
 from experiments.reproduced.tables import Row
 
@@ -222,5 +222,6 @@ LEARNERS: dict[str, tuple[Layer | None, float]] = {
     "no constraint": (None, 0.0),
     "penalty": (None, PENALTY),
     "affine_projection": (affine_projection, 0.0),
+    "affine_hardnet": (affine_hardnet, 0.0),
 }
 """By name: the last layer, and the weight of the penalty."""

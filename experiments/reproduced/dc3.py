@@ -23,7 +23,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from bounded.sets import Rows, affine_hardnet, affine_projection, affine_radial
+from bounded.sets import Rows, affine_hardnet, affine_projection, affine_radial, affine_soft_radial
 from experiments.analysis import statistics
 from experiments.reproduced import networks
 from experiments.reproduced.tables import Row
@@ -115,6 +115,9 @@ LAYERS: dict[str, Layer] = {
     "affine_projection": affine_projection,
     "affine_hardnet": affine_hardnet,
     "affine_radial": lambda raw, rows: affine_radial(raw, rows, interior=jnp.zeros_like(raw)),
+    "affine_soft_radial": lambda raw, rows: affine_soft_radial(
+        raw, rows, interior=jnp.zeros_like(raw)
+    ),
 }
 
 

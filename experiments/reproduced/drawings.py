@@ -183,7 +183,7 @@ TITLES = {
     "dc3": "Networks that end in a feasible layer come nearer to the optimum than DC3",
     "fitting": "Holding the equality halves the error of y1",
     "snarenet": "With quadratic rows ours come nearer to the optimum than SnareNet",
-    "cbf": "A network that learns through the projection costs half of the quadratic program",
+    "cbf": "Learning through the projection costs half as much as the quadratic program",
 }
 """What each figure shows, of the committed numbers."""
 

@@ -539,3 +539,16 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"\(..., n - 1\)"):
         rate_rows(1.0)
     assert isinstance(monotone_rows(3), Rows)
+
+
+@pytest.mark.usefixtures("unoptimised")
+def test_hardnet_leaves_raw_inside_alone_where_rows_are_parallel():
+    parallel = jnp.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 2.0], [2.0, 3.0]]])
+    rows, raw = Rows(parallel, upper=jnp.array([4.0, 8.0])), jnp.array([[1.0, 0.5], [3.0, 3.0]])
+    output = affine_hardnet(raw, rows)
+    np.testing.assert_array_equal(output[0], raw[0])
+    np.testing.assert_allclose(parallel[1] @ output[1], [4.0, 8.0], rtol=1e-5)
+    slope = jax.jacobian(lambda raw: affine_hardnet(raw, rows)[0])(raw)[:, 0]
+    np.testing.assert_allclose(slope, np.eye(2), atol=1e-6)
+    into = jax.grad(lambda matrix: jnp.sum(affine_hardnet(raw, Rows(matrix, upper=9.0))[0]))
+    np.testing.assert_array_equal(into(parallel)[0], 0)
