@@ -23,6 +23,7 @@ Rows are of unit norm or zero and lower <= upper. The matrix is (m, n), shared b
 or (..., m, n); all else is (..., n) and (..., m).
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -174,7 +175,7 @@ def _solve(
         off = jnp.where(active, wanted - product(gram, follow), 0)
         follow = follow + jnp.where(active, product(state.inverse, off), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        dependent = (bend <= _least_bend(gram)) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
+        dependent = (bend <= least_bend(gram)) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
         bend = jnp.where(dependent, 1, bend)
         falling = sign[..., None] * state.side * follow
         blocks = active & ~equal & (falling > 0)
@@ -268,7 +269,7 @@ def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> ja
         off = jnp.where(active, column - product(gram, follow), 0)
         follow = follow + product(inverse, off)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        joins = (bend > _least_bend(gram)) & (jnp.sum(active, axis=-1) < most)
+        joins = (bend > least_bend(gram)) & (jnp.sum(active, axis=-1) < most)
         change = jnp.where(entering, 1, -follow)
         weight = jnp.where(joins, 1 / jnp.where(joins, bend, 1), 0)
         added: jax.Array = (weight[..., None] * change)[..., :, None] * change[..., None, :]
@@ -276,6 +277,19 @@ def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> ja
 
     whole: jax.Array = lax.fori_loop(0, jnp.sum(wanted), add, jnp.zeros_like(gram))
     return whole
+
+
+def solved(
+    multiply: Callable[[jax.Array], jax.Array], inverse: jax.Array, vector: jax.Array
+) -> jax.Array:
+    """The solution by an inverse that has lost a few digits."""
+
+    def by_inverse(multiply, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+        first = product(inverse, vector)
+        return first + product(inverse, vector - multiply(first))
+
+    solution: jax.Array = lax.custom_linear_solve(multiply, vector, by_inverse, symmetric=True)
+    return solution
 
 
 project = jax.custom_jvp(_solve, nondiff_argnums=(4, 5))
@@ -295,24 +309,17 @@ def _project_jvp(
         held = product(transpose(matrix), jnp.where(active, vector, 0))
         return jnp.where(active, product(matrix, held), vector)
 
-    def solve_by_inverse(gram, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
-        def approximately(vector: jax.Array) -> jax.Array:
-            return jnp.where(active, product(inverse, jnp.where(active, vector, 0)), vector)
-
-        first = approximately(vector)
-        return first + approximately(vector - gram(first))
-
     free = raw_dot - product(transpose(matrix_dot), solution.multiplier)
     bound_dot = jnp.where(solution.side < 0, lower_dot, upper_dot)
     moved = product(matrix, free) + product(matrix_dot, solution.output) - bound_dot
     moved = jnp.where(active, moved, 0)
-    multiplier_dot = lax.custom_linear_solve(gram, moved, solve_by_inverse, symmetric=True)
+    multiplier_dot = solved(gram, inverse, moved)
     output_dot = free - product(transpose(matrix), multiplier_dot)
     still = Solution(*map(jnp.zeros_like, solution))
     return solution, still._replace(output=output_dot, multiplier=multiplier_dot)
 
 
-def _least_bend(gram: jax.Array) -> float:
+def least_bend(gram: jax.Array) -> float:
     """The squared distance from other rows below which a row counts as dependent on them."""
     least: float = float(jnp.finfo(gram.dtype).eps) ** 0.75
     return least

@@ -1,15 +1,14 @@
 """Distances that weigh outputs unlike: a set is carried to where they are Euclidean, and back."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, auto_axes
 from jax.typing import ArrayLike
 
 from bounded.sets._active_set import EXACT, product, transpose
+from bounded.sets._cholesky import inverse_factor
 from bounded.sets._inputs import array, broadcasts, known
 
 
@@ -60,10 +59,12 @@ class Weights(NamedTuple):
             root = jnp.sqrt(jnp.where(unknown, 1, weights))
             return Metric(root, 1 / root, self.diagonal), unknown[..., 0]
         identity = jnp.broadcast_to(jnp.eye(weights.shape[-1], dtype=raw.dtype), weights.shape)
-        weights = jnp.where(unknown, identity, weights)
-        factor = laid_out_as(weights, jnp.linalg.cholesky)(weights)
-        inverse = laid_out_as(factor, _inverse)(factor, identity)
-        return Metric(transpose(factor), transpose(inverse), self.diagonal), unknown[..., 0, 0]
+        weights = jnp.where(unknown, identity, (weights + transpose(weights)) / 2)
+        inverse = inverse_factor(weights)
+        stands = jnp.diagonal(inverse, axis1=-2, axis2=-1) > 0
+        inverse = jnp.where(jnp.all(stands, axis=-1)[..., None, None], inverse, jnp.nan)
+        into = jnp.triu(jnp.matmul(inverse, weights, precision=EXACT))
+        return Metric(into, transpose(inverse), self.diagonal), unknown[..., 0, 0]
 
 
 def checked_weights(name: str, weights: ArrayLike, shape: tuple[int, ...]) -> Weights:
@@ -110,17 +111,3 @@ def _refuse_unless_positive(name: str, weights: np.ndarray, is_diagonal: bool) -
             "are the inverse of a covariance: shrink that to its diagonal first, if it comes of "
             "fewer samples than outputs."
         ) from error
-
-
-def _inverse(factor: jax.Array, identity: jax.Array) -> jax.Array:
-    solved: jax.Array = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
-    return solved
-
-
-def laid_out_as(like: jax.Array, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """On a mesh of explicit axes, what `jnp.linalg` needs there: the layout inside is XLA's."""
-    layout = jax.typeof(like).sharding
-    if AxisType.Explicit not in layout.mesh.axis_types:
-        return function
-    laid_out: Callable[..., jax.Array] = auto_axes(function, out_sharding=layout)
-    return laid_out

@@ -29,9 +29,10 @@ and steps that are no whole number; `ValueError` for shapes that do not fit, neg
 without a bound, and a row of which known bounds are crossed, lower > upper (where they are traced,
 the upper bound wins).
 
-Small dense systems are solved by `jnp.linalg`. `lineax` and `optimistix` have no quadratic
-programs with inequalities, `optax.projections` has sets of one constant row or none, and the
-derivative of `jax.lax.custom_root` needs the system that is written out here in any case.
+Small dense systems are solved by our own code; `bounded.sets._cholesky` says why. `lineax` and
+`optimistix` have no quadratic programs with inequalities, `optax.projections` has sets of one
+constant row or none, and the derivative of `jax.lax.custom_root` needs the system that is written
+out here in any case.
 """
 
 import jax
@@ -40,8 +41,8 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas
 from bounded.sets._active_set import EXACT, product, transpose
+from bounded.sets._cholesky import solver
 from bounded.sets._inputs import check_steps
-from bounded.sets._metric import laid_out_as
 from bounded.sets._problem import from_interior, prepare
 from bounded.sets._rounding import in_place_of
 from bounded.sets.rows import Rows
@@ -51,11 +52,10 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
     """HardNet's closed form: `z - A⁺ (relu(A z - u) - relu(l - A z))`, with `A⁺ = Aᵀ (A Aᵀ)⁻¹`.
 
     Each row's value is clipped, `A output = min(max(A z, l), u)`, by the least change that leaves
-    the other rows' values as they were. **A must have full row rank** where raw is outside: m <= n
-    is checked, independence is not, and without it the output is NaN or breaks rows (those without
-    a bound apart). Raw inside is the output, whatever the rank. Well-conditioned rows hold to
-    rounding, each in its own scale, and with `interior` as above. With one row it is the Euclidean
-    projection, with more it is not.
+    the other rows' values as they were. **A must have full row rank**: m <= n is checked,
+    independence is not, and a row that depends on those before it, or nearly does, is left as it
+    is. Well-conditioned rows hold to rounding, each in its own scale, and with `interior` as above.
+    With one row it is the Euclidean projection, with more it is not.
 
     Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside and at equalities; it is dead
     along `A⁺ e_i` of each such row i, its rank n less their number.
@@ -93,22 +93,18 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
         x.reshape((1,) * (both.ndim - x.ndim) + x.shape)
         for x in (gram, jnp.eye(count, dtype=gram.dtype))
     )
-    value = product(matrix, problem.raw)
-    clipped = _formulas.clip(value, lower, upper)
-    equal = lower == upper
-    target = jnp.where(equal, upper, clipped)  # an equality never lets raw through
-    moves = jnp.any(equal | (clipped != value), axis=-1)  # else there is nothing to solve
-    both = (both & moves[..., None, None]).astype(gram.dtype)
+    both = both.astype(gram.dtype)
     gram = both * gram + (1 - both) * eye
+    clipped = _formulas.clip(product(matrix, problem.raw), lower, upper)
+    target = jnp.where(lower == upper, upper, clipped)  # an equality never lets raw through
 
     def missing(output: jax.Array) -> jax.Array:
         return jnp.where(exists, target - product(matrix, output), 0)
 
-    factor = laid_out_as(gram, jnp.linalg.cholesky)(gram)
+    solve = solver(gram)
 
     def moved(output: jax.Array, by: jax.Array) -> jax.Array:
-        solved: jax.Array = laid_out_as(by, _solve)(factor, by)
-        return output + product(transpose(matrix), solved)
+        return output + product(transpose(matrix), solve(by))
 
     output = moved(problem.raw, missing(problem.raw))
     output = better = moved(output, missing(output))  # for the digits that the first has lost
@@ -118,11 +114,6 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
         off = jnp.where(jnp.abs(off) > product(noise, jnp.abs(better)), off, 0)
         better = moved(better, off)
     return problem.finish(problem.repaired(in_place_of(output, better)))
-
-
-def _solve(factor: jax.Array, vector: jax.Array) -> jax.Array:
-    solved: jax.Array = jax.scipy.linalg.cho_solve((factor, True), vector[..., None])[..., 0]
-    return solved
 
 
 def affine_projection(

@@ -18,6 +18,10 @@ Errors: `TypeError` for a raw or rows that are not floating point, masked arrays
 tolerance that are no numbers; `ValueError` for shapes that do not fit, negative steps or a negative
 tolerance, and where neither function is given.
 
+On a CPU, calls of `jnp.linalg` for many matrices side by side may wait for each other for ever up
+to jaxlib 0.10. Those of one projection follow each other. Should a program with several of them
+hang, stack what they are given and make one call.
+
 `optimistix` and `lineax` solve equations and least squares, with no inequalities but boxes, and
 `jaxopt` is no longer maintained: the quadratic programs are those of `bounded.sets.affine`.
 """

@@ -1,5 +1,7 @@
 """Affine sets: by hand, against cvxpy, and at degenerate places."""
 
+import subprocess
+import sys
 from functools import partial
 
 import cvxpy
@@ -541,7 +543,6 @@ def test_what_does_not_fit_is_refused():
     assert isinstance(monotone_rows(3), Rows)
 
 
-@pytest.mark.usefixtures("unoptimised")
 def test_hardnet_leaves_raw_inside_alone_where_rows_are_parallel():
     parallel = jnp.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 2.0], [2.0, 3.0]]])
     rows, raw = Rows(parallel, upper=jnp.array([4.0, 8.0])), jnp.array([[1.0, 0.5], [3.0, 3.0]])
@@ -552,3 +553,43 @@ def test_hardnet_leaves_raw_inside_alone_where_rows_are_parallel():
     np.testing.assert_allclose(slope, np.eye(2), atol=1e-6)
     into = jax.grad(lambda matrix: jnp.sum(affine_hardnet(raw, Rows(matrix, upper=9.0))[0]))
     np.testing.assert_array_equal(into(parallel)[0], 0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_hardnet_of_many_rows_is_the_closed_form_and_a_row_may_stand_twice():
+    draw = np.random.default_rng(2)
+    raw, matrix, upper = (
+        draw.normal(size=(5, 48)),
+        draw.normal(size=(40, 48)),
+        draw.uniform(size=40),
+    )
+    value = raw @ matrix.T
+    expected = raw - np.maximum(value - upper, 0) @ np.linalg.pinv(matrix).T
+    np.testing.assert_allclose(affine_hardnet(raw, Rows(matrix, upper=upper)), expected, atol=1e-9)
+    twice = Rows(np.append(matrix, matrix[3:4], axis=0), upper=np.append(upper, upper[3]))
+    of_all = affine_hardnet(raw, twice)
+    np.testing.assert_allclose(of_all, expected, atol=1e-9)
+
+
+SIDE_BY_SIDE = """
+import jax, jax.numpy as jnp
+from bounded.sets import Rows, affine_hardnet, affine_projection
+keys = jax.random.split(jax.random.key(0), 4)
+heads = [jax.random.normal(key, (2048, 12, 20)) for key in keys]
+weights = [head[:, :, :12] @ head[:, :, :12].swapaxes(1, 2) + 12 * jnp.eye(12) for head in heads]
+
+@jax.jit
+def run(heads, weights):
+    hard = [affine_hardnet(head[:, 0], Rows(head, upper=0.5)) for head in heads]
+    one = Rows(jnp.ones((1, 12)), upper=0.0)
+    near = [affine_projection(w[:, 0], one, weights=w) for w in weights]
+    return hard, near
+
+for _ in range(20):
+    jax.block_until_ready(run(heads, weights))
+"""
+
+
+@pytest.mark.slow  # and a process of its own: one that waits for ever cannot be ended from within
+def test_several_heads_of_a_network_do_not_wait_for_each_other():
+    subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], timeout=120, check=True)
