@@ -167,6 +167,7 @@ def test_with_an_interior_they_hold_beside_an_output_that_is_huge(function, litt
 MOST = float(np.finfo(np.float32).max)
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("function", JITTED, ids=name_of)
 def test_the_interior_may_be_as_far_as_numbers_go(function):
     row = jnp.array([[1.0, 0, 0]])
