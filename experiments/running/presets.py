@@ -138,7 +138,9 @@ PRESETS = {
         **TUNED,
     ),
     "full": Plan(strategies=(*TRAINED, *BASELINES), datasets=ALL, backbones=("mlp",), **RANKED),
-    "answers": Plan(strategies=(*ALWAYS, *ANSWERS), datasets=ALL, **RANKED),
+    "answers": Plan(
+        strategies=(*ALWAYS, *ANSWERS), datasets=(*STUDY, "irradiance_autoencoder"), **RANKED
+    ),
     "budgets": Plan(
         strategies=(
             *ALWAYS,
@@ -166,14 +168,14 @@ PRESETS = {
             "clip_at_evaluation",
         ),
         datasets=STUDY,
-        backbones=("mlp", "conditioned", "bottleneck"),
+        backbones=("mlp", "bottleneck"),
         **STUDY_RUN,
     ),
     "dials": Plan(
         strategies=COMPARED,
         datasets=tuple(SETTINGS),
         backbones=("mlp", "conditioned"),
-        **{**STUDY_RUN, "seeds": 10},
+        **STUDY_RUN,
     ),
     "sizes": Plan(
         strategies=COMPARED,
