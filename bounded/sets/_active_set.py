@@ -175,7 +175,7 @@ def _solve(
         off = jnp.where(active, wanted - product(gram, follow), 0)
         follow = follow + jnp.where(active, product(state.inverse, off), 0)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        dependent = (bend <= least_bend(gram)) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
+        dependent = (bend <= _least_bend(gram)) | (jnp.sum(active, axis=-1) >= raw.shape[-1])
         bend = jnp.where(dependent, 1, bend)
         falling = sign[..., None] * state.side * follow
         blocks = active & ~equal & (falling > 0)
@@ -269,7 +269,7 @@ def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> ja
         off = jnp.where(active, column - product(gram, follow), 0)
         follow = follow + product(inverse, off)
         bend = _entry(column, entering) - jnp.sum(column * follow, axis=-1)
-        joins = (bend > least_bend(gram)) & (jnp.sum(active, axis=-1) < most)
+        joins = (bend > _least_bend(gram)) & (jnp.sum(active, axis=-1) < most)
         change = jnp.where(entering, 1, -follow)
         weight = jnp.where(joins, 1 / jnp.where(joins, bend, 1), 0)
         added: jax.Array = (weight[..., None] * change)[..., :, None] * change[..., None, :]
@@ -319,7 +319,7 @@ def _project_jvp(
     return solution, still._replace(output=output_dot, multiplier=multiplier_dot)
 
 
-def least_bend(gram: jax.Array) -> float:
+def _least_bend(gram: jax.Array) -> float:
     """The squared distance from other rows below which a row counts as dependent on them."""
     least: float = float(jnp.finfo(gram.dtype).eps) ** 0.75
     return least

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bounded.sets._active_set import EXACT, least_bend, product, solved, transpose
+from bounded.sets._active_set import EXACT, product, solved, transpose
 
 BLOCK = 16  # rows beyond which the rest is left to products of matrices, which are faster
 
@@ -63,7 +63,8 @@ def _inverse_factor_jvp(
 def solver(gram: jax.Array) -> Callable[[jax.Array], jax.Array]:
     """What solves `gram @ solution = vector`, for rows of unit norm; rows that depend on those
     before them have a solution of 0. The derivative is that of the equation."""
-    factor = inverse_factor(lax.stop_gradient(gram), least_bend(gram))
+    least = (gram.shape[-1] + 8) * float(jnp.finfo(gram.dtype).eps)
+    factor = inverse_factor(lax.stop_gradient(gram), least)
     inverse = _matmul(transpose(factor), factor)
     return partial(solved, partial(product, gram), inverse)
 

@@ -53,9 +53,10 @@ def affine_hardnet(raw: ArrayLike, rows: Rows, *, interior: ArrayLike | None = N
 
     Each row's value is clipped, `A output = min(max(A z, l), u)`, by the least change that leaves
     the other rows' values as they were. **A must have full row rank**: m <= n is checked,
-    independence is not, and a row that depends on those before it, or nearly does, is left as it
-    is. Well-conditioned rows hold to rounding, each in its own scale, and with `interior` as above.
-    With one row it is the Euclidean projection, with more it is not.
+    independence is not, and a row that depends on those before it, or is at an angle to them of
+    less than `sqrt((m + 8) eps)`, is left as it is. Well-conditioned rows hold to rounding, each in
+    its own scale, and with `interior` as above. With one row it is the Euclidean projection, with
+    more it is not.
 
     Derivative to raw: `I - A⁺ D A`, with D 1 at the rows outside and at equalities; it is dead
     along `A⁺ e_i` of each such row i, its rank n less their number.

@@ -571,6 +571,19 @@ def test_hardnet_of_many_rows_is_the_closed_form_and_a_row_may_stand_twice():
     np.testing.assert_allclose(of_all, expected, atol=1e-9)
 
 
+def test_hardnet_holds_rows_at_small_angles():
+    draw = np.random.default_rng(0)
+    one, across = np.linalg.qr(draw.normal(size=(200, 4, 2)))[0].transpose(2, 0, 1)
+    for sine in (1e-1, 1e-2, 2e-3):
+        matrix = np.stack([one, np.sqrt(1 - sine**2) * one + sine * across], 1)
+        raw, matrix = (jnp.asarray(x, jnp.float32) for x in (draw.normal(size=(200, 4)), matrix))
+        output, matrix = (
+            np.asarray(x, float) for x in (hardnet(raw, Rows(matrix, upper=0.1)), matrix)
+        )
+        size = np.abs(matrix) @ np.abs(output)[..., None]
+        assert np.max((matrix @ output[..., None] - 0.1) / (size + 0.1)) < 16 * 1.2e-7
+
+
 SIDE_BY_SIDE = """
 import jax, jax.numpy as jnp
 from bounded.sets import Rows, affine_hardnet, affine_projection
