@@ -191,7 +191,7 @@ def candidates(raw: np.ndarray, rows: Rows) -> tuple[dict[str, Candidate], dict[
 
     def by_qpax() -> Candidate:
         if len(raw) > MIDDLE:
-            raise ArithmeticError(f"left out beyond {MIDDLE} sets, where it takes seconds a call")
+            raise ArithmeticError(f"left out beyond {MIDDLE} sets, where a call takes minutes")
         small = 10.0 ** np.arange(-3, -11, -1)
         forward = loosest(small, partial(qpax, rows), off, RESIDUAL)
         backward = loosest(small, partial(qpax, rows), slope_off, SLOPE_TOLERANCE)
