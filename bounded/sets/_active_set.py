@@ -23,7 +23,6 @@ Rows are of unit norm or zero and lower <= upper. The matrix is (m, n), shared b
 or (..., m, n); all else is (..., n) and (..., m).
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -31,18 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-EXACT = lax.Precision.HIGHEST  # accelerators round the factors of a product otherwise
-
-
-def product(matrix: jax.Array, vector: jax.Array) -> jax.Array:
-    """`matrix @ vector`, for one matrix or for one a vector."""
-    if matrix.ndim == 2:
-        return jnp.matmul(vector, matrix.T, precision=EXACT)
-    return jnp.einsum("...mn,...n->...m", matrix, vector, precision=EXACT)
-
-
-def transpose(matrix: jax.Array) -> jax.Array:
-    return jnp.swapaxes(matrix, -1, -2)
+from bounded.sets._linear import EXACT, product, solved, transpose
 
 
 class Solution(NamedTuple):
@@ -277,19 +265,6 @@ def _inverse_of_independent(gram: jax.Array, wanted: jax.Array, most: int) -> ja
 
     whole: jax.Array = lax.fori_loop(0, jnp.sum(wanted), add, jnp.zeros_like(gram))
     return whole
-
-
-def solved(
-    multiply: Callable[[jax.Array], jax.Array], inverse: jax.Array, vector: jax.Array
-) -> jax.Array:
-    """The solution by an inverse that has lost a few digits."""
-
-    def by_inverse(multiply, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
-        first = product(inverse, vector)
-        return first + product(inverse, vector - multiply(first))
-
-    solution: jax.Array = lax.custom_linear_solve(multiply, vector, by_inverse, symmetric=True)
-    return solution
 
 
 project = jax.custom_jvp(_solve, nondiff_argnums=(4, 5))

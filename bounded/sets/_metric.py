@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from bounded.sets._active_set import EXACT, product, transpose
-from bounded.sets._cholesky import inverse_factor
 from bounded.sets._inputs import array, broadcasts, known
+from bounded.sets._linear import EXACT, inverse_factor, product, transpose
 
 
 class Metric(NamedTuple):

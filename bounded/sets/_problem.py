@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from bounded import _formulas
 from bounded.sets import _active_set
-from bounded.sets._active_set import product, transpose
 from bounded.sets._inputs import array, broadcasts, check_raw, known, wide
+from bounded.sets._linear import product, transpose
 from bounded.sets._metric import Metric, checked_weights
 from bounded.sets._rounding import in_place_of, infinite, unit
 from bounded.sets.rows import Rows, check_rows, side

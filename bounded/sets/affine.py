@@ -29,7 +29,7 @@ and steps that are no whole number; `ValueError` for shapes that do not fit, neg
 without a bound, and a row of which known bounds are crossed, lower > upper (where they are traced,
 the upper bound wins).
 
-Small dense systems are solved by our own code; `bounded.sets._cholesky` says why. `lineax` and
+Small dense systems are solved by our own code; `bounded.sets._linear` says why. `lineax` and
 `optimistix` have no quadratic programs with inequalities, `optax.projections` has sets of one
 constant row or none, and the derivative of `jax.lax.custom_root` needs the system that is written
 out here in any case.
@@ -40,9 +40,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from bounded import _formulas
-from bounded.sets._active_set import EXACT, product, transpose
-from bounded.sets._cholesky import solver
 from bounded.sets._inputs import check_steps
+from bounded.sets._linear import EXACT, product, solver, transpose
 from bounded.sets._problem import from_interior, prepare
 from bounded.sets._rounding import in_place_of
 from bounded.sets.rows import Rows

@@ -33,8 +33,8 @@ def affine_elastic(
     network, and so do its bounds and matrix. To the penalty: of a row that is held 0. Of an
     equality: held, unless the penalty is too small for it.
 
-    Cost: of `affine_projection` with n + 2m outputs and 3m rows; a row that gives way is a step
-    more. Where sets are never empty, that is the one to take.
+    Cost: O(m² + m n) a step and set, as of `affine_projection` with n + 2m outputs and 3m rows; a
+    row that gives way is a step more. Where sets are never empty, that is the one to take.
 
     The elastic mode of SQOPT (Gill, Murray and Saunders) and of qpax (Tracy and Manchester, 2024)
     has the penalty's linear part alone, under which rows that contradict each other may share the

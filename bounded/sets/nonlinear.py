@@ -38,8 +38,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 from jax.typing import ArrayLike
 
 from bounded.sets import _active_set
-from bounded.sets._active_set import EXACT
 from bounded.sets._inputs import array, broadcasts, check_raw, check_steps, wide
+from bounded.sets._linear import EXACT
 
 HALVINGS = 10  # of a step, at most
 GROWN, RAISED = 4.0, 64.0  # severalfold: of a multiplier that is not yet known; what it becomes

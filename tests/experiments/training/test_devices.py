@@ -131,7 +131,6 @@ def compile_with_cache_in(folder):
     )
 
 
-@pytest.mark.usefixtures("unoptimised_processes")
 def test_what_was_compiled_is_kept_for_the_next_sweep_and_gives_the_same_numbers(tmp_path):
     first, second = (compile_with_cache_in(tmp_path).stdout.split() for _ in range(2))
     assert first[0] == "0"

@@ -1,9 +1,10 @@
-"""Cholesky factors of small matrices, many at a time, behind `bounded.sets`.
+"""Products and solutions of small systems, many at a time, behind `bounded.sets`.
 
 On a CPU `jnp.linalg` calls LAPACK, and two calls of it for many matrices, such as two heads of a
 network make, may wait for each other for ever up to jaxlib 0.10: each keeps a thread waiting for
-work that it has given to the same threads. This is a loop of XLA's own, and on a mesh of explicit
-axes it needs no care. It takes a half longer than LAPACK for 50 rows, and less for 5.
+work that it has given to the same threads. So the Cholesky factors here are a loop of XLA's own,
+which needs no care on a mesh of explicit axes. It takes a half longer than LAPACK for 50 rows, and
+less for 5.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bounded.sets._active_set import EXACT, product, solved, transpose
-
+EXACT = lax.Precision.HIGHEST  # accelerators round the factors of a product otherwise
 BLOCK = 16  # rows beyond which the rest is left to products of matrices, which are faster
+
+
+def product(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """`matrix @ vector`, for one matrix or for one a vector."""
+    if matrix.ndim == 2:
+        return jnp.matmul(vector, matrix.T, precision=EXACT)
+    return jnp.einsum("...mn,...n->...m", matrix, vector, precision=EXACT)
+
+
+def transpose(matrix: jax.Array) -> jax.Array:
+    return jnp.swapaxes(matrix, -1, -2)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -58,6 +69,19 @@ def _inverse_factor_jvp(
     (dot,) = tangents
     dot = _matmul(_matmul(inverse, (dot + transpose(dot)) / 2), transpose(inverse))
     return inverse, -_matmul((jnp.tril(dot) + jnp.tril(dot, -1)) / 2, inverse)
+
+
+def solved(
+    multiply: Callable[[jax.Array], jax.Array], inverse: jax.Array, vector: jax.Array
+) -> jax.Array:
+    """The solution by an inverse that has lost a few digits."""
+
+    def by_inverse(multiply, vector: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+        first = product(inverse, vector)
+        return first + product(inverse, vector - multiply(first))
+
+    solution: jax.Array = lax.custom_linear_solve(multiply, vector, by_inverse, symmetric=True)
+    return solution
 
 
 def solver(gram: jax.Array) -> Callable[[jax.Array], jax.Array]:
