@@ -2,9 +2,10 @@
 
 A dual active-set method (Goldfarb and Idnani, 1983, "A numerically stable dual method for solving
 strictly convex quadratic programs"), for a whole batch at once. It starts from raw, with no row
-active but those that are equalities in every set, which are taken together. A step takes the row
-that is violated most and moves its multiplier until the row holds, which makes it active, or until
-an active row's multiplier reaches 0, which sets that row free.
+active but those that are equalities in every set, which are taken together, or in their place those
+that are known to begin active. A step takes the row that is violated most and moves its multiplier
+until the row holds, which makes it active, or until an active row's multiplier reaches 0, which
+sets that row free.
 Active rows are linearly independent throughout, so that redundant and parallel rows, empty
 interiors and vertices with more rows than outputs need no care, and it ends at the projection
 after about as many steps as rows are active there.

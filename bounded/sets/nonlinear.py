@@ -19,8 +19,8 @@ tolerance that are no numbers; `ValueError` for shapes that do not fit, negative
 tolerance, and where neither function is given.
 
 On a CPU, calls of `jnp.linalg` for many matrices side by side may wait for each other for ever up
-to jaxlib 0.10. Those of one projection follow each other. Should a program with several of them
-hang, stack what they are given and make one call.
+to jaxlib 0.10 (`bounded.sets._linear` says why). Those of one projection follow each other. Should
+a program with several of them hang, stack what they are given and make one call.
 
 `optimistix` and `lineax` solve equations and least squares, with no inequalities but boxes, and
 `jaxopt` is no longer maintained: the quadratic programs are those of `bounded.sets.affine`.
@@ -294,8 +294,7 @@ def _metric(
     curved = curved * scale[:, None] * scale[None]
     along = _along(slopes * scale[None], solution.side != 0)
     eye = jnp.eye(len(curved), dtype=curved.dtype)
-    # Together: on a CPU, two batched calls of LAPACK that run side by side may wait for each other
-    # for ever (jaxlib 0.10).
+    # Together, for side by side they may wait for each other: see above.
     whole, part = jnp.linalg.cholesky(jnp.stack([curved, along @ curved @ along + eye - along]))
     largest = jnp.diag(jnp.sqrt(1 + jnp.sum(jnp.abs(curved), axis=1)))
     part = jnp.where(jnp.all(jnp.isfinite(part)), part, largest)

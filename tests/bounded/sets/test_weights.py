@@ -181,6 +181,14 @@ def test_nan_in_weights_spoils_its_own_set():
         assert np.isnan(shared).all()
 
 
+def test_a_matrix_that_is_traced_and_not_positive_definite_spoils_its_own_set():
+    raw, *rows = (np.asarray(x, np.float32) for x in CASES["two sides"])
+    weights = draw_weights("matrix").astype(np.float32)
+    weights[2, 1, 1] *= -1
+    output = project(weights, raw, *rows)[0]
+    np.testing.assert_array_equal(np.isnan(output).all(-1), np.arange(BATCH) == 2)
+
+
 def test_half_precision_and_an_interior_point():
     raw, *rows = (jnp.asarray(x, jnp.bfloat16) for x in CASES["generic"])
     weights = jnp.asarray(draw_weights("matrix"), jnp.bfloat16)
