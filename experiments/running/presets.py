@@ -139,7 +139,16 @@ PRESETS = {
     ),
     "full": Plan(strategies=(*TRAINED, *BASELINES), datasets=ALL, backbones=("mlp",), **RANKED),
     "answers": Plan(
-        strategies=(*ALWAYS, *ANSWERS), datasets=(*STUDY, "irradiance_autoencoder"), **RANKED
+        strategies=(*ALWAYS, *ANSWERS),
+        datasets=(
+            "irradiance_autoencoder",
+            "bikeshare",
+            "household_hourly",
+            "spectrum",
+            "dew_point_jfk",
+            "flights",
+        ),
+        **RANKED,
     ),
     "budgets": Plan(
         strategies=(
@@ -153,8 +162,8 @@ PRESETS = {
             *BASELINES,
         ),
         datasets=("household_hourly", "closure_greensboro", "closure_wind_farm"),
-        backbones=("mlp", "conditioned"),
-        **TUNED,
+        backbones=("mlp",),
+        **RANKED,
     ),
     "starts": Plan(
         # The clips and the offsets, which can begin beyond their bound; --start zero for the other.
