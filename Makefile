@@ -13,15 +13,16 @@ sweep: $(VENV)/.experiments  ## run the default sweep into results/default/
 	$(RUN) -m experiments.sweep --preset default
 
 study: $(VENV)/.experiments  ## go on with the study in results/, hours in all (MINUTES=N: N for each preset)
-	$(RUN) -m experiments.sweep --preset planned --out results/study $(SESSION)
+	$(RUN) -m experiments.sweep --preset planned --out results/reference $(SESSION)
 	$(RUN) -m experiments.sweep --preset dials --out results/dials $(SESSION)
 	$(RUN) -m experiments.sweep --preset starts --out results/starts $(SESSION)
 	$(RUN) -m experiments.sweep --preset starts --start zero --out results/starts_zero $(SESSION)
-	$(RUN) -m experiments.sweep --preset full --out results/study $(SESSION)
-	$(RUN) -m experiments.sweep --preset answers --out results/study $(SESSION)
-	$(RUN) -m experiments.sweep --preset budgets --out results/study $(SESSION)
+	$(RUN) -m experiments.sweep --preset full --out results/reference $(SESSION)
+	$(RUN) -m experiments.sweep --preset answers --out results/reference $(SESSION)
+	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SESSION)
 	$(RUN) -m experiments.sweep --preset sizes --out results/sizes $(SESSION)
-	for of in study dials starts starts_zero sizes; do $(RUN) -m experiments.archive results/$$of; done
+	for of in reference dials starts starts_zero sizes; do $(RUN) -m experiments.archive results/$$of; done
+	$(RUN) -m experiments.compare results/starts_zero results/starts --starts results/starts/compared
 
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark

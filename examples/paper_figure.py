@@ -17,7 +17,7 @@ import experiments
 from experiments.figures import plots
 from experiments.store import load, load_arrays
 
-folder = Path(experiments.__file__).parent.parent / "results" / "supplement"  # or your own
+folder = Path(experiments.__file__).parent.parent / "results" / "sizes"  # or your own
 records = load(folder)
 print(len(records), "records. The first:", records[0]["config"]["strategy"]["name"])
 
@@ -32,7 +32,7 @@ matplotlib, to change and to save; [the recipes](../docs/recipes.md) list them.
 # %%
 wanted = "clip", "smooth_clip", "squared_hinge", "unconstrained"
 chosen = [one for one in records if one["config"]["strategy"]["name"] in wanted]
-figure = plots.training_curves(chosen, "household", folder)
+figure = plots.training_curves(chosen, "bikeshare", folder)
 figure.savefig("curves.pdf")
 figure
 
@@ -48,8 +48,8 @@ own, axes = plt.subplots(figsize=(3.4, 2.6), layout="constrained", dpi=200)
 for name, color in (("clip", "#0072B2"), ("unconstrained", "#000000")):
     for one in records:
         config = one["config"]
-        place = config["strategy"]["name"], config["backbone"], config["phase"]
-        if place == (name, "bottleneck", "final"):
+        place = config["strategy"]["name"], config["dataset"]["name"], config["backbone"]
+        if place == (name, "bikeshare", "conditioned_64"):
             arrays = load_arrays(folder, one["id"])
             label = name if config["seed"] == 0 else None
             axes.plot(arrays["history_epoch"], arrays["history_mse"], color=color, label=label)
@@ -62,7 +62,7 @@ plt.show()
 """
 ## All at once
 
-`python -m experiments.report results/supplement --format pdf --strategies clip,smooth_clip` draws
+`python -m experiments.report results/sizes --format pdf --strategies clip,smooth_clip` draws
 every figure of these strategies, as wide as a page, and writes their tables, into
-`results/supplement/paper/`. With `--latex` the tables come for LaTeX as well.
+`results/sizes/paper/`. With `--latex` the tables come for LaTeX as well.
 """

@@ -2,8 +2,8 @@
 
 Prints how skill differs, strategy by strategy on each dataset and backbone, over the seeds that
 both have; what only one of them has; and in which settings they differ. Writes nothing but --csv,
-and with --starts, of sweeps that start their networks in two ways, a table and a figure: the share
-of runs that never start, and how errors change.
+and with --starts, of sweeps that start their networks in two ways, two tables and a figure: the
+share of runs that never start, and how errors change.
 """
 
 import argparse
@@ -32,7 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("second", type=Path, help="another one's")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the differences there too")
     parser.add_argument(
-        "--starts", type=Path, metavar="FOLDER", help="write starts.csv and starts.png there"
+        "--starts",
+        type=Path,
+        metavar="FOLDER",
+        help="write the comparison of starts there",
     )
     given = parser.parse_args(arguments)
     try:
@@ -42,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             write_text(given.csv, to_csv(two_sweeps.table(found)))
         if given.starts:
             make_folder(given.starts)
-            write_text(given.starts / "starts.csv", to_csv(starts.table(*both)))
+            for table in (starts.table(*both), starts.by_group(*both)):
+                write_text(given.starts / f"{table.name}.csv", to_csv(table))
             with styled():
                 sketch = begun.starts(*both)
                 draw.save(sketch.figure, given.starts / "starts.png", title=sketch.title)

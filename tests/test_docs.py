@@ -1,5 +1,6 @@
 """The pages in docs/: blocks run, links lead somewhere, and nothing public is missing."""
 
+import csv
 import re
 import tomllib
 from importlib import import_module
@@ -239,14 +240,35 @@ def test_what_is_linked_is_there(path):
         assert pages.GENERATED not in (path.parent / target).resolve().parents, target
 
 
+NUMBER = re.compile(r'\[([^\]\[]*)\]\(([^)#]*)#L(\d+) "(\w+)"\)')
+NUMBERS = {"README.md": 5, "docs/study.md": 60, "docs/choosing.md": 5}  # at least
+
+
+@pytest.mark.parametrize("page", NUMBERS)
+def test_numbers_are_those_of_the_cells_that_they_are_linked_to(page):
+    """The line is in the link, the column in its title; to as many digits as are shown."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = NUMBER.findall(text)
+    assert len(links) >= NUMBERS[page]
+    assert len(links) == len(re.findall(r"\.csv#", text))
+    for shown, name, line, column in links:
+        with open((ROOT / page).parent / name, encoding="utf-8", newline="") as file:
+            row = list(csv.DictReader(file))[int(line) - 2]
+        number, percent, _ = shown.replace("−", "-").partition(" %")
+        digits = len(number.partition(".")[2])
+        there = float(row[column]) * (100 if percent else 1)
+        there = there if number[0] in "+-" else abs(there)  # whose sign the words tell
+        assert abs(float(number) - there) <= 0.51 * 10**-digits, (shown, name, line, column)
+
+
 def test_links_lead_to_pages_on_the_site():
     def moved(text, origin, page):
         return pages.relinked(text, ROOT / origin, ROOT / page)
 
     generated = "docs/generated/contributing.md"
-    text = "[a](docs/own.md#data), [b](examples/start.py), [c](Makefile), ![d](docs/figures/x.png)"
+    text = '[a](docs/own.md#data), [b](examples/start.py), [c](Makefile#L2 "x"), ![d](docs/x.png)'
     assert moved(text, "CONTRIBUTING.md", generated) == (
-        "[a](../own.md#data), [b](start.py), [c](path:../../Makefile), ![d](../figures/x.png)"
+        '[a](../own.md#data), [b](start.py), [c](path:../../Makefile "x"), ![d](../x.png)'
     )
     text = "[a](../CHANGELOG.md), [b](../bounded/starts.py), [c](https://jax.dev), [d](#e)"
     assert moved(text, "docs/own.md", "docs/own.md") == (

@@ -1,6 +1,5 @@
 """The README's own words, and those of the pages on sweeps, tried."""
 
-import csv
 import re
 from operator import attrgetter
 from pathlib import Path
@@ -45,22 +44,6 @@ def test_what_the_table_names_can_be_imported():
         assert len(row) == 4
         (name,) = re.findall(r"`([\w.]+)`", row[1])
         assert callable(attrgetter(name)(bounded))
-
-
-LINK = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\])?)\]\(([^)#]*)#L(\d+)\)")
-
-
-def test_numbers_stand_in_the_lines_that_they_are_linked_to():
-    """To as many digits as are shown."""
-    links = LINK.findall(README)
-    assert len(links) >= 6
-    for shown, name, line in links:
-        with open(ROOT / name, encoding="utf-8", newline="") as file:
-            row = list(csv.reader(file))[int(line) - 1]
-        number, percent, _ = shown.partition(" [")[0].replace("−", "-").partition(" %")
-        scale, digits = (100 if percent else 1), len(number.partition(".")[2])
-        found = [scale * float(text) for text in row if re.fullmatch(r"-?\d[\d.e-]*", text)]
-        assert any(abs(float(number) - one) <= 0.51 * 10**-digits for one in found), shown
 
 
 @pytest.mark.usefixtures("unoptimised_processes")

@@ -1,19 +1,20 @@
 """What is committed under results/ follows from its records."""
 
-import shutil
+import csv
+import re
 from pathlib import Path
 
 import pytest
 
-from experiments import store
+from experiments import compare, store
 from experiments.analysis import evidence, tables
 from experiments.analysis.study import finals
 from experiments.figures import captions, draw
 from experiments.figures.style import styled
-from experiments.page import build
+from experiments.page import build, diagnosis, warnings
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ["reference", "supplement"]
+FOLDERS = ["reference", "dials", "starts", "starts_zero", "sizes"]
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -35,7 +36,7 @@ def test_figures_are_of_the_records_and_have_their_words(name):
 
 
 def test_figures_are_those_that_would_be_drawn_today():
-    folder = ROOT / "results" / "supplement"
+    folder = ROOT / "results" / "sizes"
     found = build.read(folder, store.read(folder))
     arrays = store.arrays_of(folder, finals(found))
     with styled():
@@ -44,10 +45,44 @@ def test_figures_are_those_that_would_be_drawn_today():
     assert {name: (of.title, of.caption) for name, of in kept.items()} == words
 
 
-def test_records_of_before_fingerprints_are_reported(tmp_path, monkeypatch):
-    """The committed page, made again."""
-    shutil.copytree(ROOT / "results" / "supplement", tmp_path / "supplement")
-    records = build.build(tmp_path / "supplement", with_figures=False)
-    assert all(record.sources and record.fingerprint is None for record in records)
-    page = (tmp_path / "supplement" / "report.html").read_text(encoding="utf-8")
-    assert page == (ROOT / "results" / "supplement" / "report.html").read_text(encoding="utf-8")
+def test_the_two_starts_are_compared_as_they_would_be_today(tmp_path):
+    results = ROOT / "results"
+    folders = [str(results / name) for name in ("starts_zero", "starts")]
+    assert compare.main([*folders, "--starts", str(tmp_path)]) == 0
+    kept = results / "starts" / "compared" / "starts.csv"
+    assert kept.read_text(encoding="utf-8") == (tmp_path / "starts.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_records_are_of_one_program_one_choice_and_one_a_seat(name):
+    folder = ROOT / "results" / name
+    records = store.read(folder)
+    assert all(record.is_done and record.fingerprint for record in records)
+    seats = {record.cell.seat for record in records if record.cell.phase == "final"}
+    assert len(seats) == sum(record.cell.phase == "final" for record in records)
+    found = {one.text for one in warnings.mixed(store.read_manifest(folder), records)}
+    assert found <= {"Targets that break their bounds"}
+
+
+def test_what_diagnose_says_of_the_study_is_in_its_table():
+    """By kind: datasets, and how errors of the two constraints differ."""
+    path = ROOT / "results" / "reference" / "tables" / "rule.csv"
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+    def errors(kind, strategy, backbone=None, is_new=None):
+        here = [row for row in rows if row["choice"] == kind and is_new in (None, row["is_new"])]
+        return [float(r[f"change_{strategy}"]) for r in here if backbone in (None, r["backbone"])]
+
+    numbers = {
+        kind: list(map(int, re.findall(r"\d+", text))) for kind, text in diagnosis.FOUND.items()
+    }
+    found = []
+    for backbone in ("mlp", "conditioned"):
+        ratios = errors("share", "share", backbone, "yes")
+        found += [sum(one < 0 for one in ratios), len(ratios), round(-100 * min(ratios))]
+    assert numbers["share"] == found
+    assert len(errors("level", "distance", "mlp")) == 2
+    assert min(errors("level", "distance")) > 0
+    (*every,) = errors("distance", "distance")
+    assert len(every) == 4
+    assert numbers["distance"] == [round(-100 * max(every)), round(-100 * min(every))]

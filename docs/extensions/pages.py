@@ -20,7 +20,7 @@ ELSEWHERE = {
     **{path.stem: path for path in (ROOT / "results" / "reproduced").glob("*.md")},
     **{path.stem: path for path in (ROOT / "examples").glob("*.py")},
 }
-LINK = re.compile(r"(!?\[[^\]]*\])\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"(!?\[[^\]]*\])\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?( \"[^\"]*\")?\)")
 
 
 def relinked(text: str, origin: Path, page: Path) -> str:
@@ -31,13 +31,14 @@ def relinked(text: str, origin: Path, page: Path) -> str:
     }
 
     def link(found: re.Match) -> str:
-        words, place, fragment = found.groups("")
+        words, place, fragment, title = found.groups("")
         target = (origin.parent / place).resolve()
         is_page = target in shown or (target.suffix == ".md" and target.is_relative_to(DOCS))
         path = os.path.relpath(shown.get(target, target), page.parent)
         if is_page:
-            return f"{words}({path}{fragment})"
-        return f"{words}({path})" if words.startswith("!") else f"{words}(path:{path})"
+            return f"{words}({path}{fragment}{title})"
+        scheme = "" if words.startswith("!") else "path:"
+        return f"{words}({scheme}{path}{title})"
 
     return LINK.sub(link, text)
 

@@ -63,6 +63,11 @@ def never_starts(record: Record) -> bool:
     return (record.metrics.get("gradient_dead_fraction") or 0.0) > 1 - ROUNDING
 
 
+def ends_without_gradient(record: Record, roles: Mapping[str, str]) -> bool:
+    """The same, but for autoencoders."""
+    return never_starts(record) and roles[record.cell.dataset] != "autoencoder"
+
+
 def runs(records: Iterable[Record], blocks: Blocks) -> dict[Place, dict[int, Run]]:
     """The finished final cells with an error above 0, by place and seed."""
     found: dict[Place, dict[int, Run]] = {}

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from scipy import stats
+
 from experiments.analysis import planned, pooling
 from experiments.analysis.columns import (
     ALIKE,
@@ -42,10 +44,13 @@ UNIT = (
     f"Error: by how much the mse differs from that of `{AGAINST}`, by the mean logarithm of the "
     "ratio over seeds and groups; less is better."
 )
+FREE = "unconstrained"
 TWO_SOURCES = (
     "In brackets: 95 % interval over groups, by t (random effects: Paule and Mandel; Hartung, "
     "Knapp, Sidik and Jonkman). A group on which the strategy is erratic weighs less; groups "
-    "alike: the plain mean over groups, with its interval."
+    "alike: the plain mean over groups, with its interval. Where a strategy does on one group just "
+    "what it is compared with, that group has no error and takes all the weight: look at groups "
+    "alike."
 )
 ROBUST = (
     "Median error: of groups, of the median over their seeds, with an interval by order "
@@ -59,6 +64,7 @@ STARTS = (
 
 def every(study: Study) -> Iterator[Table]:
     yield comparisons(study)
+    yield clear(study)
     yield by_group(study)
     yield every_strategy(study)
     yield never_start(study)
@@ -69,15 +75,24 @@ def _shown(study: Study) -> list[Comparison]:
     return [found for found in study.comparisons if study.choice.shows(found.strategy)]
 
 
-def _over_groups(study: Study, backbone: str, strategy: str, metric: str) -> float:
-    """A metric's mean over groups, and within one over its datasets; NaN where one has none."""
+def _violations(study: Study, backbone: str, strategy: str) -> dict[str, float]:
+    """The violation rate by group, a mean over its datasets."""
     by_group: dict[str, list[float]] = {}
     for dataset, group in study.groups.items():
         if (strategy, dataset, backbone) in study.runs:
-            found = study.mean(dataset, backbone, strategy, metric)
+            found = study.mean(dataset, backbone, strategy, "violation_rate")
             by_group.setdefault(group, []).append(found)
-    means = [sum(of) / len(of) for of in by_group.values()]
-    return sum(means) / len(means) if means else math.nan
+    return {group: sum(of) / len(of) for group, of in by_group.items()}
+
+
+def _correlation(study: Study, found: Comparison) -> float:
+    """Over groups, of ranks: of the effect with how often the free network lies outside; NaN where
+    either is the same everywhere, or of fewer than three groups."""
+    outside = _violations(study, found.backbone, FREE)
+    pairs = [(outside[of], one.value) for of, one in found.effects.items() if of in outside]
+    if len(pairs) < 3 or min(map(len, map(set, zip(*pairs, strict=True)))) < 2:
+        return math.nan
+    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
 def comparisons(study: Study) -> Table:
@@ -87,6 +102,7 @@ def comparisons(study: Study) -> Table:
         of, name, pooled = found.backbone, found.strategy, found.pooled
         medians = [one.median for one in found.effects.values()]
         low, high = map(share_of, pooled.prediction)
+        violations = _violations(study, of, name).values()
         return (
             name,
             of,
@@ -104,7 +120,8 @@ def comparisons(study: Study) -> Table:
             settled(found.p_difference),
             settled(found.p_equivalence),
             settled(study.never_start(of, name)),
-            settled(_over_groups(study, of, name, "violation_rate")),
+            settled(sum(violations) / len(violations)),
+            settled(_correlation(study, found)),
         )
 
     return Table(
@@ -129,6 +146,7 @@ def comparisons(study: Study) -> Table:
             Column("p_equivalence", "p, not equivalent"),
             NEVER,
             VIOLATION,
+            Column("correlation_outside", "rank correlation with free outputs outside", digits=2),
         ),
         list(map(row, _shown(study))),
         keys=2,
@@ -148,8 +166,35 @@ def comparisons(study: Study) -> Table:
             ROBUST,
             STARTS,
             "Violation: of the strategy, a mean over groups. A penalty is not clipped when it is "
-            f"evaluated, and is compared as it is; `{AGAINST}` never violates a bound.",
+            f"evaluated, and is compared as it is; `{AGAINST}` never violates a bound. Rank "
+            "correlation: over groups, of the error with the violation of a network trained "
+            "without a bound (Spearman); below 0 where training with the bound helps most where "
+            "the free network is outside most.",
             *(f"`{name}`: {question}" for name, question in PLANNED.items()),
+        ),
+    )
+
+
+def clear(study: Study) -> Table:
+    """On how many groups an interval leaves out 0."""
+    shown = _shown(study)
+    rows: list[tuple[Entry, ...]] = []
+    for strategy in dict.fromkeys(one.strategy for one in shown):
+        here = [one for one in shown if one.strategy == strategy]
+        for name, those in [(one.backbone, [one]) for one in here] + [("all", here)]:
+            ends = [effect.interval for one in those for effect in one.effects.values()]
+            better = sum(high < 0 for _, high in ends)
+            rows.append((strategy, name, better, sum(low > 0 for low, _ in ends), len(ends)))
+    return Table(
+        "clear_differences",
+        "comparisons-each",
+        "The planned comparisons: groups whose own interval leaves out 0",
+        (STRATEGY, BACKBONE, Column("better"), Column("worse"), Column("of")),
+        rows,
+        keys=2,
+        notes=(
+            "By the 95 % interval on the group, for each by itself: of 40 such intervals one "
+            "leaves out 0 on either side by chance.",
         ),
     )
 
@@ -158,6 +203,7 @@ def by_group(study: Study) -> Table:
     """What the comparisons are of."""
     rows: list[tuple[Entry, ...]] = []
     for found in _shown(study):
+        outside = _violations(study, found.backbone, FREE)
         for group, one in found.effects.items():
             rows.append(
                 (
@@ -169,6 +215,7 @@ def by_group(study: Study) -> Table:
                     share_of(one.median),
                     share_of(one.started),
                     one.seeds,
+                    settled(outside.get(group, math.nan)),
                 )
             )
     return Table(
@@ -184,13 +231,15 @@ def by_group(study: Study) -> Table:
             MIDDLE,
             STARTED,
             SEEDS,
+            Column("outside", "free outputs outside", percent=True),
         ),
         rows,
         keys=3,
         notes=(
             "In brackets: 95 % interval on this group, by t. Over seeds: of training alone, on "
             "these test data. Over seeds and blocks: of blocks of the test split too (a bootstrap "
-            "that draws both, the same ones for both strategies).",
+            "that draws both, the same ones for both strategies). Free outputs outside: the "
+            "violation rate of a network trained without a bound.",
         ),
     )
 

@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from experiments.analysis.columns import settled
+from experiments.analysis.effects import ends_without_gradient
 from experiments.analysis.statistics import FLOOR
 from experiments.analysis.study import Study, finals, shown
 from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Table
@@ -18,6 +20,7 @@ from experiments.training.tuning import LEARNING_RATES
 from experiments.usage import in_order
 
 LONGEST = 200  # characters of names in a row
+LATE = 2  # looks at validation: a run that is best there was still becoming better
 PLACE = STRATEGY, Column("dataset"), Column("backbone")
 SUMMARY = Column("summary", "what it is")
 FIXED = {
@@ -37,6 +40,7 @@ def every(study: Study) -> Iterator[Table]:
     yield datasets(study)
     yield strategies(study)
     yield chosen(study)
+    yield checks(study)
     yield sessions(study)
 
 
@@ -206,6 +210,53 @@ def chosen(study: Study) -> Table:
             "are not among. No points tried: the defaults.",
         ),
     )
+
+
+def checks(study: Study) -> Table:
+    """Whether runs were long enough, and enough learning rates tried, by backbone."""
+    rates = defaultdict(set)
+    for cell in (record.cell for record in study.records):
+        if cell.phase == "tune" and cell.is_trained:
+            rates[cell.place].add(cell.tuned["learning_rate"])
+
+    def row(name: str, backbones: Sequence[str]) -> tuple[Entry, ...]:
+        here = [r for r in finals(study) if r.is_done and r.cell.backbone in backbones]
+        ends = [(r.cell, study.endings[r.id]) for r in here if r.id in study.endings]
+        whole = [ending for cell, ending in ends if ending.epoch >= cell.epochs]
+        late = [ending for ending in whole if ending.looks_since_best < LATE]
+        picked = {r.cell.place: r.cell.tuned["learning_rate"] for r in here if rates[r.cell.place]}
+        edges = [rate in (min(rates[of]), max(rates[of])) for of, rate in picked.items()]
+        dead = [ends_without_gradient(r, study.roles) for r in here]
+        return (
+            name,
+            len(here),
+            _share(len(whole), len(ends)),
+            _share(len(late), len(ends)),
+            _share(sum(dead), len(here)),
+            len(picked) or None,
+            _share(sum(edges), len(edges)),
+        )
+
+    return Table(
+        "checks",
+        "settings-each",
+        "Were runs long enough, and enough learning rates tried?",
+        (
+            Column("backbone"),
+            Column("runs"),
+            Column("to_the_end", "ran to the last epoch", percent=True),
+            Column("best_at_the_end", f"and best at one of the last {LATE} looks", percent=True),
+            Column("never_start", "end without a gradient", percent=True),
+            Column("choices"),
+            Column("at_an_edge", "of the least or greatest learning rate tried", percent=True),
+        ),
+        [row(name, [name]) for name in study.backbones] + [row("all", study.backbones)],
+        notes=("Final runs. A choice is of a strategy, dataset and backbone that were tuned.",),
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return settled(part / whole) if whole else None
 
 
 def sessions(study: Study) -> Table:

@@ -1,21 +1,24 @@
 """Where a network starts: the same strategies begun in two ways, sweep against sweep."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.analysis import planned
+from experiments.analysis import planned, pooling
 from experiments.analysis.columns import (
     ALIKE,
     BACKBONE,
     BETWEEN,
+    CENTER,
     CHANGE,
     GROUPS,
+    SEEDS,
     of_pooled,
+    percent_change,
     settled,
 )
 from experiments.analysis.effects import Effect, effect, never_starting, together
-from experiments.analysis.pooling import Pooled
 from experiments.analysis.study import Study
-from experiments.analysis.tables import STRATEGY, Column, Table
+from experiments.analysis.tables import STRATEGY, Column, Entry, Table
 from experiments.usage import UsageError
 
 
@@ -26,9 +29,12 @@ class Begun:
     strategy: str
     backbone: str
     never: tuple[float, float]  # share of runs that never start
-    pooled: Pooled  # log(error of the second way / of the first), over groups
-    alike: Pooled  # the same with groups alike
-    groups: int
+    effects: Mapping[str, Effect]  # log(error of the second way / of the first), by group
+
+    @property
+    def center(self) -> tuple[float, float, float]:
+        """Of the groups' effects by rank, and the ends of its interval."""
+        return pooling.center([found.value for found in self.effects.values()])
 
 
 def compare(first: Study, second: Study) -> list[Begun]:
@@ -49,7 +55,6 @@ def compare(first: Study, second: Study) -> list[Begun]:
                     by_group.setdefault(group, []).append(there)
                     shared[dataset] = group
             if by_group:
-                effects = [together(of) for of in by_group.values()]
                 shares = [
                     never_starting(study.runs, backbone, shared)[strategy]
                     for study in (first, second)
@@ -59,9 +64,7 @@ def compare(first: Study, second: Study) -> list[Begun]:
                         strategy,
                         backbone,
                         (shares[0], shares[1]),
-                        planned.pooled(effects),
-                        planned.alike(effects),
-                        len(effects),
+                        {group: together(of) for group, of in by_group.items()},
                     )
                 )
     if not found:
@@ -79,21 +82,37 @@ def table(first: Study, second: Study) -> Table:
         BACKBONE,
         Column("never_first", "never start, first", percent=True),
         Column("never_second", "never start, second", percent=True),
+        CENTER,
         CHANGE,
         ALIKE,
         BETWEEN,
         GROUPS,
     )
-    rows = [
-        (
-            of.strategy,
-            of.backbone,
-            *map(settled, of.never),
-            of_pooled(of.pooled),
-            of_pooled(of.alike),
-            settled(of.pooled.between),
-            of.groups,
+    rows: list[tuple[Entry, ...]] = []
+    for of in compare(first, second):
+        pooled = planned.pooled(of.effects.values())
+        rows.append(
+            (
+                of.strategy,
+                of.backbone,
+                *map(settled, of.never),
+                percent_change(*of.center),
+                of_pooled(pooled),
+                of_pooled(planned.alike(of.effects.values())),
+                settled(pooled.between),
+                len(of.effects),
+            )
         )
-        for of in compare(first, second)
-    ]
     return Table("starts", "starts", "Two ways to start", columns, rows, keys=2)
+
+
+def by_group(first: Study, second: Study) -> Table:
+    """What those are of."""
+    rows = [
+        (of.strategy, of.backbone, group, percent_change(one.value, *one.interval), one.seeds)
+        for of in compare(first, second)
+        for group, one in of.effects.items()
+    ]
+    columns = STRATEGY, BACKBONE, Column("group"), CHANGE, SEEDS
+    caption = "Two ways to start, group by group"
+    return Table("starts_by_group", "starts", caption, columns, rows, keys=3)

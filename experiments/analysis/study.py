@@ -52,6 +52,23 @@ BLOCKS = "block_mse"  # of a final cell's arrays
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    epoch: float
+    looks_since_best: int  # at validation
+
+
+def _ending(arrays: Mapping[str, np.ndarray]) -> Ending | None:
+    """None of a cell without training curves."""
+    errors, epochs = (arrays.get(f"history_{of}", np.array([])) for of in ("mse", "epoch"))
+    if not len(errors) or len(errors) != len(epochs):
+        return None
+    best = np.argmin(np.where(np.isnan(errors), np.inf, errors))
+    return Ending(float(epochs[-1]), len(errors) - 1 - int(best))
+
+
+@dataclass(frozen=True)
 class Study:
     """A sweep's records, and what they add up to."""
 
@@ -66,6 +83,7 @@ class Study:
     groups: Mapping[str, str]  # of the datasets that are to be ranked
     choice: Choice  # strategies that are not shown are ranked all the same
     blocks: effects.Blocks  # of the final records that have them
+    endings: Mapping[str, Ending]  # of those that have training curves, by id
 
     @property
     def trains(self) -> bool:
@@ -200,12 +218,12 @@ def read(
       choice: what is looked at. Ranks, and p-values that count comparisons, are of every strategy
         on the datasets and backbones of the choice, whichever strategies are shown.
       arrays: of its records, by id; without them, or without BLOCKS in them, intervals leave out
-        the sampling of the test data.
+        the sampling of the test data, and how runs ended is not known.
 
     Raises:
       UsageError: if something chosen is in no record, or no final cell is in the choice.
     """
-    whole, records = records, _chosen(records, choice)
+    whole, records, arrays = records, _chosen(records, choice), arrays or {}
     rows = statistics.summary(records)
     spreads = statistics.over_seeds(rows)
     roles, groups = described(manifest, records)
@@ -230,7 +248,8 @@ def read(
         missing,
         ranks,
         choice,
-        {identity: of[BLOCKS] for identity, of in (arrays or {}).items() if BLOCKS in of},
+        {identity: of[BLOCKS] for identity, of in arrays.items() if BLOCKS in of},
+        {identity: end for identity, of in arrays.items() if (end := _ending(of))},
     )
     if whole and choice != ALL and not finals(found):
         raise UsageError("No final cell is of all that was chosen: choose less narrowly.")

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from experiments.analysis.starts import Begun, compare
 from experiments.analysis.study import Study, finals
 from experiments.figures import ratios
-from experiments.figures.comparisons import mean
+from experiments.figures.comparisons import HEIGHT, mean
 from experiments.figures.style import (
     NAMES,
-    ROW,
     Sketch,
     at_left,
+    dots,
     filled_and_open,
     in_families,
     look,
@@ -33,11 +33,15 @@ def starts(first: Study, second: Study) -> Sketch:
     by_backbone = {name: [of for of in found if of.backbone == name] for name in first.backbones}
     by_backbone = {name: of for name, of in by_backbone.items() if of}
     names = in_families({of.strategy for of in found})
-    size = (1.85, 1.25 * ROW * len(names) + 0.15)
+    size = (1.85, HEIGHT * len(names))
     figure, grid = panels(
         2 * len(by_backbone), 4, size, left=NAMES, top=0.65, gap=(0.25, 0.75), least=1.5
     )
-    ends = ratios.reach(end for of in found for end in (of.pooled.mean, *of.pooled.interval))
+    ends = ratios.reach(
+        value
+        for of in found
+        for value in (*of.center, *(effect.value for effect in of.effects.values()))
+    )
     for place, (backbone, here) in enumerate(by_backbone.items()):
         shares, errors = grid[2 * place : 2 * place + 2]
         _shares(shares, names, here)
@@ -48,15 +52,16 @@ def starts(first: Study, second: Study) -> Sketch:
             row_labels(axes, names)
             axes.tick_params(labelleft=at_left(axes))
     filled_and_open(figure, f"start: {other}", f"start: {one}")
-    groups = sorted({of.groups for of in found})
+    groups = sorted({len(of.effects) for of in found})
     return Sketch(
         name="starts",
         figure=figure,
         title=f"Where a network starts: {one} against {other}",
         caption=(
             "Left: share of runs whose outputs have no gradient. Right: by how much the mse "
-            f"changes where networks start at {other} and not at {one}, of the same seeds, with "
-            f"its 95 % interval over {' or '.join(map(str, groups))} groups; left is better."
+            f"changes where networks start at {other} and not at {one}, of the same seeds, by rank "
+            f"over {' or '.join(map(str, groups))} groups, with its 95 % interval; each group is a "
+            "small dot, left is better, an arrow lies beyond the axis."
         ),
     )
 
@@ -82,6 +87,7 @@ def _shares(axes: Axes, names: Sequence[str], found: Sequence[Begun]) -> None:
 def _errors(axes: Axes, names: Sequence[str], found: Sequence[Begun], ends: ratios.Ends) -> None:
     ratios.band(axes, "x")
     for of in found:
-        interval = (of.pooled.mean, *of.pooled.interval)
-        mean(axes, names.index(of.strategy), of.strategy, interval, ends)
+        row, values = names.index(of.strategy), [effect.value for effect in of.effects.values()]
+        dots(axes, row + 0.24, values, ends, look(of.strategy)["color"], spread=0)
+        mean(axes, row - 0.1, of.strategy, of.center, ends)
     ratios.percent_axis(axes, "x", ends)

@@ -12,6 +12,7 @@ from experiments.analysis.tables import slug
 from experiments.analysis.turned import Turned, turned
 from experiments.figures import ratios
 from experiments.figures.style import (
+    DASHES,
     Sketch,
     at_left,
     in_families,
@@ -47,7 +48,7 @@ def dials(of: Study) -> Iterator[Sketch]:
 def _sketch(backbone: str, found: dict[str, list[Turned]]) -> Sketch:
     every = [one.effect for of in found.values() for one in of]
     ends = ratios.reach([end for one in every for end in (one.value, *one.interval)], MOST)
-    figure, grid = panels(len(found), 2, (2.6, 1.6), left=0.8, top=0.7, gap=(0.25, 0.65))
+    figure, grid = panels(len(found), 2, (2.6, 1.6), left=1.0, top=0.6, gap=(0.25, 0.65))
     for axes, (dial, here) in zip(grid, found.items(), strict=True):
         _panel(axes, here, ends)
         axes.set_xlabel(LABELS.get(dial, dial))
@@ -79,7 +80,8 @@ def _panel(axes: Axes, found: Sequence[Turned], ends: ratios.Ends) -> None:
         y, low, high = np.clip([(e.effect.value, *e.effect.interval) for e in here], *ends).T
         style = look(name)
         axes.vlines(x, low, high, color=style["color"], linewidth=1)
-        axes.plot(x, y, label=short(name), linewidth=1.2, markersize=3.5, clip_on=False, **style)
+        line = {"linewidth": 1.2, "markersize": 3.5, "linestyle": DASHES[style["marker"]]}
+        axes.plot(x, y, label=short(name), clip_on=False, **line, **style)
     axes.set_xlim(-0.06 * width, 1.06 * width)
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.tick_params(labelleft=at_left(axes))

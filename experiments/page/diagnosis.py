@@ -25,6 +25,16 @@ ADVICE = {
     "distance": "Let the network give the distance from the bound: softplus_offset, "
     "squareplus_offset, relu_offset.",
 }
+FOUND = {
+    "share": "In the study tanh_interval then erred less than clipping afterwards on 7 of 8 new "
+    "datasets with an MLP, by at most 67 %. With an LSTM that sees the input it did on 5 of 8, by "
+    "at most 13 %.",
+    "level": "The study has two such datasets. On both, and with each of four networks, "
+    "softplus_offset erred more than clipping afterwards.",
+    "distance": "The study has one such dataset. There softplus_offset erred less than clipping "
+    "afterwards with each of four networks, by 2 to 7 %, which may be chance.",
+}
+"""What the study says of data like it; tests/test_results.py holds it to results/reference/."""
 BEGUN = {"share": "tanh_interval", "level": "clip", "distance": "softplus_offset"}
 """The strategy whose start is told."""
 MOST_NUMBERS = 4
@@ -115,7 +125,7 @@ def _so(dataset: Dataset, best: str | None) -> Iterator[str]:
     if best is None:
         yield "No training target has all the bounds: nothing is compared."
         return
-    yield f"A {best} fits best. {ADVICE[best]}"
+    yield f"A {best} fits best. {ADVICE[best]} {FOUND[best]}"
     sides = _sides(dataset)
     if best == "share" and len(sides) == 1:
         other, extreme = ("upper", "largest") if "lower" in sides else ("lower", "smallest")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from experiments import store
 from experiments.analysis import statistics
+from experiments.analysis.effects import ends_without_gradient
 from experiments.analysis.result_tables import METRICS, constant_bounds
 from experiments.analysis.statistics import REFERENCE, Spread, Spreads
 from experiments.analysis.study import described
@@ -20,7 +21,7 @@ from experiments.analysis.tables import DASH
 from experiments.cells import UNTRAINED, Record
 from experiments.console import printable, say
 from experiments.data.catalogue import DATASETS
-from experiments.page.warnings import ends_without_gradient, mixed
+from experiments.page.warnings import mixed
 from experiments.training.backbones import BACKBONES
 from experiments.training.strategies import EVERY_STRATEGY
 from experiments.usage import in_order

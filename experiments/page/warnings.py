@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.analysis.effects import never_starts
+from experiments.analysis.effects import ends_without_gradient
 from experiments.analysis.planned import FEWEST_GROUPS
 from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
 from experiments.analysis.study import Study, finals
@@ -94,11 +94,6 @@ def _chosen_else(records: Sequence[Record]) -> str:
 
 def _counts(found: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {count}" for name, count in found.items())
-
-
-def ends_without_gradient(record: Record, roles: Mapping[str, str]) -> bool:
-    """Whether no output has a gradient; but for autoencoders, where all is well at the bound."""
-    return never_starts(record) and roles[record.cell.dataset] != "autoencoder"
 
 
 def _gradientless(study: Study) -> dict[str, int]:

@@ -37,10 +37,10 @@ def test_the_identity_is_of_the_values_not_of_their_order():
 
 
 def test_the_identities_of_committed_records_stand():
-    records = store.read("results/supplement")
+    records = store.read("results/sizes")
     assert len({record.id for record in records}) == len(records) > 100
-    found = next(r for r in records if str(r.cell) == "household none bound seed 0")
-    assert found.id == "62a7f91c448eceef91d241de72a64f0e2a3cf7bddc1b57aeb85fba7cd5f5e478"
+    found = next(r for r in records if str(r.cell) == "bikeshare conditioned_32 smooth_clip seed 0")
+    assert found.id == "2ed39d11e6c1cbbb3149c6262d8ff364cb97c69c65fac3b26ae3014fabe0e918"
 
 
 def test_what_a_cell_is_of():

@@ -29,7 +29,8 @@ def folders(tmp_path, monkeypatch):
 def test_two_sweeps_fit_80_columns(folders, capsys, tmp_path):
     kept, out = tmp_path / "differences.csv", tmp_path / "starts"
     assert compare.main([*folders, "--csv", str(kept), "--starts", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == {"starts.csv", "starts.png"}
+    written_there = {path.name for path in out.iterdir()}
+    assert written_there == {"starts.csv", "starts_by_group.csv", "starts.png"}
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[:2] == [f"A: {folders[0]}", f"B: {folders[1]}"]

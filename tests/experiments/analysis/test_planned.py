@@ -162,6 +162,47 @@ def test_the_table_has_each_comparison_with_what_it_rests_on(whole):
     assert "within 5 %" in notes
 
 
+def test_gains_are_held_beside_how_often_the_free_network_is_outside():
+    outside = dict(zip(GROUPS, (0.0, 0.1, 0.2, 0.3), strict=False))
+    assert len(outside) == 4
+    records = [
+        written.record(name, dataset, seed=seed, mse=error, violation_rate=share)
+        for dataset, share in outside.items()
+        for seed in range(2)
+        for name, error in {
+            "unconstrained": 0.5,
+            "clip_at_evaluation": 0.4,
+            "clip": 0.4 - share,
+            "smooth_clip": 0.4,
+        }.items()
+    ]
+    found = study.read(written.manifest(list(outside)), records)
+    rows = {row["strategy"]: row for row in rows_of(planned_tables.comparisons(found))}
+    assert float(rows["clip"]["correlation_outside"]) == pytest.approx(-1)
+    assert rows["smooth_clip"]["correlation_outside"] == ""  # the same everywhere
+    by_group = rows_of(planned_tables.by_group(found))
+    shares = {row["group"]: float(row["outside"]) for row in by_group}
+    assert sorted(shares.values()) == pytest.approx(list(outside.values()))
+
+
+def test_groups_that_are_clear_by_themselves_are_counted():
+    ratios = {GROUPS[0]: 0.5, GROUPS[1]: 2.0, GROUPS[2]: 1.0, GROUPS[3]: 0.5}
+    records = [
+        written.record(name, dataset, backbone, seed, mse=factor * (1 + 0.01 * noise))
+        for dataset, ratio in ratios.items()
+        for backbone in written.BACKBONES
+        for seed, noise in enumerate((0, 1, 2))
+        for name, factor, noise in (
+            ("clip", ratio, noise),
+            ("clip_at_evaluation", 1.0, (noise * 2) % 3),
+        )
+    ]
+    found = rows_of(planned_tables.clear(study.read(written.manifest(list(ratios)), records)))
+    one = {"strategy": "clip", "better": "2", "worse": "1", "of": "4"}
+    whole = {"strategy": "clip", "backbone": "all", "better": "4", "worse": "2", "of": "8"}
+    assert found == [one | {"backbone": of} for of in written.BACKBONES] + [whole]
+
+
 def test_every_strategy_stands_beside_with_its_rank(whole):
     rows = {row["strategy"]: row for row in rows_of(planned_tables.every_strategy(whole))}
     assert rows.keys() == {*written.STRATEGIES}

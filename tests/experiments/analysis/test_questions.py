@@ -65,13 +65,16 @@ def begun(start, clip):
 
 def test_two_ways_to_start_are_paired_by_seed_and_counted_by_group():
     (found,) = starts.compare(begun("zero", 2.0), begun("constant", 1.0))
-    assert (found.strategy, found.backbone, found.groups) == ("clip", "mlp", 2)
+    assert (found.strategy, found.backbone, len(found.effects)) == ("clip", "mlp", 2)
     assert found.never == (0.125, 0)  # a quarter on one group of two
-    assert found.pooled.mean == pytest.approx(-math.log(2))
-    assert found.alike.mean == pytest.approx(-math.log(2))
+    assert found.center[0] == pytest.approx(-math.log(2))
     (row,) = rows_of(starts.table(begun("zero", 2.0), begun("constant", 1.0)))
-    assert float(row["change"]) == pytest.approx(-0.5)
+    for column in ("center", "change", "alike"):
+        assert float(row[column]) == pytest.approx(-0.5)
     assert float(row["never_first"]) == 0.125
+    rows = rows_of(starts.by_group(begun("zero", 2.0), begun("constant", 1.0)))
+    assert [row["group"] for row in rows] == ["dew_point", "spectrum"]
+    assert [float(row["change"]) for row in rows] == pytest.approx([-0.5, -0.5])
     with pytest.raises(UsageError, match="no finished run of the same strategy"):
         starts.compare(begun("zero", 2.0), study.read({}, written.sweep(["wind"], ["clip"])))
 

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -326,6 +327,44 @@ def test_what_was_chosen_is_there_with_its_error_on_validation():
     records += [written.record("clip", "wind", learning_rate=0.003)]
     (row,) = rows_of(setup_tables.chosen(study.read({}, records)))
     assert (row["learning_rate"], float(row["validation_mse"]), row["tried"]) == ("0.003", 0.2, "3")
+
+
+def test_how_runs_ended_and_which_rates_were_taken_is_counted():
+    rates = 0.001, 0.003, 0.01
+    places = [("clip", "wind", rates[0]), ("clip", "flights", rates[1]), ("bound", "wind", None)]
+    records = [
+        written.record(strategy, dataset, seed=1000, phase="tune", learning_rate=rate)
+        for strategy, dataset, _ in places[:2]
+        for rate in rates
+    ]
+    finals = [
+        written.record(strategy, dataset, seed=seed, learning_rate=taken, gradient_dead_fraction=0)
+        for strategy, dataset, taken in places
+        for seed in range(2)
+    ]
+    finals[0].metrics["gradient_dead_fraction"] = 1.0
+    curves = {0: [3.0, np.nan, 2.0], 1: [1.0, 3.0, 2.0], 2: [3.0, 1.0], 3: [np.nan, np.nan]}
+    epochs = {0: [0, 1, 2], 1: [0, 1, 2], 2: [0, 1], 3: [0, 2]}  # at most 2
+    arrays = {
+        finals[one].id: {"history_mse": np.array(of), "history_epoch": np.array(epochs[one])}
+        for one, of in curves.items()
+    }
+    row, whole = rows_of(setup_tables.checks(study.read({}, records + finals, arrays=arrays)))
+    assert whole == row | {"backbone": "all"}
+    assert row == {
+        "backbone": "bottleneck",
+        "runs": "4",
+        "to_the_end": "0.75",
+        "best_at_the_end": "0.5",
+        "never_start": "0.25",
+        "choices": "2",
+        "at_an_edge": "0.5",
+    }
+
+
+def test_nothing_is_said_of_how_runs_ended_where_nothing_is_known():
+    row, _ = rows_of(setup_tables.checks(study.read({}, [written.record("clip", "wind")])))
+    assert (row["runs"], row["to_the_end"], row["choices"], row["at_an_edge"]) == ("1", "", "", "")
 
 
 def test_failed_cells_are_listed_with_their_reasons():

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,8 +27,6 @@ from experiments.training.baselines import BASELINES
 from experiments.training.strategies import COUPLED, TRAINED
 from experiments.training.tuning import Choice, grid, select
 from experiments.usage import UsageError, in_order
-
-REFERENCE = Path(__file__).parents[3] / "results/reference"
 
 
 @pytest.fixture(scope="module")
