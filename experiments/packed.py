@@ -34,18 +34,24 @@ MOST_MEMORY = 1 << 27  # bytes that unpacking takes beside
 
 
 def pack(found: Found) -> dict[str, np.ndarray]:
-    """Records of one dataset, each with its arrays, as arrays.
+    """Records of one dataset, each with its arrays, as arrays; those alike beside each other.
 
     Raises:
       StorageError: if there are more than are read again.
     """
+    found = sorted(found, key=lambda one: str(one[0].cell.to_json()))
     held = _histories(found) | _blocks(found) | _examples(found)
     head: Json = {"checksum": content_hash(held)}
-    lines = [json.dumps(one, allow_nan=False) for one in (head, *(r.to_json() for r, _ in found))]
+    lines = [json.dumps(one, allow_nan=False) for one in (head, *(_kept(r) for r, _ in found))]
     text = "\n".join(lines).encode()
     if len(text) > MOST_TEXT:
         raise StorageError(f"{len(found)} records of {found[0][0].cell.dataset} are too many.")
     return {"records": np.frombuffer(lzma.compress(text, preset=9), np.uint8), **held}
+
+
+def _kept(record: Record) -> Json:
+    """Without its id, which is computed again and takes a third of the room."""
+    return {key: value for key, value in record.to_json().items() if key != "id"}
 
 
 def _histories(found: Found) -> dict[str, np.ndarray]:
