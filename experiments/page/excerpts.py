@@ -22,7 +22,7 @@ COMPARED = (  # columns of the short comparisons
     "backbone",
     "verdict",
     "center",
-    "change",
+    "alike",
     "better",
     "groups",
     "p_difference",
