@@ -34,6 +34,7 @@ FLOOR = -1.0
 MOST = 1e150  # of what is averaged: squares of such do not overflow
 LEVEL = 0.95
 SEED = 0  # of every bootstrap
+FEWEST_RANKED = 5  # seeds of a strategy that is ranked beside others with more
 FEWEST_SEEDS = 6  # with which two strategies are told apart by an interval
 Row = dict[str, Any]
 
@@ -145,7 +146,8 @@ def over_seeds(rows: Iterable[Row]) -> Spreads:
 
 def skill_scores(records: Iterable[Record], backbone: str, groups: Mapping[str, str]) -> Scores:
     """Scores on one backbone, over the datasets that have a group, of the strategies that have
-    every seed on each; untrained baselines count as if run with every seed."""
+    every seed on each; untrained baselines count as if run with every seed. Where some have fewer
+    seeds, but FEWEST_RANKED on each dataset, the seeds are those that all of these have."""
     mse: defaultdict[str, dict[tuple[str, int | None], float]] = defaultdict(dict)
     for record in records:
         cell = record.cell
@@ -157,7 +159,12 @@ def skill_scores(records: Iterable[Record], backbone: str, groups: Mapping[str, 
             mse[cell.strategy][cell.dataset, seed] = math.inf if value is None else value
     keys = {key for found in mse.values() for key in found}
     datasets = sorted({name for name, _ in keys})
-    seeds = sorted({seed for _, seed in keys if seed is not None})
+    every = {seed for _, seed in keys if seed is not None}
+    held = (
+        {s for s in every if all((of, s) in found for of in datasets)} for found in mse.values()
+    )
+    enough = [seeds for seeds in held if len(seeds) >= FEWEST_RANKED]
+    seeds = sorted(set.intersection(*enough) if enough else every)
     kinds = sorted({groups[name] for name in datasets})
     members = np.array([[groups[name] == kind for name in datasets] for kind in kinds], float)
 

@@ -438,6 +438,21 @@ def test_a_strategy_without_every_seed_is_left_out_and_said():
     assert found.left_out == ("smooth_clip: not every seed on every dataset (bottleneck)",)
 
 
+def test_strategies_with_more_seeds_are_ranked_by_those_that_all_have():
+    records = written.sweep(["wind", "flights"], seeds=8)
+    few = [one for one in records if one.cell.strategy != "smooth_clip" or one.cell.seed < 5]
+    ranking = study.read({}, few).rankings["bottleneck"]
+    assert ranking.seeds == 5
+    assert (
+        ranking.skill
+        == study.read({}, written.sweep(["wind", "flights"])).rankings["bottleneck"].skill
+    )
+    fewer = [one for one in few if one.cell.strategy != "smooth_clip" or one.cell.seed < 4]
+    found = study.read({}, fewer)
+    assert found.rankings["bottleneck"].seeds == 8
+    assert "smooth_clip: not every seed on every dataset (bottleneck)" in found.left_out
+
+
 def test_latex_of_a_studys_tables_needs_no_other_fonts(whole):
     """Beyond ASCII there are letters and a dash alone."""
     texts = [tables.to_latex(table) for table in evidence.gather(whole)]
