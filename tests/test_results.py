@@ -2,6 +2,7 @@
 
 import csv
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,15 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ["reference", "dials", "starts", "starts_zero", "sizes"]
 
 
+@cache
+def records_of(name):
+    return store.read(ROOT / "results" / name)
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_tables_are_those_of_the_records(name):
     folder = ROOT / "results" / name
-    found = build.read(folder, store.read(folder))
+    found = build.read(folder, records_of(name))
     made = {f"{table.name}.csv": tables.to_csv(table) for table in evidence.gather(found)}
     assert made.keys() == {path.name for path in (folder / "tables").glob("*.csv")}
     for file, text in made.items():
@@ -30,14 +36,14 @@ def test_tables_are_those_of_the_records(name):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_figures_are_of_the_records_and_have_their_words(name):
     folder = ROOT / "results" / name
-    assert captions.drawn(folder) == captions.digest(store.read(folder))
+    assert captions.drawn(folder) == captions.digest(records_of(name))
     drawn = {path.name for path in (folder / "figures").glob("*.png")}
     assert drawn <= captions.read(folder).keys()
 
 
 def test_figures_are_those_that_would_be_drawn_today():
     folder = ROOT / "results" / "sizes"
-    found = build.read(folder, store.read(folder))
+    found = build.read(folder, records_of("sizes"))
     arrays = store.arrays_of(folder, finals(found))
     with styled():
         words = {f"{of.name}.png": (of.title, of.caption) for of in draw.sketches(found, arrays)}
@@ -55,8 +61,7 @@ def test_the_two_starts_are_compared_as_they_would_be_today(tmp_path):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_records_are_of_one_program_one_choice_and_one_a_seat(name):
-    folder = ROOT / "results" / name
-    records = store.read(folder)
+    folder, records = ROOT / "results" / name, records_of(name)
     finals = [record for record in records if record.cell.phase == "final"]
     assert all(record.fingerprint for record in records)
     assert all(record.is_done for record in finals)

@@ -49,8 +49,9 @@ def test_starts_stand_open_and_filled_with_their_errors_beside():
         (12.5, "white"),
         (0.0, style.look("clip")["color"]),
     ]
-    (mark,) = [line for line in errors.lines if line.get_linestyle() == "None"]
-    assert mark.get_xdata() == pytest.approx([-math.log(1.2)])
+    marks = [line for line in errors.lines if line.get_linestyle() == "None"]
+    places = [x for line in marks for x in line.get_xdata()]
+    assert places == pytest.approx([-math.log(1.2)] * 3)  # two groups, and all
     assert sketch.title == "Where a network starts: zero against constant"
     assert errors.get_xlabel() == "mse relative to zero"
 
