@@ -32,10 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("second", type=Path, help="another one's")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the differences there too")
     parser.add_argument(
-        "--starts",
-        type=Path,
-        metavar="FOLDER",
-        help="write the comparison of starts there",
+        "--starts", type=Path, metavar="FOLDER", help="write the comparison of starts there"
     )
     given = parser.parse_args(arguments)
     try:

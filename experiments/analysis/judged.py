@@ -15,7 +15,7 @@ from scipy import stats
 from experiments.analysis import pooling, rule
 from experiments.analysis.effects import AGAINST, Effect, Runs, effect
 from experiments.analysis.pooling import Pooled
-from experiments.analysis.statistics import Estimate
+from experiments.analysis.statistics import Estimate, rank_correlation
 from experiments.cells import Place
 from experiments.data.catalogue import DATASETS
 from experiments.data.datasets import load
@@ -131,13 +131,9 @@ def agreement(found: Iterable[Judged], kind: str) -> tuple[int, int, Estimate]:
 
 
 def correlation(found: Iterable[Judged], kind: str) -> float:
-    """Of ranks (Spearman, 1904): of how a kind leans, and of what its strategy errs; NaN of fewer
-    than three datasets."""
+    """Of ranks: of how a kind leans, and of what its strategy errs; NaN where there is none."""
     pairs = [(one.lean(kind), one.effects[kind].value) for one in found if kind in one.effects]
-    known = [pair for pair in pairs if not math.isnan(pair[0])]
-    if len(known) < 3:
-        return math.nan
-    return float(stats.spearmanr(*zip(*known, strict=True)).statistic)
+    return rank_correlation([pair for pair in pairs if not math.isnan(pair[0])])
 
 
 def gain(found: Sequence[Judged], always: str | None = None) -> Pooled | None:

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator
 
-from scipy import stats
-
 from experiments.analysis import planned, pooling
 from experiments.analysis.columns import (
     ALIKE,
@@ -25,7 +23,7 @@ from experiments.analysis.columns import (
 )
 from experiments.analysis.effects import AGAINST, Effect
 from experiments.analysis.planned import BEFOREHAND, FEWEST_GROUPS, MARGIN, PLANNED, Comparison
-from experiments.analysis.statistics import Estimate
+from experiments.analysis.statistics import Estimate, rank_correlation
 from experiments.analysis.study import Study
 from experiments.analysis.tables import (
     STRATEGY,
@@ -86,13 +84,11 @@ def _violations(study: Study, backbone: str, strategy: str) -> dict[str, float]:
 
 
 def _correlation(study: Study, found: Comparison) -> float:
-    """Over groups, of ranks: of the effect with how often the free network lies outside; NaN where
-    either is the same everywhere, or of fewer than three groups."""
+    """Of ranks over groups: of how often the free network lies outside, and of the effect; NaN
+    where there is none."""
     outside = _violations(study, found.backbone, FREE)
-    pairs = [(outside[of], one.value) for of, one in found.effects.items() if of in outside]
-    if len(pairs) < 3 or min(map(len, map(set, zip(*pairs, strict=True)))) < 2:
-        return math.nan
-    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
+    every = found.effects.items()
+    return rank_correlation([(outside[of], one.value) for of, one in every if of in outside])
 
 
 def comparisons(study: Study) -> Table:

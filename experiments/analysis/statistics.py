@@ -8,7 +8,7 @@ on `effects`, which have no floor.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -179,6 +179,14 @@ def skill_scores(records: Iterable[Record], backbone: str, groups: Mapping[str, 
     by_group = [score[name] @ members.T / members.sum(axis=1) for name in complete]
     shape = len(complete), len(seeds), len(kinds)
     return Scores(tuple(complete), tuple(kinds), np.array(by_group).reshape(shape))
+
+
+def rank_correlation(pairs: Collection[tuple[float, float]]) -> float:
+    """Of ranks (Spearman, 1904); NaN of fewer than three pairs, or where one side is the same in
+    all."""
+    if len(pairs) < 3 or min(len({*side}) for side in zip(*pairs, strict=True)) < 2:
+        return math.nan
+    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
 def mean(values: np.ndarray) -> np.ndarray:

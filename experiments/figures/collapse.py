@@ -78,7 +78,8 @@ def _runs(of: Study, backbone: str) -> dict[str, dict[str, dict[str, np.ndarray]
 
 
 def figure(found: Mapping[str, Runs]) -> Figure:
-    """A row of two panels for each backbone, a row for each strategy, a marker a dataset."""
+    """A row of two panels for each backbone, a row for each strategy that ran on it, a marker a
+    dataset."""
     every = [runs for by_dataset in found.values() for runs in by_dataset.values()]
     datasets = list(dict.fromkeys(name for by_dataset in found.values() for name in by_dataset))
     names = in_families({name for runs in every for name in runs["code_reliance"]})
@@ -90,7 +91,11 @@ def figure(found: Mapping[str, Runs]) -> Figure:
     }
     names.sort(key=lambda name: -relies[name])
     marks = dict(zip(datasets, MARKERS * len(datasets), strict=False))
-    size = 2.2, 1.2 * ROW * len(names) + 0.1
+    ran = {
+        backbone: [name for name in names if any(name in of["r2"] for of in by_dataset.values())]
+        for backbone, by_dataset in found.items()
+    }
+    size = 2.2, [1.2 * ROW * len(here) + 0.1 for here in ran.values()]
     top = 0.55 if len(datasets) > 1 else 0.35  # for a legend
     drawn, grid = panels(2 * len(found), 2, size, left=NAMES, top=top, gap=(0.15, 0.85))
     for place, (backbone, by_dataset) in enumerate(found.items()):
@@ -101,12 +106,12 @@ def figure(found: Mapping[str, Runs]) -> Figure:
             for number, (dataset, runs) in enumerate(by_dataset.items()):
                 shift = LANE * (number - (len(by_dataset) - 1) / 2)
                 for name, values in runs[metric].items():
-                    row, color = names.index(name) + shift, look(name)["color"]
+                    row, color = ran[backbone].index(name) + shift, look(name)["color"]
                     dots(axes, row, values, ends, color, marks[dataset], spread=LANE / 2)
             axes.set_xlim(ends)
             axes.set_xticks(np.linspace(0, 1, 6))
             axes.set_xlabel(label)
-            row_labels(axes, names)
+            row_labels(axes, ran[backbone])
             axes.tick_params(labelleft=at_left(axes))
             if at_left(axes):
                 corner(axes, backbone)

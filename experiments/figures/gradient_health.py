@@ -67,12 +67,16 @@ def gradient_health(of: Study) -> Sketch | None:
 
 
 def figure(found: Mapping[str, Shares], names: list[str]) -> Figure:
-    """A row of three panels for each backbone, a row for each of these strategies."""
-    size = 1.4, ROW * len(names) + 0.1
+    """Three panels for each backbone, with a row for each of these strategies that ran on it."""
+    ran = {
+        backbone: [name for name in names if any(np.isfinite(of[name]).any() for of in by.values())]
+        for backbone, by in found.items()
+    }
+    size = 1.4, [ROW * len(here) + 0.1 for here in ran.values()]
     drawn, grid = panels(3 * len(found), 3, size, left=NAMES, gap=(0.15, 0.6))
     places = ((backbone, metric) for backbone in found for metric in HEALTH)
     for axes, (backbone, metric) in zip(grid, places, strict=True):
-        shares = {name: 100 * found[backbone][metric][name] for name in names}
+        shares = {name: 100 * found[backbone][metric][name] for name in ran[backbone]}
         strips(axes, shares, (-4, 104))
         axes.set_xticks([0, 50, 100])
         axes.set_title(TITLES[HEALTH[metric]])

@@ -94,7 +94,7 @@ def _outside(of: Study, backbone: str, name: str) -> float:
 
 
 def figure(found: Runs, outside: Mapping[str, Mapping[str, float]], metric: str) -> Figure:
-    """A row a strategy.
+    """A row a strategy that ran on the backbone.
 
     Args:
       found: what is drawn.
@@ -102,14 +102,17 @@ def figure(found: Runs, outside: Mapping[str, Mapping[str, float]], metric: str)
       metric: what the x axis is called.
     """
     datasets = _datasets(found)
-    names = _best_first(found, datasets)
+    order = _best_first(found, datasets)
+    names = {backbone: [name for name in order if name in rows] for backbone, rows in found.items()}
+    alike = len({*map(tuple, names.values())}) == 1  # else each backbone has a height of its own
+    heights = [ROW * len(here) + 0.1 for here in names.values()]
     apart = len(datasets) in APART
     columns = [[name] for name in datasets] if apart else [datasets]
     gap = 0.1 if apart else 0.7
     drawn, grid = panels(
         len(columns) * len(found),
-        len(columns) if apart else 2,
-        ((4.0 - (len(columns) - 1) * gap) / len(columns), ROW * len(names) + 0.1),
+        len(columns) if apart else 2 if alike else 1,
+        ((4.0 - (len(columns) - 1) * gap) / len(columns), heights[0] if alike else heights),
         left=NAMES,
         right=0.7,
         top=0.4,
@@ -117,7 +120,7 @@ def figure(found: Runs, outside: Mapping[str, Mapping[str, float]], metric: str)
         least=0.5 if apart else 1.6,
     )
     for axes, (backbone, column) in zip(grid, product(found, columns), strict=True):
-        rows = {name: _runs(found[backbone].get(name, {}), column) for name in names}
+        rows = {name: _runs(found[backbone][name], column) for name in names[backbone]}
         strips(axes, rows, _ends(found, column))
         axes.axvline(0, color=LINE, linewidth=0.8, zorder=0.6)
         axes.locator_params(axis="x", nbins=max(2, int(2.5 * width_of(axes))))
@@ -129,7 +132,8 @@ def figure(found: Runs, outside: Mapping[str, Mapping[str, float]], metric: str)
             if column == columns[0]:
                 corner(axes, backbone)
         if column == columns[-1]:
-            _beside(axes, {names.index(name): of for name, of in outside[backbone].items()})
+            shares = outside[backbone]
+            _beside(axes, {row: shares[name] for row, name in enumerate(names[backbone])})
     drawn.supxlabel(metric)
     return drawn
 

@@ -154,7 +154,7 @@ def styled() -> AbstractContextManager[None]:
 def panels(
     count: int,
     columns: int,
-    size: tuple[float, float],
+    size: tuple[float, float | Sequence[float]],
     *,
     left: float = 0.65,
     right: float = 0.15,
@@ -163,9 +163,11 @@ def panels(
     gap: tuple[float, float] = (0.35, 0.6),
     least: float | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, row by row; all measures in inches. Where it would be wider than
-    WIDEST, panels are narrower, by default up to half as wide, or in fewer columns."""
-    least = least or size[0] / 2
+    """A figure of so many panels, row by row; all measures in inches, of heights one or one a row.
+    Where it would be wider than WIDEST, panels are narrower, by default up to half as wide, or in
+    fewer columns."""
+    wide, high = size
+    least = least or wide / 2
     columns = min(count, columns)
 
     def fitting() -> float:
@@ -174,10 +176,11 @@ def panels(
 
     while columns > 1 and fitting() < least:
         columns -= 1
-    size = min(size[0], max(fitting(), 1.0)), size[1]
+    wide = min(wide, max(fitting(), 1.0))
     rows = -(-count // columns)
-    width = left + columns * size[0] + (columns - 1) * gap[0] + right
-    height = top + rows * size[1] + (rows - 1) * gap[1] + bottom
+    heights = np.broadcast_to(high, rows)
+    width = left + columns * wide + (columns - 1) * gap[0] + right
+    height = top + float(heights.sum()) + (rows - 1) * gap[1] + bottom
     figure = Figure(figsize=(width, height))
     grid = figure.add_gridspec(
         rows,
@@ -186,8 +189,9 @@ def panels(
         right=1 - right / width,
         top=1 - top / height,
         bottom=bottom / height,
-        wspace=gap[0] / size[0],
-        hspace=gap[1] / size[1],
+        wspace=gap[0] / wide,
+        hspace=gap[1] / float(heights.mean()),
+        height_ratios=heights,
     )
     return figure, [figure.add_subplot(grid[index]) for index in range(count)]
 

@@ -89,11 +89,14 @@ def _columns(whole: Table, name: str, caption: str, titles: Mapping[str, str]) -
 
 
 def _best_first(ranking: Table) -> Table:
+    """Of those that are ranked there."""
+
     def skill(row: tuple[Entry, ...]) -> float:
         value = plain(row[2])
-        return -math.inf if is_missing(value) or isinstance(value, str) else float(value or 0)
+        return math.nan if is_missing(value) or isinstance(value, str) else float(value or 0)
 
-    return replace(ranking, rows=sorted(ranking.rows, key=skill, reverse=True))
+    ranked = [row for row in ranking.rows if not math.isnan(skill(row))]
+    return replace(ranking, rows=sorted(ranked, key=skill, reverse=True))
 
 
 def counts(study: Study) -> dict[str, int]:

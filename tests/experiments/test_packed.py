@@ -10,7 +10,7 @@ import pytest
 
 from experiments import archive, store
 from experiments.cells import Cell, Record
-from experiments.packed import HISTORY, checked
+from experiments.packed import HISTORY, checked, pack
 from experiments.usage import UsageError
 
 NAMES = ("epoch", *HISTORY, "gradient_norm")
@@ -73,6 +73,17 @@ def test_every_record_comes_back_to_the_bit(folder):
     assert all(path.parent == folder / "packed" for path in paths)
     shutil.rmtree(folder / "cells")
     assert store.load(folder) == before
+
+
+def test_what_is_packed_holds_no_ids_and_does_not_hang_on_the_order():
+    records = [replace(record, metrics={"mse": 0.1}) for record in RECORDS[:4]]
+    found = [(record, arrays_of(record.cell.seed)) for record in records]
+    one, other = pack(found), pack(found[::-1])
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name])
+    text = lzma.decompress(one["records"].tobytes()).decode()
+    assert not any(record.id in text for record in RECORDS)
 
 
 def test_of_arrays_the_final_history_and_the_first_seeds_examples_are_kept(packed):

@@ -101,6 +101,21 @@ def test_a_dataset_that_is_ranked_on_one_backbone_alone_is_empty_on_the_other():
     assert [axes.get_title() for axes in sketch.figure.axes] == ["flights", "wind"] * 2
 
 
+@pytest.mark.parametrize("draw", [seeds.seeds, gradient_health.gradient_health])
+def test_a_strategy_has_a_row_on_the_backbones_on_which_it_ran_alone(draw):
+    names = "unconstrained", "clip", "relu_offset", "climatology_clipped"
+    records = written.sweep(["wind", "flights"], names, seeds=2)
+    left_out = ("relu_offset", BOTH[1])
+    records = [one for one in records if (one.cell.strategy, one.cell.backbone) != left_out]
+    every = draw(study.read({}, records)).figure.axes
+    rows = [len(axes.get_yticks()) for axes in every]
+    half = len(rows) // 2
+    assert rows[:half] == [rows[half] + 1] * half
+    assert rows[half:] == [rows[half]] * half
+    heights = [style.height_of(axes) for axes in every]
+    assert heights[0] - heights[-1] == pytest.approx(style.ROW)
+
+
 def test_where_nothing_is_ranked_r2_is_shown():
     records = written.sweep(["wind"], ("unconstrained", "clip"), BOTH[:1], seeds=2)
     sketch = seeds.seeds(study.read({}, records))

@@ -174,7 +174,7 @@ def test_the_ranking_has_five_columns_and_the_best_on_top(text):
     rows = re.findall(
         r"<th[^>]*row[^>]*>.*?</th>\s*<td[^>]*>.*?</td>\s*<td>(.*?)[ <]", table, re.DOTALL
     )
-    skills = [float(number.replace("−", "-")) for number in rows if number != "–"]
+    skills = [float(number.replace("−", "-")) for number in rows]
     assert len(skills) > 10
     assert skills == sorted(skills, reverse=True)
 
@@ -213,9 +213,14 @@ def test_where_room_is_short_every_dataset_keeps_its_first_figure():
 
 
 def test_a_folder_without_manifest_has_a_page(tmp_path):
-    found = written.save(tmp_path / "old", written.sweep(["wind"], seeds=1))
+    records = written.sweep(["wind"], seeds=1)
+    records += written.sweep(["wind"], ["leaky_clip"], ["conditioned"], seeds=1)
+    found = written.save(tmp_path / "old", records)
     build.build(found, with_figures=False)
     text = (found / "report.html").read_text(encoding="utf-8")
+    for backbone, there in {"bottleneck": False, "conditioned": True}.items():
+        table = re.search(rf'<table id="ranking-{backbone}">.*?</table>', text, re.DOTALL)[0]
+        assert ("leaky_clip" in re.sub("<.*?>", "", table)) == there  # where it ran
     assert "The folder has no manifest" in text
     assert '<table id="ranking-bottleneck">' in text
     assert '<section id="figures">' not in text
