@@ -12,9 +12,9 @@ from experiments.analysis.study import Study
 from experiments.figures.style import (
     LINE,
     NAMES,
-    ROW,
     Sketch,
     at_left,
+    beside,
     corner,
     in_families,
     panels,
@@ -104,15 +104,14 @@ def figure(found: Runs, outside: Mapping[str, Mapping[str, float]], metric: str)
     datasets = _datasets(found)
     order = _best_first(found, datasets)
     names = {backbone: [name for name in order if name in rows] for backbone, rows in found.items()}
-    alike = len({*map(tuple, names.values())}) == 1  # else each backbone has a height of its own
-    heights = [ROW * len(here) + 0.1 for here in names.values()]
+    side_by_side, heights = beside(names.values())
     apart = len(datasets) in APART
     columns = [[name] for name in datasets] if apart else [datasets]
     gap = 0.1 if apart else 0.7
     drawn, grid = panels(
         len(columns) * len(found),
-        len(columns) if apart else 2 if alike else 1,
-        ((4.0 - (len(columns) - 1) * gap) / len(columns), heights[0] if alike else heights),
+        len(columns) if apart else side_by_side,
+        ((4.0 - (len(columns) - 1) * gap) / len(columns), heights),
         left=NAMES,
         right=0.7,
         top=0.4,

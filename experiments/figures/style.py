@@ -196,6 +196,13 @@ def panels(
     return figure, [figure.add_subplot(grid[index]) for index in range(count)]
 
 
+def beside(rows: Collection[Collection[str]]) -> tuple[int, float | list[float]]:
+    """In how many columns, and how high, panels stand that have such rows: two beside each other if
+    all have the same, else one below the other, each as high as its own."""
+    heights = [ROW * len(names) + 0.1 for names in rows]
+    return (2, heights[0]) if len({*map(tuple, rows)}) == 1 else (1, heights)
+
+
 def width_of(axes: Axes) -> float:
     """Of a panel, in inches."""
     figure = axes.figure

@@ -10,13 +10,14 @@ from experiments.analysis.tables import slug
 from experiments.figures.style import (
     LINE,
     NAMES,
-    ROW,
     Sketch,
     at_left,
+    beside,
     in_families,
     panels,
     short,
     strips,
+    width_of,
 )
 
 RIGHT = {
@@ -67,22 +68,24 @@ def _lost(of: Study, dataset: str, alike: tuple[str, ...], backbone: str, name: 
 
 
 def figure(found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """A panel a backbone, a row a strategy, (seeds,) each; the one that loses least on top."""
+    """A panel a backbone, a row a strategy that ran on it, (seeds,); who loses least on top."""
     by_name = {
         name: np.median(np.concatenate([rows[name] for rows in found.values() if name in rows]))
         for name in in_families({name for rows in found.values() for name in rows})
     }
-    names = sorted(by_name, key=lambda name: by_name[name])
-    size = min(4.0, 4.6 / min(len(found), 2) - 0.15), ROW * len(names) + 0.1
-    drawn, grid = panels(len(found), 2, size, left=NAMES, gap=(0.15, 0.75))
+    order = sorted(by_name, key=lambda name: by_name[name])
+    found = {of: {name: rows[name] for name in order if name in rows} for of, rows in found.items()}
+    columns, heights = beside(found.values())
+    columns = min(columns, len(found))
+    size = min(4.0, 4.6 / columns - 0.15), heights
+    drawn, grid = panels(len(found), columns, size, left=NAMES, gap=(0.15, 0.75))
     every = np.concatenate([values for rows in found.values() for values in rows.values()])
     low, high = np.quantile(np.append(every, 0), [UNSEEN, 1 - UNSEEN])
     room = 0.05 * (high - low) + 0.005
     for axes, (backbone, rows) in zip(grid, found.items(), strict=True):
         axes.axvline(0, color=LINE, linewidth=0.8, zorder=0.6)
-        shown = {name: rows.get(name, np.empty(0)) for name in names}
-        strips(axes, shown, (low - room, high + room))
-        axes.locator_params(axis="x", nbins=6)
+        strips(axes, rows, (low - room, high + room))
+        axes.locator_params(axis="x", nbins=max(2, int(1.6 * width_of(axes))))
         axes.set_title(backbone)
         axes.tick_params(labelleft=at_left(axes))
     drawn.supxlabel("r2 lost to the wrong bound")
