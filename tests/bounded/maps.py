@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import ml_dtypes
 import numpy as np
 
@@ -142,3 +143,8 @@ def interior(name, output, bounds):
         if "upper" in bounds:
             inside &= output < bounds["upper"]
         return inside
+
+
+def bits(x):
+    """Of floats: what a step of a scan gives out unchanged, where XLA makes zeros of subnormals."""
+    return jax.lax.bitcast_convert_type(x, f"int{8 * x.dtype.itemsize}")
