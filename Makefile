@@ -19,9 +19,9 @@ study: $(VENV)/.experiments  ## go on with the study in results/, hours in all (
 	$(RUN) -m experiments.sweep --preset starts --start zero --out results/starts_zero $(SESSION)
 	$(RUN) -m experiments.sweep --preset full --out results/reference $(SESSION)
 	$(RUN) -m experiments.sweep --preset answers --out results/reference $(SESSION)
-	$(RUN) -m experiments.sweep --preset budgets --out results/reference $(SESSION)
+	$(RUN) -m experiments.sweep --preset budgets --out results/budgets $(SESSION)
 	$(RUN) -m experiments.sweep --preset sizes --out results/sizes $(SESSION)
-	for of in reference dials starts starts_zero sizes; do $(RUN) -m experiments.archive results/$$of; done
+	for of in reference dials starts starts_zero sizes budgets; do $(RUN) -m experiments.archive results/$$of; done
 	$(RUN) -m experiments.compare results/starts_zero results/starts --starts results/starts/compared
 
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax

@@ -15,7 +15,7 @@ from experiments.figures.style import styled
 from experiments.page import build, diagnosis, warnings
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ["reference", "dials", "starts", "starts_zero", "sizes"]
+FOLDERS = ["reference", "dials", "starts", "starts_zero", "sizes", "budgets"]
 
 
 @cache
