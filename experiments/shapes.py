@@ -8,25 +8,34 @@ STATUSES = ("done", "failed")
 PHASES = ("tune", "final")
 
 
-def misfit(found: Any, like: Any, place: str = "") -> str | None:
-    """Where JSON is not as it should be, or None.
+def misfit(found: Any, like: Any) -> str | None:
+    """Where JSON is not as it should be, such as `config.seed`, or None.
 
     Args:
       found: the JSON.
       like: a test of it; or of a list `[like]`; or of an object `{key: like}`, whose keys need not
         be there, with `"*"` for those that are not named; without it they may hold anything.
-      place: where it is, for the answer.
     """
+    odd = _misfit(found, like)
+    return odd if odd is None else odd.lstrip(".") or "it"
+
+
+def _misfit(found: Any, like: Any) -> str | None:
     if callable(like):
-        return None if like(found) else place or "it"
+        return None if like(found) else ""
     if type(found) is not type(like):
-        return place or "it"
+        return ""
     if isinstance(found, list):
-        parts = [(f"{place}[]", one, like[0]) for one in found]
-    else:
-        named = [(key, one, like.get(key, like.get("*"))) for key, one in found.items()]
-        parts = [(f"{place}.{key}".lstrip("."), one, of) for key, one, of in named if of]
-    return next(filter(None, (misfit(one, of, where) for where, one, of in parts)), None)
+        for one in found:
+            if (odd := _misfit(one, like[0])) is not None:
+                return f"[]{odd}"
+        return None
+    others = like.get("*")
+    for key, one in found.items():
+        of = like.get(key, others)
+        if of and (odd := _misfit(one, of)) is not None:
+            return f".{key}{odd}"
+    return None
 
 
 def is_text(found: Any) -> bool:

@@ -1,12 +1,12 @@
 """A study's results as tables, each number once."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from experiments.analysis import statistics
 from experiments.analysis.statistics import Estimate, Spread
-from experiments.analysis.study import Study, shown
+from experiments.analysis.study import Study
 from experiments.analysis.tables import (
     GUARANTEE,
     VIOLATION,
@@ -17,7 +17,6 @@ from experiments.analysis.tables import (
     by_strategy,
     slug,
 )
-from experiments.cells import Record
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import holds
 
@@ -52,7 +51,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def metrics(study: Study, dataset: str, backbone: str) -> Table:
     """Every strategy's metrics on test."""
-    marked = [f"{name} ({of})" for name, of in constant_bounds(shown(study), dataset).items()]
+    marked = [f"{name} ({of})" for name, of in sorted(study.filled.get(dataset, {}).items())]
     note = f"Bounded by constants, the training range: {', '.join(marked)}."
     found = study.measured(dataset, backbone)
     own = sorted({metric for of in found.values() for metric in of if ":" in metric})
@@ -72,15 +71,6 @@ def metrics(study: Study, dataset: str, backbone: str) -> Table:
         notes=(SEEDS_ALONE, note) if marked else (SEEDS_ALONE,),
         dataset=dataset,
     )
-
-
-def constant_bounds(records: Iterable[Record], dataset: str) -> dict[str, str]:
-    """By strategy, the sides filled from the training range."""
-    found = {}
-    for cell in (record.cell for record in records if record.cell.dataset == dataset):
-        if sides := [side for side, of in cell.bounds.items() if of == "training range"]:
-            found[cell.strategy] = " and ".join(sides)
-    return dict(sorted(found.items()))
 
 
 def collapse(study: Study, dataset: str) -> Table:

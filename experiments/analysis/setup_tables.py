@@ -8,7 +8,7 @@ from typing import Any
 from experiments.analysis.columns import settled
 from experiments.analysis.effects import ends_without_gradient
 from experiments.analysis.statistics import FLOOR
-from experiments.analysis.study import Study, finals, shown
+from experiments.analysis.study import Study
 from experiments.analysis.tables import GUARANTEE, STRATEGY, Column, Entry, Table
 from experiments.cells import UNTRAINED, Place, canonical
 from experiments.console import trimmed
@@ -46,7 +46,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def failed(study: Study) -> Table:
     """Cells that failed, with the reason."""
-    cells = [(record.cell, str(record.error)) for record in shown(study) if not record.is_done]
+    cells = [(record.cell, str(record.error)) for record in study.shown if not record.is_done]
     rows = [(*cell.place, cell.phase, cell.seed, reason) for cell, reason in cells]
     return Table(
         "failed",
@@ -181,7 +181,7 @@ def chosen(study: Study) -> Table:
         if record.cell.phase == "tune" and record.metrics.get("mse") is not None:
             tried[record.cell.place][canonical(record.cell.tuned)].append(record.metrics["mse"])
     rows: dict[tuple[Place, str], tuple[Entry, ...]] = {}
-    for cell in (record.cell for record in finals(study) if record.cell.is_trained):
+    for cell in (record.cell for record in study.finals if record.cell.is_trained):
         point, points = canonical(cell.tuned), tried[cell.place]
         hyper = ", ".join(f"{name} {value:g}" for name, value in cell.hyperparameters.items())
         error = sum(points[point]) / len(points[point]) if point in points else None
@@ -220,7 +220,7 @@ def checks(study: Study) -> Table:
             rates[cell.place].add(cell.tuned["learning_rate"])
 
     def row(name: str, backbones: Sequence[str]) -> tuple[Entry, ...]:
-        here = [r for r in finals(study) if r.is_done and r.cell.backbone in backbones]
+        here = [r for r in study.finals if r.is_done and r.cell.backbone in backbones]
         ends = [(r.cell, study.endings[r.id]) for r in here if r.id in study.endings]
         whole = [ending for cell, ending in ends if ending.epoch >= cell.epochs]
         late = [ending for ending in whole if ending.looks_since_best < LATE]

@@ -91,20 +91,30 @@ def summary(records: Iterable[Record]) -> list[Row]:
 
     `skill` is one of the metrics, not floored, where REFERENCE has an error on the same data.
     """
-    rows = []
     done = [record for record in records if record.is_done]
     errors = {
         _data(record): record.metrics.get("mse")
         for record in done
         if record.cell.strategy == REFERENCE
     }
-    for record in done:
+
+    def shared(record: Record) -> tuple[Any, ...]:
         cell = record.cell
-        shared = *cell.place, cell.phase, cell.seed, cell.split, canonical(cell.tuned)
+        return *cell.place, cell.phase, cell.seed, cell.split, canonical(cell.tuned)
+
+    def order(value: Any) -> str:
+        return str(value).zfill(6)
+
+    found = sorted(
+        ((shared(record), record) for record in done),
+        key=lambda one: [order(value) for value in one[0]],
+    )
+    rows = []
+    for of, record in found:
         metrics = {**record.metrics, **_skill(record, errors.get(_data(record)))}
-        for metric in sorted(metrics):
-            rows.append(dict(zip(COLUMNS, (*shared, metric, metrics[metric]), strict=True)))
-    return sorted(rows, key=lambda row: [str(row[key]).zfill(6) for key in COLUMNS[:-1]])
+        for metric in sorted(metrics, key=order):
+            rows.append(dict(zip(COLUMNS, (*of, metric, metrics[metric]), strict=True)))
+    return rows
 
 
 def _data(record: Record) -> tuple[str, str, str]:

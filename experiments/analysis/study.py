@@ -85,25 +85,40 @@ class Study:
     blocks: effects.Blocks  # of the final records that have them
     endings: Mapping[str, Ending]  # of those that have training curves, by id
 
+    @cached_property
+    def shown(self) -> list[Record]:
+        """Records of the strategies that are shown."""
+        return [record for record in self.records if self.choice.shows(record.cell.strategy)]
+
+    @cached_property
+    def finals(self) -> list[Record]:
+        """Those of the final phase, failed ones too."""
+        return [record for record in self.shown if record.cell.phase == "final"]
+
+    @cached_property
+    def filled(self) -> dict[str, dict[str, str]]:
+        """By dataset and strategy, the sides filled from the training range."""
+        return filled(self.shown)
+
     @property
     def trains(self) -> bool:
         """Whether a final cell that is shown is finished, of more than baselines."""
-        return any(record.is_done and record.cell.is_trained for record in finals(self))
+        return any(record.is_done and record.cell.is_trained for record in self.finals)
 
     @cached_property
     def backbones(self) -> list[str]:
         """Those that a final cell is of."""
-        return in_order({r.cell.backbone for r in finals(self)} - {UNTRAINED}, BACKBONES)
+        return in_order({r.cell.backbone for r in self.finals} - {UNTRAINED}, BACKBONES)
 
     @cached_property
     def strategies(self) -> list[str]:
         """All that a final cell is of, baselines too."""
-        return in_order({r.cell.strategy for r in finals(self)}, EVERY_STRATEGY)
+        return in_order({r.cell.strategy for r in self.finals}, EVERY_STRATEGY)
 
     @cached_property
     def failures(self) -> Counter[str]:
         """How many final cells of each strategy failed."""
-        return Counter(record.cell.strategy for record in finals(self) if not record.is_done)
+        return Counter(record.cell.strategy for record in self.finals if not record.is_done)
 
     @cached_property
     def _runs(self) -> defaultdict[Place, list[Record]]:
@@ -157,7 +172,7 @@ class Study:
 
     def datasets(self, role: str) -> list[str]:
         """Those of a role that a final cell is of."""
-        names = {record.cell.dataset for record in finals(self)}
+        names = {record.cell.dataset for record in self.finals}
         return in_order({name for name in names if self.roles[name] == role}, DATASETS)
 
     @cached_property
@@ -191,14 +206,13 @@ class Study:
         return {seed: value for seed, value in found.items() if value is not None}
 
 
-def finals(study: Study) -> list[Record]:
-    """Records of the final phase that are shown, failed ones too."""
-    return [r for r in shown(study) if r.cell.phase == "final"]
-
-
-def shown(study: Study) -> list[Record]:
-    """Those of the strategies that are shown."""
-    return [record for record in study.records if study.choice.shows(record.cell.strategy)]
+def filled(records: Iterable[Record]) -> dict[str, dict[str, str]]:
+    """By dataset and strategy, the sides filled from the training range."""
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for cell in (record.cell for record in records):
+        if sides := [side for side, of in cell.bounds.items() if of == "training range"]:
+            found[cell.dataset][cell.strategy] = " and ".join(sides)
+    return found
 
 
 def read(
@@ -251,7 +265,7 @@ def read(
         {identity: of[BLOCKS] for identity, of in arrays.items() if BLOCKS in of},
         {identity: end for identity, of in arrays.items() if (end := _ending(of))},
     )
-    if whole and choice != ALL and not finals(found):
+    if whole and choice != ALL and not found.finals:
         raise UsageError("No final cell is of all that was chosen: choose less narrowly.")
     return found
 

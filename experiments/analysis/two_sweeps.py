@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from experiments.analysis import setup_tables, statistics
 from experiments.analysis.statistics import Estimate
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.analysis.tables import STRATEGY, Column, Entry, Table
 from experiments.cells import UNTRAINED, Place
 from experiments.data.catalogue import DATASETS
@@ -115,7 +115,7 @@ def _difference(
 def _hashes(study: Study) -> dict[str, set[str]]:
     """Of the data that final cells are of, by dataset."""
     found: dict[str, set[str]] = {}
-    for record in finals(study):
+    for record in study.finals:
         found.setdefault(record.cell.dataset, set()).add(record.cell.data_hash)
     return found
 

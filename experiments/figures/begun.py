@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from experiments.analysis.starts import Begun, compare
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.figures import ratios
 from experiments.figures.comparisons import HEIGHT, mean
 from experiments.figures.style import (
@@ -68,7 +68,7 @@ def starts(first: Study, second: Study) -> Sketch:
 
 def _start(study: Study) -> str:
     """What the cells say of it."""
-    cells = [record.cell for record in finals(study) if record.cell.is_trained]
+    cells = [record.cell for record in study.finals if record.cell.is_trained]
     return " and ".join(sorted({str(cell.settings.get("start", "")) for cell in cells}))
 
 

@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from experiments import store
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.cells import Record
 from experiments.figures import (
     captions,
@@ -53,7 +53,7 @@ def draw_all(folder: Path, found: Study, out: Path | None = None, form: str = "p
       form: one of `captions.FORMS`.
     """
     target = out or folder
-    done = [record for record in finals(found) if record.is_done]
+    done = [record for record in found.finals if record.is_done]
     if not found.trains:
         captions.keep(target, (), found.records)
         return
@@ -84,7 +84,7 @@ def sketches(of: Study, arrays: Arrays) -> Iterator[Sketch]:
       of: what is drawn.
       arrays: of finished final cells, by id; `history_*` and `example_*` where there are any.
     """
-    lost = Counter(record.cell.dataset for record in finals(of) if not record.is_done)
+    lost = Counter(record.cell.dataset for record in of.finals if not record.is_done)
     for sketch in filter(None, _every(of, arrays)):
         failed = lost[sketch.dataset]
         left_out = f" Left out are cells that failed: {failed}." if failed else ""
@@ -93,7 +93,7 @@ def sketches(of: Study, arrays: Arrays) -> Iterator[Sketch]:
 
 def _every(of: Study, arrays: Arrays) -> Iterator[Sketch | None]:
     """None for what there is nothing of."""
-    done = [record for record in finals(of) if record.is_done]
+    done = [record for record in of.finals if record.is_done]
     histories = training_curves.histories(done, arrays)
     yield seeds.seeds(of)
     yield comparisons.planned(of)

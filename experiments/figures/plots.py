@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from experiments import store
 from experiments.analysis import study
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.analysis.tables import slug
 from experiments.cells import Record
 from experiments.figures import begun, comparisons, draw, fonts, frontiers, judgement, turns
@@ -131,7 +131,7 @@ def training_curves(records: Records, dataset: str, folder: Folder) -> Figure:
     """Error on a dataset's validation split by epoch, a panel a backbone."""
     with styled():
         of = _read(records, folder, dataset)
-        done = [record for record in finals(of) if record.is_done]
+        done = [record for record in of.finals if record.is_done]
         found = curves.histories(done, store.arrays_of(Path(folder), done)).get(dataset, {})
         return _figure(curves.training_curves(of, dataset, found), "that takes histories")
 
@@ -140,7 +140,7 @@ def example_window(records: Records, dataset: str, backbone: str, folder: Folder
     """A test window of a dataset under a few strategies, in the data's own unit."""
     with styled():
         of = _read(records, folder, dataset)
-        done = [record for record in finals(of) if record.is_done]
+        done = [record for record in of.finals if record.is_done]
         arrays = store.arrays_of(Path(folder), done)
         found = draw.example(of, dataset, backbone, done, arrays)
         return _figure(found, f"that takes example windows on the backbone {backbone!r}")

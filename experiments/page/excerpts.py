@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.analysis.tables import Entry, Table, is_missing, plain, slug
 from experiments.console import trimmed
 from experiments.training.baselines import BASELINES
@@ -105,14 +105,14 @@ def counts(study: Study) -> dict[str, int]:
     return {
         "trained": len(study.strategies) - len(untrained),
         "untrained": len(untrained),
-        "runs": len(finals(study)),
-        "seeds": len({record.cell.seed for record in finals(study)}),
+        "runs": len(study.finals),
+        "seeds": len({record.cell.seed for record in study.finals}),
     }
 
 
 def ran(study: Study) -> dict[str, Any]:
     """What was compared, by name."""
-    epochs = {record.cell.epochs for record in finals(study)} - {0}
+    epochs = {record.cell.epochs for record in study.finals} - {0}
     return {
         "datasets": [trimmed(name) for name in study.every_dataset[:MOST_NAMED]],
         "more_datasets": max(0, len(study.every_dataset) - MOST_NAMED),

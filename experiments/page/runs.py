@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.cells import UNTRAINED, Place, Record, canonical
 from experiments.console import trimmed
 from experiments.page.charts import OWN, family
@@ -139,7 +139,7 @@ def gather(study: Study, arrays: Arrays) -> Json:
       arrays: of its final records, by id: `history_*` and `example_*` where there are any.
     """
     runs: defaultdict[Place, list[Record]] = defaultdict(list)
-    for record in sorted(finals(study), key=lambda record: record.cell.seed):
+    for record in sorted(study.finals, key=lambda record: record.cell.seed):
         runs[record.cell.place].append(record)
     metric, together = metric_of(study), pooled(study)
     measured = _measured(study, metric)

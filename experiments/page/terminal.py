@@ -14,9 +14,9 @@ from rich.table import Table
 from experiments import store
 from experiments.analysis import statistics
 from experiments.analysis.effects import ends_without_gradient
-from experiments.analysis.result_tables import METRICS, constant_bounds
+from experiments.analysis.result_tables import METRICS
 from experiments.analysis.statistics import REFERENCE, Spread, Spreads
-from experiments.analysis.study import described
+from experiments.analysis.study import described, filled
 from experiments.analysis.tables import DASH
 from experiments.cells import UNTRAINED, Record
 from experiments.console import printable, say
@@ -130,9 +130,9 @@ def _score_table(title: str, columns: Mapping[str, Mapping[str, str]]) -> Table:
 def metrics_tables(records: list[Record]) -> list[Table]:
     """One table a dataset and backbone, a row a strategy; baselines join every backbone."""
     spreads = statistics.over_seeds(statistics.summary(records))
-    result = []
+    constant, result = filled(records), []
     for dataset in in_order({key[0] for key in spreads}, DATASETS):
-        marked = constant_bounds(records, dataset)
+        marked = constant.get(dataset, {})
         backbones = [key[1] for key in spreads if key[0] == dataset and key[1] != UNTRAINED]
         for backbone in dict.fromkeys(backbones or [UNTRAINED]):
             here = _measured(spreads, dataset, backbone)

@@ -11,7 +11,7 @@ from typing import Any
 from experiments.analysis.effects import ends_without_gradient
 from experiments.analysis.planned import FEWEST_GROUPS
 from experiments.analysis.statistics import FEWEST_SEEDS, FLOOR
-from experiments.analysis.study import Study, finals
+from experiments.analysis.study import Study
 from experiments.cells import Record
 from experiments.console import counted
 from experiments.training.strategies import is_coupled
@@ -100,7 +100,7 @@ def _gradientless(study: Study) -> dict[str, int]:
     """By strategy."""
     found = Counter(
         record.cell.strategy
-        for record in finals(study)
+        for record in study.finals
         if ends_without_gradient(record, study.roles)
     )
     return dict(found.most_common())
