@@ -25,6 +25,7 @@ from experiments.training.devices import let_go
 KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
 MOST_KEPT_BYTES = 1e9  # on disk, beyond which a session begins anew
 MOST_BYTES = 1e9  # of a worker, beyond which what is compiled is let go
+MOST_NEW_BYTES = 0.3e9  # since then, where more than that cannot be
 KEEPING = {
     "jax_compilation_cache_dir": str(KEPT / "xla"),
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -81,13 +82,20 @@ def _one_context():
         yield kept
 
 
+@pytest.fixture(scope="session")
+def _held():
+    """Bytes of this process when it last let go of what was compiled."""
+    return [0]
+
+
 @pytest.fixture(autouse=True)
-def _few_programs_stay(_one_context):
+def _few_programs_stay(_one_context, _held):
     yield
-    if resident() > MOST_BYTES:
+    if resident() > max(MOST_BYTES, _held[-1] + MOST_NEW_BYTES):
         let_go()
         if _one_context:
             _one_context.cache_clear()
+        _held.append(resident())
 
 
 quick = jax.make_user_context(False)  # programs compiled with QUICK are others to JAX

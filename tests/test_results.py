@@ -2,14 +2,12 @@
 
 import csv
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from experiments import compare, store
 from experiments.analysis import evidence, tables
-from experiments.analysis.study import finals
 from experiments.figures import captions, draw
 from experiments.figures.style import styled
 from experiments.page import build, diagnosis, warnings
@@ -18,33 +16,33 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ["reference", "dials", "starts", "starts_zero", "sizes", "budgets"]
 
 
-@cache
-def records_of(name):
-    return store.read(ROOT / "results" / name)
+@pytest.fixture(scope="module", params=FOLDERS)
+def sweep(request):
+    """A folder and its records, which are let go before the next one's."""
+    folder = ROOT / "results" / request.param
+    return folder, store.read(folder)
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_tables_are_those_of_the_records(name):
-    folder = ROOT / "results" / name
-    found = build.read(folder, records_of(name))
+def test_tables_are_those_of_the_records(sweep):
+    folder, records = sweep
+    found = build.read(folder, records)
     made = {f"{table.name}.csv": tables.to_csv(table) for table in evidence.gather(found)}
     assert made.keys() == {path.name for path in (folder / "tables").glob("*.csv")}
     for file, text in made.items():
         assert (folder / "tables" / file).read_text(encoding="utf-8") == text, file
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_figures_are_of_the_records_and_have_their_words(name):
-    folder = ROOT / "results" / name
-    assert captions.drawn(folder) == captions.digest(records_of(name))
+def test_figures_are_of_the_records_and_have_their_words(sweep):
+    folder, records = sweep
+    assert captions.drawn(folder) == captions.digest(records)
     drawn = {path.name for path in (folder / "figures").glob("*.png")}
     assert drawn <= captions.read(folder).keys()
 
 
 def test_figures_are_those_that_would_be_drawn_today():
     folder = ROOT / "results" / "sizes"
-    found = build.read(folder, records_of("sizes"))
-    arrays = store.arrays_of(folder, finals(found))
+    found = build.read(folder, store.read(folder))
+    arrays = store.arrays_of(folder, found.finals)
     with styled():
         words = {f"{of.name}.png": (of.title, of.caption) for of in draw.sketches(found, arrays)}
     kept = captions.read(folder)
@@ -63,9 +61,8 @@ def test_the_two_starts_are_compared_as_they_would_be_today(tmp_path):
     assert kept == made
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_records_are_of_one_program_one_choice_and_one_a_seat(name):
-    folder, records = ROOT / "results" / name, records_of(name)
+def test_records_are_of_one_program_one_choice_and_one_a_seat(sweep):
+    folder, records = sweep
     finals = [record for record in records if record.cell.phase == "final"]
     assert all(record.fingerprint for record in records)
     assert all(record.is_done for record in finals)
