@@ -134,6 +134,7 @@ def test_a_users_function_and_file_join_the_sweep(tmp_path):
     path = tmp_path / "my <data>.npz"
     np.savez(path, inputs=inputs, targets=inputs / 2, upper=inputs)
     options = ["--strategies", "bounded.constraints:half_tanh", "--datasets", str(path)]
+    options += ["--backbones", "mlp"]
     assert sweep.main([*SMOKE, *options, "--out", str(tmp_path / "out")]) == 0
     names = {row["strategy"] for row in rows_of(tmp_path / "out")}
     assert names == {"unconstrained", "clip", "bounded.constraints:half_tanh"}
@@ -159,6 +160,7 @@ def test_a_row_that_is_given_anew_is_trained_anew(tmp_path):
             "smoke",
             strategies=[offset(by)],
             datasets=[arrays],
+            backbones=["mlp"],
             seeds=1,
             epochs=1,
             hidden=4,
