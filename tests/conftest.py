@@ -20,6 +20,7 @@ import pytest
 from jax._src import compiler
 from jax._src.interpreters import mlir
 
+from experiments.training import devices
 from experiments.training.devices import let_go
 
 KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
@@ -86,6 +87,14 @@ def _one_context():
 def _held():
     """Bytes of this process when it last let go of what was compiled."""
     return [0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_sweep_lets_go():
+    """As one does after each compilation: all that other tests traced would be traced again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "let_go", lambda: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,11 @@ from bounded.autoencoder import LSTMAutoencoder
 from bounded.constraints import clip
 from experiments.data.arrays import ALIGNMENT, aligned
 from experiments.data.datasets import load
-from experiments.training import networks
+from experiments.training import devices, networks
 from experiments.training import runner as runner_module
 from experiments.training.backbones import AUTOENCODERS
 from experiments.training.cell import Settings, example_windows
+from experiments.training.devices import let_go
 from experiments.training.networks import network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED, constraint_row
@@ -53,8 +54,9 @@ def maps_and_memory():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux says what is mapped")
-def test_what_was_compiled_for_many_shapes_is_let_go(tmp_path):
+def test_what_was_compiled_for_many_shapes_is_let_go(tmp_path, monkeypatch):
     """The first four are kept; from then on there is one for each that comes."""
+    monkeypatch.setattr(devices, "let_go", let_go)
     found = []
     for steps in range(4, 17):
         inputs = np.random.default_rng(steps).uniform(1, 2, (40, steps, 1))
