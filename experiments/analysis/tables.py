@@ -93,7 +93,8 @@ def plain(entry: Entry) -> str | float | None:
 
 
 def is_missing(entry: Entry) -> bool:
-    return plain(entry) in (None, "") or plain(entry) != plain(entry)  # NaN differs from itself
+    value = plain(entry)
+    return value is None or value == "" or value != value  # NaN differs from itself
 
 
 def text_of(entry: Entry, column: Column) -> str:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from statistics import quantiles
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ SHARES = (  # the first that fits
     Share("none", 0, 1),
     Share("none", 0, 0),
 )
-QUANTILES = {"quartiles": (0.25, 0.5, 0.75), "median": (0.5,), "none": ()}
+QUARTILES = {"quartiles": slice(3), "median": slice(1, 2), "none": slice(0)}  # of three
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,21 @@ def _last(found: Sequence[Any], count: int) -> Sequence[Any]:
 
 
 def _over_seeds(curves: Sequence[Sequence[int | None]], kept: str) -> Sequence[Any]:
-    """Curves of seeds as they are, or quantiles of them at each epoch that half of them reached, a
-    list a quantile."""
+    """Curves of seeds as they are, or quartiles of them at each epoch that half of them reached, a
+    list a quartile."""
     if kept == "seeds" or not any(curves):
         return curves
-    quantiles = QUANTILES[kept]
     found: list[list[int | None]] = []
     for logs in zip_longest(*curves):
         known = [log for log in logs if log is not None]
         enough = 2 * len(known) >= len(curves)
-        missing = [None] * len(quantiles)
-        found.append([round(of) for of in np.quantile(known, quantiles)] if enough else missing)
+        three = [round(of) for of in _quartiles(known)] if enough else [None] * 3
+        found.append(three[QUARTILES[kept]])
     return [list(of) for of in zip(*found, strict=True)]
+
+
+def _quartiles(known: list[int]) -> list[float]:
+    return 3 * known if len(known) == 1 else quantiles(known, method="inclusive")
 
 
 def in_script(value: Any) -> str:
