@@ -26,7 +26,7 @@ from experiments.training.devices import let_go
 KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
 MOST_KEPT_BYTES = 1e9  # on disk, beyond which a session begins anew
 MOST_BYTES = 1e9  # of a worker, beyond which what is compiled is let go
-MOST_NEW_BYTES = 0.3e9  # since then, where more than that cannot be
+MOST_NEW_BYTES = 0.3e9  # beyond what stayed then
 KEEPING = {
     "jax_compilation_cache_dir": str(KEPT / "xla"),
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -85,7 +85,7 @@ def _one_context():
 
 @pytest.fixture(scope="session")
 def _held():
-    """Bytes of this process when it last let go of what was compiled."""
+    """Bytes that stayed of this process each time that it let go of what was compiled."""
     return [0]
 
 

@@ -51,7 +51,7 @@ def every(study: Study) -> Iterator[Table]:
 
 def metrics(study: Study, dataset: str, backbone: str) -> Table:
     """Every strategy's metrics on test."""
-    marked = [f"{name} ({of})" for name, of in sorted(study.filled.get(dataset, {}).items())]
+    marked = [f"{name} ({of})" for name, of in study.filled.get(dataset, {}).items()]
     note = f"Bounded by constants, the training range: {', '.join(marked)}."
     found = study.measured(dataset, backbone)
     own = sorted({metric for of in found.values() for metric in of if ":" in metric})

@@ -212,7 +212,7 @@ def filled(records: Iterable[Record]) -> dict[str, dict[str, str]]:
     for cell in (record.cell for record in records):
         if sides := [side for side, of in cell.bounds.items() if of == "training range"]:
             found[cell.dataset][cell.strategy] = " and ".join(sides)
-    return found
+    return {dataset: dict(sorted(of.items())) for dataset, of in found.items()}
 
 
 def read(

@@ -1,8 +1,10 @@
 """A sweep as it is read: which files count together, how they are named, what is looked at."""
 
+from dataclasses import replace
+
 import pytest
 
-from experiments.analysis import evidence, study
+from experiments.analysis import evidence, result_tables, study
 from experiments.analysis.study import Choice
 from experiments.usage import UsageError
 from tests.experiments import written
@@ -88,3 +90,23 @@ def test_what_is_missing_elsewhere_does_not_count_in_a_choice():
     assert found.every_dataset == ["north"]
     with pytest.raises(UsageError, match="Unknown dataset 'nort'. Did you mean 'north'"):
         study.read(manifest, records(), Choice(datasets=["nort"]))
+
+
+def test_sides_that_are_filled_from_the_training_range_are_told_in_order_and_by_dataset():
+    records = written.sweep(["wind", "flights"], ("tanh_interval", "clip"), seeds=2)
+    sides = {"tanh_interval": ("lower", "upper"), "clip": ("lower",)}
+    records = [
+        replace(
+            one,
+            cell=replace(
+                one.cell, bounds=dict.fromkeys(sides[one.cell.strategy], "training range")
+            ),
+        )
+        for one in records
+        if one.cell.strategy in sides and one.cell.dataset == "wind"
+    ]
+    of = study.read({}, records)
+    assert of.filled == {"wind": {"clip": "lower", "tanh_interval": "lower and upper"}}
+    assert list(of.filled["wind"]) == ["clip", "tanh_interval"]
+    note = result_tables.metrics(of, "wind", "conditioned").notes[1]
+    assert note.endswith("range: clip (lower), tanh_interval (lower and upper).")
