@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
+WORKERS := -n auto --dist loadfile
+EVERY := -m 'not slow'
 SESSION := $(if $(MINUTES),--minutes $(MINUTES))
 
 help:  ## list the targets
@@ -27,14 +29,17 @@ study: $(VENV)/.experiments  ## go on with the study in results/, hours in all (
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark
 
-test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests
-	$(RUN) -m pytest -n auto --dist loadfile
+test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests, on a sample of cases where each is a proof of its own
+	$(RUN) -m pytest $(WORKERS)
+
+thorough: $(VENV)/.experiments $(VENV)/.dev  ## run the tests on every case
+	$(RUN) -m pytest $(WORKERS) $(EVERY)
 
 check: lint  ## before a commit: lint, types, and the tests that touch what changed (SINCE=main: since then)
-	$(RUN) -m tests.changed $(SINCE) | xargs -r $(RUN) -m pytest -n auto --dist loadfile
+	$(RUN) -m tests.changed $(SINCE) | xargs -r $(RUN) -m pytest $(WORKERS) $(EVERY)
 
 oldest: $(OLDEST)/.done  ## run the tests with the oldest packages that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
+	$(OLDEST)/bin/python -m pytest $(WORKERS) $(EVERY)
 
 docs: $(VENV)/.experiments $(VENV)/.docs  ## build the documentation site, docs/_build/html/index.html
 	$(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
@@ -72,4 +77,4 @@ $(OLDEST)/.done: $(VENV)/.dev
 	$(RUN) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[experiments]' --group dev
 	touch $@
 
-.PHONY: help setup sweep study benchmark test check oldest docs lint
+.PHONY: help setup sweep study benchmark test thorough check oldest docs lint

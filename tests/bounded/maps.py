@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import jax
 import ml_dtypes
 import numpy as np
+import pytest
 
 from tests.bounded import reference
 from tests.bounded.reference import STEP
+from tests.sampled import sampled
 
 UP, LOW, BOTH = ("upper",), ("lower",), ("lower", "upper")
 ONE, ANY = (UP, LOW), (UP, LOW, BOTH)
@@ -81,6 +83,22 @@ PARAMETERS = {name: found.parameter for name, found in MAPS.items() if found.par
 
 def id_of(value):
     return value if isinstance(value, str) else "+".join(value)
+
+
+def has_upper(case):
+    """The others are mirrors of such a case, to the bit: test_exactness."""
+    return "upper" in case[1]
+
+
+def fullest(case):
+    """Each map once: with both bounds where it takes them, otherwise with the upper one."""
+    name, sides = case
+    return sides == max(MAPS[name].sides, key=len)
+
+
+upper_cases = pytest.mark.parametrize(("name", "sides"), sampled(CASES, has_upper), ids=id_of)
+every_case = pytest.mark.parametrize(("name", "sides"), sampled(CASES, fullest), ids=id_of)
+every_dtype = pytest.mark.parametrize("dtype", sampled(DTYPES, ("float32", "bfloat16")))
 
 
 def value(name, z, lower=None, upper=None, **hyper):

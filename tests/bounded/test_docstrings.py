@@ -13,6 +13,7 @@ import pytest
 
 import bounded
 from bounded import sets
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 MODULES = ["bounded", *(found.name for found in walk_packages(bounded.__path__, "bounded."))]
@@ -27,7 +28,7 @@ SHOWN = [
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", sampled(MODULES, SHOWN))
 def test_the_examples_run(name):
     module = import_module(name)
     needs = "examples need `import jax" in module.__doc__

@@ -9,11 +9,11 @@ import pytest
 
 from bounded import constraints, inverses, sets
 from tests.bounded import maps
-from tests.bounded.maps import CASES, MAPS, ONE_SIDED, id_of
+from tests.bounded.maps import MAPS, ONE_SIDED, every_case
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 OFFSETS = [name for name in ONE_SIDED if not MAPS[name].of_size]
-every_case = pytest.mark.parametrize(("name", "sides"), CASES, ids=id_of)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,10 @@ BUDGETS = ("budget_softmax", "budget_sequential")
 @pytest.mark.parametrize("name", BUDGETS)
 @pytest.mark.parametrize(
     ("capped", "equality", "axis"),
-    [(False, False, -1), (False, True, 0), (True, False, 0), (True, True, -1)],
+    sampled(
+        [(False, False, -1), (False, True, 0), (True, False, 0), (True, True, -1)],
+        lambda case: case[1],
+    ),
 )
 def test_budgets_are_inverted(name, capped, equality, axis):
     with jax.enable_x64(True):
@@ -181,7 +184,7 @@ def test_budgets_are_inverted(name, capped, equality, axis):
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_faces_of_a_budget_and_what_lies_outside(name):
-    inverse = getattr(inverses, name)
+    inverse = jax.jit(getattr(inverses, name), static_argnames="axis")
     y = jnp.array([[0.0, 1.0], [1.0, 2.0], [2.0, 2.0], [0.0, 0.0], [jnp.nan, 0.0]])
     found = inverse(y, jnp.array([3.0, 3.0, 3.0, 0.0, 3.0]))
     assert found[0, 0] == -jnp.inf

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +24,11 @@ def weights_and_inputs(features):
 @pytest.mark.parametrize("features", [1, 2, 4, 5, 9])
 def test_the_projection_is_an_affine_map_of_every_step(features):
     kernel, _, bias, inputs = weights_and_inputs(features)
-    expected = jnp.einsum("gf,tfb->tgb", kernel, inputs) + bias[None, :, None]
-    np.testing.assert_allclose(project(kernel, inputs, bias), expected, atol=1e-5)
-    without = project(kernel, inputs) + bias[None, :, None]
-    np.testing.assert_allclose(without, expected, atol=1e-5)
+    added = np.asarray(bias)[None, :, None]
+    expected = np.einsum("gf,tfb->tgb", kernel, inputs) + added
+    found, without = jax.jit(lambda *x: (project(*x), project(*x[:2])))(kernel, inputs, bias)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(without + added, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, STEPS])
@@ -37,11 +40,13 @@ def test_gradients_match_automatic_differentiation_of_a_plain_scan(rows, steps):
     recurrent = jax.random.normal(jax.random.key(1), (4 * HIDDEN, HIDDEN))
     cotangent = jax.random.normal(jax.random.key(2), (steps, HIDDEN, BATCH))
 
-    def gradients(layer):
-        output, pullback = jax.vjp(lambda p, r: layer(p, r, steps), projected, recurrent)
+    @partial(jax.jit, static_argnums=0)
+    def gradients(layer, *weights):
+        output, pullback = jax.vjp(lambda p, r: layer(p, r, steps), *weights)
         return output, *pullback(cotangent)
 
-    for found, expected in zip(gradients(lstm), gradients(lstm_scan), strict=True):
+    both = (gradients(layer, projected, recurrent) for layer in (lstm, lstm_scan))
+    for found, expected in zip(*both, strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -52,12 +57,12 @@ def test_gradients_in_double_precision_match_to_the_last_digits():
     recurrent = jax.random.normal(jax.random.key(1), (4 * HIDDEN, HIDDEN))
     assert projected.dtype == jnp.float64
 
-    def gradients(layer):
-        return jax.grad(lambda p, r: jnp.sum(jnp.sin(layer(p, r, STEPS))), (0, 1))(
-            projected, recurrent
-        )
+    @partial(jax.jit, static_argnums=0)
+    def gradients(layer, *weights):
+        return jax.grad(lambda p, r: jnp.sum(jnp.sin(layer(p, r, STEPS))), (0, 1))(*weights)
 
-    for found, expected in zip(gradients(lstm), gradients(lstm_scan), strict=True):
+    both = (gradients(layer, projected, recurrent) for layer in (lstm, lstm_scan))
+    for found, expected in zip(*both, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
@@ -77,9 +82,9 @@ def test_mixed_precision_rounds_the_factors_and_nothing_else():
             hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
             yield hidden
 
-    expected = jnp.stack(list(by_hand(projected, recurrent)))
+    expected = jax.jit(lambda *a: jnp.stack(list(by_hand(*a))))(projected, recurrent)
     for layer in (lstm, lstm_scan):
-        found = layer(projected, recurrent, STEPS, jnp.bfloat16)
+        found = jax.jit(layer, static_argnums=(2, 3))(projected, recurrent, STEPS, jnp.bfloat16)
         assert found.dtype == jnp.float32
         np.testing.assert_allclose(found, expected, atol=1e-6)
     assert not np.allclose(lstm(projected, recurrent, STEPS), expected, atol=1e-4)
@@ -87,8 +92,8 @@ def test_mixed_precision_rounds_the_factors_and_nothing_else():
     def total(hidden):
         return jnp.sum(jnp.sin(hidden))
 
-    gradients = jax.grad(lambda *a: total(lstm(*a, STEPS, jnp.bfloat16)), (0, 1))
-    plain = jax.grad(lambda *a: total(jnp.stack(list(by_hand(*a)))), (0, 1))
+    gradients = jax.jit(jax.grad(lambda *a: total(lstm(*a, STEPS, jnp.bfloat16)), (0, 1)))
+    plain = jax.jit(jax.grad(lambda *a: total(jnp.stack(list(by_hand(*a)))), (0, 1)))
     pairs = zip(gradients(projected, recurrent), plain(projected, recurrent), strict=True)
     for of_rounded, of_plain in pairs:  # backward, the cotangents are rounded as well: 2^-9 each
         assert of_rounded.dtype == jnp.float32

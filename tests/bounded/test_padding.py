@@ -8,6 +8,7 @@ from flax import nnx
 
 from bounded import constraints
 from bounded.autoencoder import LSTMAutoencoder
+from tests.sampled import sampled
 
 
 def compiled(model):
@@ -32,18 +33,18 @@ def compiled(model):
     return lambda *given: run(parameters, *given)
 
 
-@pytest.mark.parametrize(
-    ("scan", "conditioned"),
-    [
-        (True, False),
-        (True, True),
-        (False, True),
-        pytest.param(False, False, marks=pytest.mark.slow),
-    ],
-)
-@pytest.mark.parametrize("size", [(1, 3, 5), (3, 1, 2), (32, 21, 32)])
-def test_a_padded_window_is_the_window_to_the_bit(conditioned, scan, size):
-    batch, length, steps = size
+EVERY = [
+    ((scan, conditioned), size)
+    for scan in (True, False)
+    for conditioned in (True, False)
+    for size in ((1, 3, 5), (3, 1, 2), (32, 21, 32))
+]
+SAMPLE = [((True, False), (3, 1, 2))]
+
+
+@pytest.mark.parametrize(("network", "size"), sampled(EVERY, SAMPLE))
+def test_a_padded_window_is_the_window_to_the_bit(network, size):
+    (scan, conditioned), (batch, length, steps) = network, size
     run = compiled(
         LSTMAutoencoder(2, 2, 8, constraints.smooth_clip, conditioned, scan=scan, rngs=nnx.Rngs(0))
     )

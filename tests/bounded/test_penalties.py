@@ -90,8 +90,9 @@ def test_infinite_and_missing_bounds_are_no_bounds(penalty):
 @pytest.mark.parametrize("penalty", EVERY)
 def test_finite_with_finite_gradients_far_and_near(penalty):
     output = jnp.array([-1e18, -1.0, -1e-38, 0, 1, 1 + 1e-7, 1e18])
+    run = jax.jit(jax.value_and_grad(penalty, (0, 1, 2)))
     for lower, upper in ((-1.0, 1.0), (0.0, 0.0), (1.0, -1.0)):
-        value, slopes = jax.value_and_grad(penalty, (0, 1, 2))(output, lower, upper)
+        value, slopes = run(output, lower, upper)
         assert np.isfinite(value)
         assert all(np.isfinite(slope).all() for slope in slopes)
 
@@ -108,7 +109,7 @@ def test_bounds_broadcast_and_nan_shows(penalty):
 @pytest.mark.parametrize("penalty", EVERY)
 def test_derivatives_to_output_and_bounds_match_finite_differences(penalty):
     output = jnp.linspace(-2.03, 2.01, 7)
-    check_grads(penalty, (output, -jnp.ones(7), jnp.ones(7)), order=1)
+    check_grads(jax.jit(penalty), (output, -jnp.ones(7), jnp.ones(7)), order=1)
 
 
 @pytest.mark.parametrize("penalty", ZERO_INSIDE)
@@ -149,6 +150,7 @@ def test_multipliers_grow_by_the_mean_violation_of_their_position():
 def test_multipliers_hold_a_bound_that_a_penalty_of_the_same_weight_does_not():
     """minimise (y - 2)² subject to y <= 1."""
 
+    @jax.jit
     def descend(y, multipliers):
         def loss(y):
             penalty = augmented_lagrangian(y, upper=1.0, multipliers=multipliers, penalty=1.0)

@@ -1,0 +1,23 @@
+"""What `make test` samples, and `make thorough` runs in full."""
+
+from collections.abc import Callable, Collection, Iterable
+
+import pytest
+
+
+def sampled(values: Iterable, sample: Collection | Callable[[object], bool]) -> list:
+    """Values of a parametrisation: `make test` runs those in the sample, `make thorough` all.
+
+    The sample is some of the values, or says of one whether it is in it.
+    """
+    values = list(values)
+    kept = [bool(sample(value)) if callable(sample) else value in sample for value in values]
+    if not any(kept):
+        raise ValueError(f"none of {values} is in the sample: make test would prove nothing")
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)),
+            marks=() if keep else pytest.mark.thorough,
+        )
+        for value, keep in zip(values, kept, strict=True)
+    ]

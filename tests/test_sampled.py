@@ -1,0 +1,37 @@
+"""What `make test` leaves to `make thorough`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sampled import sampled
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_what_is_not_in_the_sample_is_marked():
+    one, other = sampled([("a", 1), ("b", 2)], lambda case: case[0] == "a")
+    assert one == pytest.param("a", 1)
+    assert other == pytest.param("b", 2, marks=pytest.mark.thorough)
+    assert [len(param.values) for param in sampled("ab", {"a"})] == [1, 1]
+
+
+def test_a_sample_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"none of \['a', 'b'\] is in the sample"):
+        sampled("ab", {"c"})
+
+
+def collected(*given):
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [*command, *given, __file__], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return {line.split("::")[1] for line in run.stdout.splitlines() if "::" in line}
+
+
+@pytest.mark.thorough
+def test_make_test_leaves_this_to_make_thorough():
+    name = "test_make_test_leaves_this_to_make_thorough"
+    assert collected() == collected("-m", "not slow") - {name}
