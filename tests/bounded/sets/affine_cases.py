@@ -16,9 +16,9 @@ def in_full(matrix, lower, upper, raw):
         np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, missing)], constant_values=fill)
         for x, fill in ((np.asarray(lower), -INF), (np.asarray(upper), INF))
     )
-    shape = (BATCH, ROWS)
-    matrix = np.broadcast_to(matrix, (*shape, SIZE)).astype(float)
-    return raw, matrix, np.broadcast_to(lower, shape), np.broadcast_to(upper, shape)
+    shapes = (BATCH, ROWS, SIZE), (BATCH, ROWS), (BATCH, ROWS)
+    rows = zip((matrix, lower, upper), shapes, strict=True)
+    return raw, *(np.broadcast_to(x, shape).astype(float) for x, shape in rows)
 
 
 def cases(seed=0):

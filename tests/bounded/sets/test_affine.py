@@ -28,6 +28,7 @@ from bounded.sets import (
     sum_rows,
 )
 from tests.bounded.sets.affine_cases import BATCH, CASES, INF, ROWS, SIZE, cases
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 # Compiled whole; what is called most often is called at one shape throughout.
@@ -35,6 +36,7 @@ JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial, a
 hardnet, projection, radial, soft_radial = JITTED
 FROM_INTERIOR = (radial, soft_radial)
 excess = jax.jit(affine_excess)
+rank_fraction = jax.jit(metrics.jacobian_rank_fraction)
 
 
 @jax.jit
@@ -45,6 +47,12 @@ def project(raw, *rows):
 @jax.jit
 def pull_back(cotangent, raw, *rows):
     return jax.vjp(lambda raw, *rows: affine_projection(raw, Rows(*rows)), raw, *rows)[1](cotangent)
+
+
+@partial(jax.jit, static_argnums=0)
+def output_and_slopes(function, cotangent, raw, rows):
+    output, pullback = jax.vjp(lambda raw: function(raw, rows), raw)
+    return output, pullback(cotangent)[0]
 
 
 def name_of(value):
@@ -80,7 +88,7 @@ def test_the_projection_is_that_of_cvxpy(name):
     expected = [by_cvxpy(*arguments) for arguments in zip(*CASES[name], strict=True)]
     np.testing.assert_allclose(output, expected, atol=1e-6)
     assert np.max(residual) < 1e-13
-    assert np.max(affine_excess(output, Rows(*CASES[name][1:]))) < 1e-13
+    assert np.max(excess(output, Rows(*CASES[name][1:]))) < 1e-13
 
 
 @pytest.mark.usefixtures("x64")
@@ -133,23 +141,20 @@ def test_the_jacobian_is_the_projection_along_the_active_rows(name):
 
 
 def test_projections_by_hand():
-    triangle, upper = jnp.array([[1.0, 1], [-1, 0]]), jnp.array([1.0, 0])
-    rows = Rows(triangle, upper=upper)
-    for raw, expected in (([2.0, 1], [1, 0]), ([-1, 0.5], [0, 0.5]), ([-1, 3], [0, 1])):
-        found = projection(jnp.array(raw, float), rows)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-    found = projection(jnp.array([2.0, -3]), Rows(triangle, lower=-upper))  # mirrored
+    triangle, upper = np.float32([[1, 1], [-1, 0]]), np.float32([1, 0])
+    found = projection(np.float32([[2, 1], [-1, 0.5], [-1, 3]]), Rows(triangle, upper=upper))
+    np.testing.assert_allclose(found, [[1, 0], [0, 0.5], [0, 1]], atol=1e-6)
+    found = projection(np.float32([2, -3]), Rows(triangle, lower=-upper))  # mirrored
     np.testing.assert_allclose(found, [0, -1], atol=1e-6)
 
 
 def test_hardnet_by_hand():
     # The second row's value stays at 1, although the nearest point inside would change it.
-    matrix, raw = jnp.array([[1.0, 0], [1, 1]]), jnp.array([3.0, -2])
-    for upper, expected in (([1.0, 2], [1, 0]), ([1.0, INF], [1, -2])):
-        found = hardnet(raw, Rows(matrix, upper=jnp.array(upper)))
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-    both = hardnet(raw, Rows(matrix, lower=jnp.array([0.0, 0]), upper=jnp.array([1.0, 0])))
-    np.testing.assert_allclose(both, [1, -1], atol=1e-6)
+    matrix, raw = np.float32([[1, 0], [1, 1]]), np.float32([3, -2])
+    upper = np.float32([[1, 2], [1, INF], [1, 0]])
+    lower = np.float32([[-INF, -INF], [-INF, -INF], [0, 0]])
+    found = hardnet(raw[None].repeat(3, 0), Rows(matrix, lower, upper))
+    np.testing.assert_allclose(found, [[1, 0], [1, -2], [1, -1]], atol=1e-6)
 
 
 @pytest.mark.usefixtures("x64")
@@ -220,44 +225,41 @@ def test_the_radial_map_goes_as_far_as_a_linear_program():
 
 
 def test_radial_by_hand():
-    square, centre = jnp.eye(2), jnp.array([1.0, 0])
-    from_centre = partial(radial, rows=Rows(square, upper=2.0), interior=centre)
-    np.testing.assert_allclose(from_centre(jnp.array([5.0, 1])), [2, 0.25], atol=1e-5)
-    np.testing.assert_array_equal(from_centre(jnp.array([1.5, -7])), [1.5, -7])
-    line = Rows(jnp.array([[1.0, -2]]), lower=0.0, upper=0.0)
-    rows = stack_rows(Rows(square, upper=2.0), line)
-    on_line = radial(jnp.array([3.0, 3]), rows, interior=jnp.zeros(2))
+    square = Rows(np.eye(2, dtype=np.float32), upper=2.0)
+    raw, centre = np.float32([[5, 1], [1.5, -7]]), np.float32([1, 0])
+    outside, inside = radial(raw, square, interior=centre)
+    np.testing.assert_allclose(outside, [2, 0.25], atol=1e-5)
+    np.testing.assert_array_equal(inside, raw[1])
+    on_line = radial(np.float32([3, 3]), with_line(square), interior=np.zeros(2, np.float32))
     np.testing.assert_allclose(on_line, [2, 1], atol=1e-5)
 
 
+def with_line(rows):
+    matrix = np.append(rows.matrix, np.float32([[1, -2]]), axis=0)
+    return Rows(matrix, np.float32([-INF, -INF, 0]), np.float32([rows.upper, rows.upper, 0]))
+
+
 def test_soft_radial_by_hand():
-    square, centre = jnp.eye(2), jnp.array([1.0, 0])
-    from_centre = partial(soft_radial, rows=Rows(square, upper=2.0), interior=centre)
+    square = Rows(np.eye(2, dtype=np.float32), upper=2.0)
     # Twice as far outside along the first axis as the set goes; inside; a direction without bounds.
-    for raw, expected in (
-        ([3.0, 0], [1 + 2 / 5**0.5, 0]),
-        ([1.5, 0], [1 + 0.5 / 1.25**0.5, 0]),
-        ([0.5, -7], [0.5, -7]),
-        ([1.0, 0], [1, 0]),
-    ):
-        np.testing.assert_allclose(from_centre(jnp.array(raw)), expected, rtol=1e-5)
-    line = Rows(jnp.array([[1.0, -2]]), lower=0.0, upper=0.0)
-    on_line = soft_radial(
-        jnp.array([3.0, 3]), stack_rows(Rows(square, upper=2.0), line), interior=jnp.zeros(2)
-    )
+    raw = np.float32([[3, 0], [1.5, 0], [0.5, -7], [1, 0]])
+    expected = [[1 + 2 / 5**0.5, 0], [1 + 0.5 / 1.25**0.5, 0], [0.5, -7], [1, 0]]
+    found = soft_radial(raw, square, interior=np.float32([1, 0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    on_line = soft_radial(np.float32([3, 3]), with_line(square), interior=np.zeros(2, np.float32))
     # On the line (3.6, 1.8), 1.8 times as far as the first row allows.
-    np.testing.assert_allclose(on_line, jnp.array([2.0, 1]) * 1.8 / np.hypot(1, 1.8), rtol=1e-5)
+    np.testing.assert_allclose(on_line, np.array([2, 1]) * 1.8 / np.hypot(1, 1.8), rtol=1e-5)
 
 
-def test_far_raw_is_met_by_a_row():
-    rows = box_rows(-1.0, jnp.ones(3))
+@pytest.mark.parametrize("function", sampled(FROM_INTERIOR, [soft_radial]), ids=name_of)
+def test_far_raw_is_met_by_a_row(function):
+    rows, zeros = box_rows(-1.0, np.ones(3, np.float32)), np.zeros(3, np.float32)
+    from_zero = partial(function, rows=rows, interior=zeros)
+    both = jax.jit(lambda z: (from_zero(z), jax.hessian(lambda z: from_zero(z).sum())(z)))
     for size in (1e15, 1e30, 3e38):
-        for function in FROM_INTERIOR:
-            raw = jnp.array([size, 1, -size / 2])
-            output = function(raw, rows, interior=jnp.zeros(3))
-            np.testing.assert_allclose(output, [1, 0, -0.5], atol=1e-5)
-            second = jax.hessian(lambda z, f=function: f(z, rows, interior=0 * z).sum())(raw)
-            assert np.isfinite(second).all()
+        output, second = both(np.float32([size, 1, -size / 2]))
+        np.testing.assert_allclose(output, [1, 0, -0.5], atol=1e-5)
+        assert np.isfinite(second).all()
 
 
 @pytest.mark.usefixtures("x64")
@@ -278,7 +280,6 @@ def test_derivatives_of_the_closed_forms_match_finite_differences(function):
     upper, interior = draw.uniform(0.5, 1, (BATCH, 3)), draw.normal(size=(BATCH, SIZE)) / 50
     cotangent = np.linspace(-1, 2, BATCH * SIZE).reshape(BATCH, SIZE)
 
-    @jax.jit
     def objective(*arguments):
         raw, matrix, upper, *interior = arguments
         extra = {"interior": interior[0]} if interior else {}
@@ -286,100 +287,112 @@ def test_derivatives_of_the_closed_forms_match_finite_differences(function):
         return jnp.sum(cotangent[:, : output.shape[-1]] * output)
 
     arguments = [raw, matrix, upper] + [interior] * (function in FROM_INTERIOR)
-    for i, slopes in enumerate(jax.grad(objective, range(len(arguments)))(*arguments)):
+    both = jax.jit(jax.value_and_grad(objective, range(len(arguments))))
+    for i, slopes in enumerate(both(*arguments)[1]):
         direction = draw.normal(size=slopes.shape)
         ends = [
-            objective(*arguments[:i], arguments[i] + step * direction, *arguments[i + 1 :])
+            both(*arguments[:i], arguments[i] + step * direction, *arguments[i + 1 :])[0]
             for step in (1e-6, -1e-6)
         ]
         np.testing.assert_allclose(np.sum(slopes * direction), (ends[0] - ends[1]) / 2e-6, 1e-4)
 
 
 @pytest.mark.usefixtures("x64")
-def test_where_each_is_dead():
+@pytest.mark.parametrize(
+    ("function", "ranks"),
+    sampled(
+        zip(JITTED, ((0, 1, 2, 3), (0, 1, 2, 3), (2, 2, 2, 3), (3, 3, 3, 3)), strict=True),
+        lambda one: one[0] in (projection, soft_radial),
+    ),
+    ids=map(name_of, JITTED),
+)
+def test_where_each_is_dead(function, ranks):
     """Beyond a vertex of a cube, beyond an edge, beyond a side, and inside; judged in single
     precision, for the margin of rounding shows in the derivative."""
-    raw = jnp.array([[3.0, 4, 5], [3, 4, 0.5], [3, 0.3, 0.5], [0.2, 0.3, 0.5]])
-    rows = box_rows(-1.0, jnp.ones(3))
-    ranks = {"affine_projection": (0, 1, 2, 3), "affine_hardnet": (0, 1, 2, 3)}
-    ranks |= {"affine_radial": (2, 2, 2, 3), "affine_soft_radial": (3, 3, 3, 3)}
-    for function in JITTED:
-        extra = {"interior": jnp.zeros(3)} if function in FROM_INTERIOR else {}
-        through = partial(function, rows=rows, **extra)
-        jacobian = metrics.set_jacobian(through, raw)
-        single = jacobian.astype(jnp.float32)
-        found = [float(metrics.jacobian_rank_fraction(one[None])) for one in single]
-        np.testing.assert_allclose(3 * np.array(found), ranks[function.__name__])
-        if function in FROM_INTERIOR:
-            along = jnp.einsum("bij,bj->bi", jacobian, raw)[:3]
-            gauge = jnp.max(raw, -1, keepdims=True)[:3]
-            expected = 0 if function is radial else raw[:3] / (1 + gauge**2) ** 1.5
-            np.testing.assert_allclose(along, jnp.broadcast_to(expected, (3, 3)), atol=1e-12)
+    raw = np.array([[3.0, 4, 5], [3, 4, 0.5], [3, 0.3, 0.5], [0.2, 0.3, 0.5]])
+    extra = {"interior": np.zeros(3)} if function in FROM_INTERIOR else {}
+    through = partial(function, rows=box_rows(-1.0, np.ones(3)), **extra)
+    jacobian = np.asarray(jax.jit(partial(metrics.set_jacobian, through))(raw))
+    found = [float(rank_fraction(one[None])) for one in np.float32(jacobian)]
+    np.testing.assert_allclose(3 * np.array(found), ranks)
+    if function in FROM_INTERIOR:
+        along = np.einsum("bij,bj->bi", jacobian, raw)[:3]
+        gauge = np.max(raw, -1, keepdims=True)[:3]
+        expected = 0 if function is radial else raw[:3] / (1 + gauge**2) ** 1.5
+        np.testing.assert_allclose(along, np.broadcast_to(expected, (3, 3)), atol=1e-12)
 
 
+@pytest.mark.thorough  # its ranks are above, its equalities below
 @pytest.mark.usefixtures("x64")
 def test_with_equalities_the_soft_radial_map_loses_those_alone():
-    rows = stack_rows(sum_rows(1.0, size=4), box_rows(0.0, jnp.full(4, 0.6)))
-    draw = np.random.default_rng(4)
-    raw = jnp.asarray(3 * draw.normal(size=(20, 4)))
-    through = partial(soft_radial, rows=rows, interior=jnp.full(4, 0.25))
-    jacobian = metrics.set_jacobian(through, raw)
-    np.testing.assert_allclose(metrics.jacobian_rank_fraction(jacobian), 3 / 4)
-    np.testing.assert_allclose(through(raw).sum(-1), 1, atol=1e-12)
+    rows = stack_rows(sum_rows(1.0, size=4), box_rows(0.0, np.full(4, 0.6)))
+    raw = 3 * np.random.default_rng(4).normal(size=(20, 4))
+    through = partial(affine_soft_radial, rows=rows, interior=np.full(4, 0.25))
+    both = jax.jit(lambda raw: (through(raw), metrics.set_jacobian(through, raw)))
+    output, jacobian = both(raw)
+    np.testing.assert_allclose(rank_fraction(jacobian), 3 / 4)
+    np.testing.assert_allclose(np.sum(output, -1), 1, atol=1e-12)
 
 
 def test_second_derivatives_and_forward_mode():
-    rows = Rows(jnp.array([[1.0, 1], [1, -1]]), upper=jnp.array([1.0, 5]))
+    rows = Rows(np.float32([[1, 1], [1, -1]]), upper=np.float32([1, 5]))
 
     def half_squared(z):
-        return jnp.sum((z - projection(z, rows)) ** 2) / 2
+        return jnp.sum((z - affine_projection(z, rows)) ** 2) / 2
 
-    raw = jnp.array([2.0, 0.4])
     # Of the distance, halved and squared, the second derivative is I less that of the projection.
-    jacobian = jax.jit(jax.jacfwd(lambda z: affine_projection(z, rows)))(raw)
-    hessian = jax.jit(jax.hessian(half_squared))(raw)
-    np.testing.assert_allclose(hessian, jnp.eye(2) - jacobian, atol=1e-6)
+    jacobian, hessian = jax.jit(
+        lambda z: (
+            jax.jacfwd(partial(affine_projection, rows=rows))(z),
+            jax.hessian(half_squared)(z),
+        )
+    )(np.float32([2, 0.4]))
+    np.testing.assert_allclose(hessian, np.eye(2) - jacobian, atol=1e-6)
     np.testing.assert_allclose(jacobian, [[0.5, -0.5], [-0.5, 0.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize("function", [hardnet, projection, radial], ids=name_of)
 def test_raw_inside_and_on_the_boundary_stays_and_keeps_its_gradient(function):
-    raw = jnp.array([[0.3, 0.7], [1, -2], [0.1, 0.2]])
+    raw = np.float32([[0.3, 0.7], [1, -2], [0.1, 0.2]])
     if function is radial:  # which needs room for rounding
-        raw = raw.at[1, 0].set(0.99)
-        function = partial(function, interior=jnp.zeros(2))
-    rows = Rows(jnp.array([[1.0, 0], [0, 1]]), upper=jnp.array([1.0, 1]))
-    output, pullback = jax.vjp(lambda raw: function(raw, rows), raw)
-    np.testing.assert_array_equal(output, raw)
-    np.testing.assert_array_equal(pullback(raw)[0], raw)
+        raw[1, 0] = 0.99
+        function = partial(function, interior=np.zeros(2, np.float32))
+    rows = Rows(np.eye(2, dtype=np.float32), upper=np.ones(2, np.float32))
+    for one in output_and_slopes(function, raw, raw, rows):
+        np.testing.assert_array_equal(one, raw)
 
 
 def test_a_radial_point_without_slack_stays_where_it_is():
     """z0 on the bound, as where the bound is 0: pinned, with finite derivatives of 0."""
-
+    zeros = np.zeros(2, np.float32)
     for function in FROM_INTERIOR:
 
-        def pinned(raw, upper, function=function):
-            return function(raw, Rows(jnp.eye(2), upper=upper), interior=jnp.zeros(2))
+        @jax.jit
+        def pinned(*arguments, function=function):
+            output, pullback = jax.vjp(
+                lambda raw, upper: function(raw, Rows(np.eye(2), upper=upper), interior=zeros),
+                *arguments,
+            )
+            return output, pullback(jnp.ones(2))
 
-        output, pullback = jax.vjp(pinned, jnp.array([1.0, 2]), jnp.zeros(2))
+        output, slopes = pinned(np.float32([1, 2]), zeros)
         np.testing.assert_array_equal(output, 0)
-        assert all(np.isfinite(slopes).all() for slopes in pullback(jnp.ones(2)))
+        assert all(np.isfinite(x).all() for x in slopes)
 
 
 def test_the_residual_tells_of_empty_sets_and_of_too_few_steps():
-    raw, matrix = jnp.array([3.0, 0]), jnp.array([[1.0, 0], [-1, 0]])
-    _, residual = project(raw, matrix, None, jnp.array([1.0, -2]))  # 2 <= y <= 1
+    raw, matrix = np.float32([3, 0]), np.float32([[1, 0], [-1, 0]])
+    _, residual = project(raw, matrix, None, np.float32([1, -2]))  # 2 <= y <= 1
     assert residual >= 0.5
-    rows = Rows(matrix, upper=jnp.array([1.0, 2]))
+    rows = Rows(matrix, upper=np.float32([1, 2]))
     assert project(raw, *rows)[1] == 0
-    output, residual = affine_projection_with_residual(raw, rows, steps=0)
+    output, residual = jax.jit(partial(affine_projection_with_residual, steps=0))(raw, rows)
     np.testing.assert_array_equal(output, raw)
     assert residual == 2
 
 
 def test_steps_are_a_whole_number_that_is_not_negative():
-    raw, rows = jnp.array([3.0, 0]), box_rows(0.0, jnp.ones(2))
+    raw, rows = np.float32([3, 0]), box_rows(0.0, np.ones(2, np.float32))
     for function in (affine_projection, affine_projection_with_residual):
         name = function.__name__
         for steps in (2.5, True, "all", np.bool_(True), jnp.array(3)):
@@ -389,11 +402,14 @@ def test_steps_are_a_whole_number_that_is_not_negative():
             function(raw, rows, steps=-1)
     with pytest.raises(TypeError, match="needs a whole number as steps"):
         jax.jit(lambda steps: affine_projection(raw, rows, steps=steps))(3)
-    np.testing.assert_array_equal(affine_projection(raw, rows, steps=np.int64(4)), [1, 0])
+    in_four = jax.jit(partial(affine_projection, rows=rows, steps=np.int64(4)))
+    np.testing.assert_array_equal(in_four(raw), [1, 0])
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("shared", [True, False], ids=["shared matrix", "a matrix each"])
+@pytest.mark.parametrize(
+    "shared", sampled([True, False], bool), ids=["shared matrix", "a matrix each"]
+)
 def test_equalities_that_all_sets_have_take_no_steps_and_change_nothing(shared):
     """Rows 0, 1 and 2 are equalities, row 2 the sum of the others; row 3 is one in the first set
     alone."""
@@ -404,65 +420,78 @@ def test_equalities_that_all_sets_have_take_no_steps_and_change_nothing(shared):
     lower = np.stack([place, np.where(np.arange(4) == 3, -np.inf, place)])
     raw, upper = draw.normal(size=(2, 5)) + 3, np.stack([place, place])
     given = matrix if shared else np.stack([matrix, matrix])
-    together, residual = affine_projection_with_residual(raw, Rows(given, lower, upper))
+
+    @jax.jit
+    def project(raw):  # by rows that are known
+        first = Rows(given[..., :3, :], lower[:, :3], upper[:, :3])
+        return (
+            affine_projection_with_residual(raw, Rows(given, lower, upper)),
+            [
+                affine_projection(z, Rows(matrix, low, place))
+                for z, low in zip(raw, lower, strict=True)
+            ],
+            affine_projection_with_residual(raw, first, steps=0)[1],
+        )
+
+    (together, residual), alone, after_none = project(raw)
     assert np.all(residual < 1e-14)
-    for output, z, low in zip(together, raw, lower, strict=True):
-        alone = affine_projection_with_residual(z, Rows(matrix, low, place))[0]
-        np.testing.assert_allclose(output, alone, atol=1e-13)
-    first = Rows(given[..., :3, :], lower[:, :3], upper[:, :3])
-    assert np.all(affine_projection_with_residual(raw, first, steps=0)[1] < 1e-13)
+    np.testing.assert_allclose(together, alone, atol=1e-13)
+    assert np.all(after_none < 1e-13)
 
 
 def test_rows_of_zeros_and_far_bounds_are_harmless():
-    raw, matrix = jnp.array([3.0, 0]), jnp.array([[0.0, 0], [1e20, 0], [1e-20, 1e-20]])
-    output = projection(raw, Rows(matrix, upper=jnp.array([0.0, 1e20, 1e30])))
+    raw, matrix = np.float32([3, 0]), np.float32([[0, 0], [1e20, 0], [1e-20, 1e-20]])
+    output = projection(raw, Rows(matrix, upper=np.float32([0, 1e20, 1e30])))
     np.testing.assert_allclose(output, [1, 0], atol=1e-6)
-    empty = Rows(matrix, upper=jnp.array([-1.0, 1e20, 1e30]))
+    empty = Rows(matrix, upper=np.float32([-1, 1e20, 1e30]))
     assert np.isfinite(projection(raw, empty)).all()
 
 
-@pytest.mark.parametrize("function", JITTED, ids=name_of)
+@pytest.mark.parametrize("function", sampled(JITTED, [projection]), ids=name_of)
 def test_nan_fills_its_own_outputs_and_no_others(function):
-    raw, matrix = jnp.ones((3, SIZE)).at[1, 0].set(jnp.nan), jnp.eye(2, SIZE)
-    upper = jnp.full((3, 2), 0.5).at[2, 1].set(jnp.nan)
-    rows = Rows(jnp.broadcast_to(matrix, (3, 2, SIZE)), upper=upper)
+    raw, upper = np.ones((3, SIZE), np.float32), np.full((3, 2), 0.5, np.float32)
+    raw[1, 0] = upper[2, 1] = np.nan
+    rows = Rows(np.stack([np.eye(2, SIZE, dtype=np.float32)] * 3), upper=upper)
     output = function(raw, rows, interior=0 * raw)
     np.testing.assert_array_equal(np.isnan(output).all(-1), [False, True, True])
     assert np.isfinite(output[0]).all()
 
 
-@pytest.mark.parametrize("function", [*JITTED, excess], ids=name_of)
+@pytest.mark.parametrize("function", sampled([*JITTED, excess], (projection, excess)), ids=name_of)
 def test_leading_axes_broadcast_and_vmap_agrees(function):
     draw = np.random.default_rng(3)
     raw = 2 * draw.normal(size=(2, 3, SIZE)).astype(np.float32)
     matrix = draw.normal(size=(3, 2, SIZE)).astype(np.float32)
     upper = draw.uniform(0.1, 1, (2, 1, 2)).astype(np.float32)
-    extra = {"interior": jnp.zeros(SIZE)} if function in FROM_INTERIOR else {}
+    extra = {"interior": np.zeros(SIZE, np.float32)} if function in FROM_INTERIOR else {}
 
     def through(raw, matrix, upper):
         return function(raw, Rows(matrix, upper=upper), **extra)
 
-    output = through(raw, matrix, upper)
-    mapped = jax.jit(jax.vmap(jax.vmap(through), (0, None, 0)))(
-        raw, matrix, np.broadcast_to(upper, (2, 3, 2))
-    )
+    @jax.jit
+    def ways(raw, matrix, upper):
+        each = jnp.broadcast_to(upper, (2, 3, 2))
+        mapped = jax.vmap(jax.vmap(through), (0, None, 0))(raw, matrix, each)
+        return through(raw, matrix, upper), mapped, through(raw, matrix[0], upper)
+
+    output, mapped, shared = ways(raw, matrix, upper)
     np.testing.assert_allclose(output, mapped, atol=1e-5)
-    shared = through(raw, matrix[0], upper)
     np.testing.assert_allclose(shared[:, 0], output[:, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("function", JITTED, ids=name_of)
+@pytest.mark.parametrize("function", sampled(JITTED, (projection, soft_radial)), ids=name_of)
 def test_equalities_hold_and_are_never_free(function):
-    raw = jnp.array([[3.0, -1, 0.5], [0.25, 0.25, 0.5]])  # the second is inside
-    rows = stack_rows(Rows(jnp.eye(2, 3), upper=0.6), sum_rows(jnp.ones(2), size=3))
-    extra = {"interior": jnp.full(3, 1 / 3)} if function in FROM_INTERIOR else {}
-    output, pullback = jax.vjp(lambda raw: function(raw, rows, **extra), raw)
-    np.testing.assert_allclose(output.sum(-1), 1, atol=1e-6)
-    known = jax.jit(lambda raw: function.__wrapped__(raw, rows, **extra))(raw)
+    raw = np.float32([[3, -1, 0.5], [0.25, 0.25, 0.5]])  # the second is inside
+    rows = stack_rows(Rows(np.eye(2, 3, dtype=np.float32), upper=0.6), sum_rows(np.ones(2), size=3))
+    extra = {"interior": np.full(3, 1 / 3, np.float32)} if function in FROM_INTERIOR else {}
+    through = partial(function.__wrapped__, **extra)
+    output, slopes = output_and_slopes(through, np.ones((2, 3), np.float32), raw, rows)
+    np.testing.assert_allclose(np.sum(output, -1), 1, atol=1e-6)
+    known = jax.jit(partial(through, rows=rows))(raw)
     np.testing.assert_allclose(known, output, atol=1e-6)
     if function is not soft_radial:
         np.testing.assert_allclose(output[1], raw[1], atol=1e-6)
-    np.testing.assert_allclose(pullback(jnp.ones((2, 3)))[0][1], 0, atol=1e-6)
+    np.testing.assert_allclose(slopes[1], 0, atol=1e-6)
 
 
 def test_the_second_call_compiles_nothing():
@@ -474,7 +503,8 @@ def test_the_second_call_compiles_nothing():
         return jnp.sum(projection(raw, Rows(matrix, upper=upper)) ** 2)
 
     for scale in (1.0, 3.0):
-        jax.grad(loss)(scale * jnp.ones(3), scale * jnp.eye(2, 3), jnp.zeros(2))
+        given = scale * np.ones(3), scale * np.eye(2, 3), np.zeros(2)
+        jax.grad(loss)(*map(np.float32, given))
     assert len(traced) == 1
 
 
@@ -492,7 +522,7 @@ def test_rows_by_hand():
 
 
 def test_rows_as_sets():
-    inside, outside = jnp.array([0.5, 0.6, 0.9, 1]), jnp.array([3.0, -1, 2, 1])
+    inside, outside = np.float32([0.5, 0.6, 0.9, 1]), np.float32([3, -1, 2, 1])
     violations = {  # of the second, by hand; the first is in every set
         "box": (box_rows(0.0, jnp.full(4, 2.0)), [1, 1, 0, 0]),
         "sum": (sum_rows(3.0, size=4), [2]),
@@ -500,17 +530,25 @@ def test_rows_as_sets():
         "monotone": (monotone_rows(4), [4, 0, 1]),
         "quantiles": (quantile_rows(2, steps=2), [4, 1]),
     }
-    for name, (rows, expected) in violations.items():
-        np.testing.assert_allclose(excess(inside, rows), 0, atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(excess(outside, rows), expected, err_msg=name)
-    everything = stack_rows(*(rows for rows, _ in violations.values()))
-    output = projection(outside.astype(jnp.bfloat16), everything)
+    sets = {name: rows for name, (rows, _) in violations.items()}
+    everything = stack_rows(*sets.values())
+
+    @jax.jit
+    def run(raw, narrow):
+        output = affine_projection(narrow, everything)
+        of_each = {name: affine_excess(raw, rows) for name, rows in sets.items()}
+        return of_each, output, affine_excess(output, everything)
+
+    found, output, after = run(np.stack([inside, outside]), outside.astype(jnp.bfloat16))
+    for name, (_, expected) in violations.items():
+        np.testing.assert_allclose(found[name][0], 0, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found[name][1], expected, err_msg=name)
     assert output.dtype == jnp.bfloat16
-    assert np.max(excess(output, everything)) < 0.05
+    assert np.max(after) < 0.05
 
 
 def test_monotone_rows_give_isotonic_regression():
-    raw = jnp.array([[3.0, -1, 2, 2], [0, 1, 2, 4]])
+    raw = np.float32([[3, -1, 2, 2], [0, 1, 2, 4]])
     pooled = projection(raw, monotone_rows(4))
     np.testing.assert_allclose(pooled, [[1, 1, 2, 2], [0, 1, 2, 4]], atol=1e-6)
 
@@ -544,15 +582,21 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_hardnet_leaves_raw_inside_alone_where_rows_are_parallel():
-    parallel = jnp.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 2.0], [2.0, 3.0]]])
-    rows, raw = Rows(parallel, upper=jnp.array([4.0, 8.0])), jnp.array([[1.0, 0.5], [3.0, 3.0]])
-    output = affine_hardnet(raw, rows)
+    parallel = np.float32([[[1, 2], [2, 4]], [[1, 2], [2, 3]]])
+    rows, raw = Rows(parallel, upper=np.float32([4, 8])), np.float32([[1, 0.5], [3, 3]])
+    output, slope, into = jax.jit(
+        lambda raw, matrix: (
+            affine_hardnet(raw, rows),
+            jax.jacobian(lambda raw: affine_hardnet(raw, rows)[0])(raw)[:, 0],
+            jax.grad(lambda matrix: jnp.sum(affine_hardnet(raw, Rows(matrix, upper=9.0))[0]))(
+                matrix
+            ),
+        )
+    )(raw, parallel)
     np.testing.assert_array_equal(output[0], raw[0])
     np.testing.assert_allclose(parallel[1] @ output[1], [4.0, 8.0], rtol=1e-5)
-    slope = jax.jacobian(lambda raw: affine_hardnet(raw, rows)[0])(raw)[:, 0]
     np.testing.assert_allclose(slope, np.eye(2), atol=1e-6)
-    into = jax.grad(lambda matrix: jnp.sum(affine_hardnet(raw, Rows(matrix, upper=9.0))[0]))
-    np.testing.assert_array_equal(into(parallel)[0], 0)
+    np.testing.assert_array_equal(into[0], 0)
 
 
 @pytest.mark.usefixtures("x64")
@@ -565,10 +609,9 @@ def test_hardnet_of_many_rows_is_the_closed_form_and_a_row_may_stand_twice():
     )
     value = raw @ matrix.T
     expected = raw - np.maximum(value - upper, 0) @ np.linalg.pinv(matrix).T
-    np.testing.assert_allclose(affine_hardnet(raw, Rows(matrix, upper=upper)), expected, atol=1e-9)
+    np.testing.assert_allclose(hardnet(raw, Rows(matrix, upper=upper)), expected, atol=1e-9)
     twice = Rows(np.append(matrix, matrix[3:4], axis=0), upper=np.append(upper, upper[3]))
-    of_all = affine_hardnet(raw, twice)
-    np.testing.assert_allclose(of_all, expected, atol=1e-9)
+    np.testing.assert_allclose(hardnet(raw, twice), expected, atol=1e-9)
 
 
 def test_hardnet_holds_rows_at_small_angles():
@@ -576,7 +619,7 @@ def test_hardnet_holds_rows_at_small_angles():
     one, across = np.linalg.qr(draw.normal(size=(200, 4, 2)))[0].transpose(2, 0, 1)
     for sine in (1e-1, 1e-2, 2e-3):
         matrix = np.stack([one, np.sqrt(1 - sine**2) * one + sine * across], 1)
-        raw, matrix = (jnp.asarray(x, jnp.float32) for x in (draw.normal(size=(200, 4)), matrix))
+        raw, matrix = np.float32(draw.normal(size=(200, 4))), np.float32(matrix)
         output, matrix = (
             np.asarray(x, float) for x in (hardnet(raw, Rows(matrix, upper=0.1)), matrix)
         )

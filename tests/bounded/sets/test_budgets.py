@@ -1,6 +1,7 @@
 """Budgets: values by hand, sums by hypothesis, and a solver."""
 
 from functools import cache, partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bounded import sets
-from bounded.constraints import clip
 from tests.bounded.sets.cases import BUDGETS
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 SIZE = 5
 every_budget = pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+# Of each budget one, for what XLA optimises, which takes long.
+IN_SAMPLE = (
+    (sets.budget_projection, True),
+    (sets.budget_rescale, False),
+    (sets.budget_sequential, False),
+    (sets.budget_softmax, True),
+)
+sampled_sums = pytest.mark.parametrize(
+    ("budget", "equality"),
+    sampled(product(BUDGETS.values(), (False, True)), IN_SAMPLE),
+)
 either_sum = pytest.mark.parametrize("equality", [False, True], ids=["at most", "equal"])
 
 
@@ -45,50 +57,53 @@ def draw_sets(generator, count, dtype, equality, largest=6):
 
 
 def test_values_by_hand():
-    raw, total = jnp.array([3.0, 1.0, -2.0]), 2.0
-    np.testing.assert_allclose(sets.budget_projection(raw, total), [2, 0, 0])
-    np.testing.assert_allclose(sets.budget_projection(raw, 3.0), [2.5, 0.5, 0])
-    np.testing.assert_allclose(sets.budget_projection(raw, 3.0, upper=2.0), [2, 1, 0])
-    np.testing.assert_allclose(sets.budget_rescale(raw, total), [1.5, 0.5, 0])
-    np.testing.assert_allclose(
-        sets.budget_rescale(raw, 6.0, equality=True, upper=4), [3.25, 1.75, 1]
-    )
-    zeros = jnp.zeros(3)
-    for even in (sets.budget_softmax, sets.budget_sequential):
-        np.testing.assert_allclose(even(zeros, 2.0), [0.5, 0.5, 0.5])
-        np.testing.assert_allclose(even(zeros, 3.0, equality=True), [1, 1, 1])
-    np.testing.assert_allclose(
-        sets.budget_softmax(raw, total), 2 * jnp.exp(raw) / (1 + jnp.exp(raw).sum()), rtol=1e-6
-    )
+    raw, total, zeros = np.float32([3, 1, -2]), 2.0, np.zeros(3, np.float32)
+    np.testing.assert_allclose(sets.budget_rescale(raw, total), [1.5, 0.5, 0])  # step by step
+    projections, rescaled, softened, even, even_and_equal, in_order = jax.jit(
+        lambda raw: (
+            (
+                sets.budget_projection(raw, total),
+                sets.budget_projection(raw, 3.0),
+                sets.budget_projection(raw, 3.0, upper=2.0),
+            ),
+            sets.budget_rescale(raw, 6.0, equality=True, upper=4),
+            sets.budget_softmax(raw, total),
+            [f(zeros, 2.0) for f in (sets.budget_softmax, sets.budget_sequential)],
+            [f(zeros, 3.0, equality=True) for f in (sets.budget_softmax, sets.budget_sequential)],
+            sets.budget_sequential(raw, total),
+        )
+    )(raw)
+    np.testing.assert_allclose(projections, [[2, 0, 0], [2.5, 0.5, 0], [2, 1, 0]])
+    np.testing.assert_allclose(rescaled, [3.25, 1.75, 1])
+    np.testing.assert_allclose(even, np.full((2, 3), 0.5))
+    np.testing.assert_allclose(even_and_equal, np.ones((2, 3)))
+    np.testing.assert_allclose(softened, 2 * np.exp(raw) / (1 + np.exp(raw).sum()), rtol=1e-6)
     first = 2 / (1 + 3 * np.exp(-3.0))
     second = (2 - first) / (1 + 2 * np.exp(-1.0))
     third = (2 - first - second) / (1 + np.exp(2.0))
-    np.testing.assert_allclose(
-        sets.budget_sequential(raw, total), [first, second, third], rtol=1e-6
-    )
+    np.testing.assert_allclose(in_order, [first, second, third], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["budget_projection", "budget_rescale"])
 def test_inside_the_set_two_are_the_identity(name):
-    raw = jnp.array([[0.25, 0.5], [0, 1.0], [0.3, 0.7]])
-    np.testing.assert_array_equal(BUDGETS[name](raw, 1.0), raw)
+    raw = np.float32([[0.25, 0.5], [0, 1], [0.3, 0.7]])
+    np.testing.assert_array_equal(compiled(BUDGETS[name], False)(raw, 1.0), raw)
 
 
 @every_budget
 def test_one_entry_is_an_entry_between_zero_and_the_total(budget):
-    raw = jnp.linspace(-2, 4, 13)[:, None]
-    output = budget(raw, 1.5)
+    raw = np.linspace(-2, 4, 13, dtype=np.float32)[:, None]
+    output, equal = jax.jit(lambda raw: (budget(raw, 1.5), budget(raw, 1.5, equality=True)))(raw)
     assert ((output >= 0) & (output <= 1.5)).all()
     if budget in (sets.budget_projection, sets.budget_rescale):
-        np.testing.assert_array_equal(output, clip(raw, 0.0, 1.5))
-    np.testing.assert_allclose(budget(raw, 1.5, equality=True), 1.5)
+        np.testing.assert_array_equal(output, np.clip(raw, 0, 1.5))
+    np.testing.assert_allclose(equal, 1.5)
 
 
 @pytest.mark.optimised
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-@every_budget
-@either_sum
+@sampled_sums
 def test_the_sum_and_the_entries_hold_exactly(budget, equality, seed):
     raw, total, upper = draw_sets(np.random.default_rng(seed), 400, np.float32, equality)
     output = np.asarray(compiled(budget, equality)(raw, total, upper=upper))
@@ -109,8 +124,7 @@ def draw_unlike(generator, count, equality):
 @pytest.mark.optimised
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-@every_budget
-@either_sum
+@sampled_sums
 def test_they_do_among_entries_of_unlike_scale(budget, equality, seed):
     raw, total, upper = draw_unlike(np.random.default_rng(seed), 400, equality)
     output = np.asarray(compiled(budget, equality)(raw, total, upper=upper))
@@ -118,11 +132,16 @@ def test_they_do_among_entries_of_unlike_scale(budget, equality, seed):
 
 
 @pytest.mark.optimised
-@every_budget
-@either_sum
+@pytest.mark.parametrize(
+    ("budget", "equality"),
+    sampled(
+        product(BUDGETS.values(), (False, True)),
+        [(sets.budget_projection, False)],
+    ),
+)
 def test_they_hold_in_double_precision(budget, equality, x64):
     raw, total, upper = draw_sets(np.random.default_rng(0), 2000, np.float64, equality, largest=14)
-    output = np.asarray(budget(raw, total, equality=equality, upper=upper))
+    output = np.asarray(compiled(budget, equality)(raw, total, upper=upper))
     assert output.dtype == np.float64
     check_feasible(output, total, upper, equality)
 
@@ -137,12 +156,20 @@ def check_feasible(output, total, upper, equality):
 
 
 @pytest.mark.optimised
-@every_budget
-@pytest.mark.parametrize(("equality", "dtype"), [(False, jnp.float16), (True, jnp.bfloat16)])
+@pytest.mark.parametrize(
+    ("budget", "equality", "dtype"),
+    sampled(
+        [(f, *x) for f in BUDGETS.values() for x in ((False, "float16"), (True, "bfloat16"))],
+        [
+            (sets.budget_rescale, True, "bfloat16"),
+            (sets.budget_softmax, False, "float16"),
+        ],
+    ),
+)
 def test_in_half_precision_the_sum_is_right_to_its_rounding(budget, equality, dtype):
     raw, total, upper = draw_sets(np.random.default_rng(1), 1000, np.float32, equality, largest=3)
-    raw, total, upper = (jnp.asarray(x, dtype) for x in (raw, total, upper))
-    output = compiled(budget, equality)(raw, total, upper=upper)
+    raw, total, upper = (x.astype(jnp.dtype(dtype)) for x in (raw, total, upper))
+    output = np.asarray(compiled(budget, equality)(raw, total, upper=upper))
     assert output.dtype == dtype
     assert ((output >= 0) & (output <= upper)).all()
     output, total, upper = (np.float64(x) for x in (output, total, upper))
@@ -153,8 +180,7 @@ def test_in_half_precision_the_sum_is_right_to_its_rounding(budget, equality, dt
 
 
 @pytest.mark.optimised
-@every_budget
-@either_sum
+@sampled_sums
 def test_the_dtypes_extremes_are_kept_within(budget, equality):
     top = np.finfo(np.float32).max
     rows = np.array([[top, -top, 0, 1, top], [top] * SIZE, [-top] * SIZE, [0] * SIZE], np.float32)
@@ -166,14 +192,20 @@ def test_the_dtypes_extremes_are_kept_within(budget, equality):
 
 
 def test_a_large_raw_and_a_small_total_keep_their_digits():
-    raw, total = jnp.array([1e6, 1e6 + 0.5, 1e6, -1e6]), 1e-3
-    np.testing.assert_allclose(sets.budget_projection(raw, total), [0, 1e-3, 0, 0], rtol=1e-6)
-    tied = jnp.array([1e6, 1e6, 1.0])
-    np.testing.assert_allclose(sets.budget_projection(tied, total), [5e-4, 5e-4, 0], rtol=1e-6)
-    caps = jnp.array([2e-4, 3e-4, 1.0])
-    found = sets.budget_projection(tied, total, upper=caps)
-    np.testing.assert_allclose(found, [2e-4, 3e-4, 5e-4], rtol=1e-6)
-    np.testing.assert_allclose(sets.budget_softmax(tied, total), [5e-4, 5e-4, 0], rtol=1e-5)
+    raw, total = np.float32([1e6, 1e6 + 0.5, 1e6, -1e6]), np.float32(1e-3)
+    tied, caps = np.float32([1e6, 1e6, 1]), np.float32([2e-4, 3e-4, 1])
+    largest, shared, capped, softened = jax.jit(
+        lambda raw, tied: (
+            sets.budget_projection(raw, total),
+            sets.budget_projection(tied, total),
+            sets.budget_projection(tied, total, upper=caps),
+            sets.budget_softmax(tied, total),
+        )
+    )(raw, tied)
+    np.testing.assert_allclose(largest, [0, 1e-3, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(shared, [5e-4, 5e-4, 0], rtol=1e-6)
+    np.testing.assert_allclose(capped, [2e-4, 3e-4, 5e-4], rtol=1e-6)
+    np.testing.assert_allclose(softened, [5e-4, 5e-4, 0], rtol=1e-5)
 
 
 @either_sum
@@ -193,45 +225,53 @@ def test_the_projection_is_that_of_a_solver(equality, x64):
         least = upper.value.sum() * 0.9
         total.value = min(generator.choice([0, 0.3, 2]), least if equality else np.inf)
         problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12)
-        found = sets.budget_projection(
-            raw.value, total.value, equality=equality, upper=np.array(upper.value)
-        )
+        project = compiled(sets.budget_projection, equality)
+        found = project(raw.value, np.float64(total.value), upper=np.array(upper.value))
         np.testing.assert_allclose(found, variable.value, atol=1e-6)
 
 
 @every_budget
 def test_a_set_that_is_not_a_number_spoils_no_other(budget):
-    raw = jnp.array([[1.0, jnp.nan], [1.0, 2.0], [1.0, 2.0]])
-    output = budget(raw, jnp.array([1.0, jnp.nan, 1.0]))
-    assert jnp.isnan(output[:2]).all()
-    assert jnp.isfinite(output[2]).all()
-    assert jnp.isnan(budget(raw[2], 1.0, upper=jnp.array([1.0, jnp.nan]))).all()
+    raw = np.float32([[1, np.nan, 0], [1, 2, 0], [1, 2, 0], [1, 2, 0]])
+    total, upper = np.float32([1, np.nan, 1, 1]), np.ones((4, 3), np.float32)
+    upper[2, 1] = np.nan
+    output = compiled(budget, False)(raw, total, upper=upper)
+    assert np.isnan(output[:3]).all()
+    assert np.isfinite(output[3]).all()
 
 
 @every_budget
 @either_sum
 def test_without_a_total_entries_are_clipped_and_a_negative_one_is_zero(budget, equality):
-    raw = jnp.array([[-1.0, 3.0], [4.0, 0.5]])
-    found = budget(raw, jnp.inf, equality=equality, upper=jnp.array([jnp.inf, 1.0]))
-    np.testing.assert_array_equal(found, clip(raw, 0.0, jnp.array([[jnp.inf, 1.0]])))
-    np.testing.assert_array_equal(budget(raw, -1.0, equality=equality), jnp.zeros((2, 2)))
+    raw, total = np.float32([[-1, 3, 2], [4, 0.5, -2]] * 2), np.float32([np.inf, np.inf, -1, -1])
+    upper = np.where(total > 0, np.float32([[np.inf], [1], [np.inf]]), np.float32(np.inf)).T
+    found = compiled(budget, equality)(raw, total, upper=upper)
+    np.testing.assert_array_equal(found[:2], np.clip(raw[:2], 0, upper[:2]))
+    np.testing.assert_array_equal(found[2:], 0)
 
 
 @every_budget
 def test_caps_that_cannot_take_up_the_total_are_the_output(budget):
-    upper = jnp.array([0.5, 0.25, 0.0])
-    found = budget(jnp.array([1.0, -3.0, 2.0]), 2.0, equality=True, upper=upper)
+    raw, total = np.float32([[1, -3, 2]] * 4), np.float32([2, 3, 4, 5])
+    upper = np.float32([[0.5, 0.25, 0]] * 4)
+    found = compiled(budget, True)(raw, total, upper=upper)
     np.testing.assert_allclose(found, upper, rtol=1e-5)
 
 
-@every_budget
+@pytest.mark.parametrize(
+    "budget",
+    sampled(BUDGETS.values(), (sets.budget_projection, sets.budget_softmax)),
+    ids=BUDGETS,
+)
 def test_an_infinite_cap_is_no_cap(budget):
-    raw = jnp.array([[1.0, -0.5, 2.0], [0.1, 0.2, -3.0]])
-    for equality in (False, True):
-        free = budget(raw, 1.5, equality=equality)
-        np.testing.assert_allclose(
-            budget(raw, 1.5, equality=equality, upper=jnp.inf), free, rtol=1e-5
-        )
+    raw = np.float32([[1, -0.5, 2], [0.1, 0.2, -3]])
+    free, capped = jax.jit(
+        lambda raw: [
+            [budget(raw, 1.5, equality=equality, upper=upper) for equality in (False, True)]
+            for upper in (None, np.inf)
+        ]
+    )(raw)
+    np.testing.assert_allclose(capped, free, rtol=1e-5)
 
 
 def test_nothing_is_compiled_twice():
@@ -243,7 +283,7 @@ def test_nothing_is_compiled_twice():
         return sets.budget_projection(raw, total)
 
     for value in (1.0, 2.0):
-        output(jnp.full((2, 3), value), jnp.array([1.0, value]))
+        output(np.full((2, 3), value, np.float32), np.float32([1, value]))
     assert len(traces) == 1
 
 

@@ -17,6 +17,9 @@ def elastic(raw, matrix, lower, upper, penalty):
     return affine_elastic(raw, Rows(matrix, lower, upper), penalty=penalty)
 
 
+projection = jax.jit(affine_projection)
+
+
 @jax.jit
 def pull_back(cotangent, *arguments):
     return jax.vjp(elastic, *arguments)[1](cotangent)
@@ -69,16 +72,16 @@ def test_it_is_that_of_cvxpy(name):
 @pytest.mark.parametrize("name", CASES)
 def test_with_a_penalty_that_is_large_enough_it_is_the_projection(name):
     penalty = np.full((BATCH, ROWS), 1e4)
-    expected = affine_projection(CASES[name][0], Rows(*CASES[name][1:]))
+    expected = projection(CASES[name][0], Rows(*CASES[name][1:]))
     np.testing.assert_allclose(elastic(*CASES[name], penalty), expected, atol=1e-9)
 
 
 def test_large_enough_is_the_distance_of_one_row():
-    row, raw = Rows(jnp.array([[3.0, 4.0]]), upper=5.0), jnp.array([3.0, 4.0])  # 4 outside
-    held, given_way = (affine_elastic(raw, row, penalty=p) for p in (4.001, 3.0))
+    row, raw = Rows(np.float32([[3, 4]]), upper=np.float32([5])), np.float32([3, 4])  # 4 outside
+    held, given_way = elastic(np.stack([raw, raw]), *row, np.float32([[4.001], [3]]))
     np.testing.assert_allclose(held, [0.6, 0.8], atol=1e-6)
     # v + 3 = the distance moved = 4 - v
-    np.testing.assert_allclose(affine_excess(given_way, row), [2.5], atol=1e-5)
+    np.testing.assert_allclose(jax.jit(affine_excess)(given_way, row), [2.5], atol=1e-5)
 
 
 @pytest.mark.usefixtures("x64")
@@ -108,8 +111,9 @@ def test_derivatives_match_finite_differences(name):
 
 
 def test_an_empty_set_teaches():
-    both = Rows(jnp.ones((2, 1)), jnp.array([1.0, -INF]), jnp.array([INF, -1.0]))
-    slope = jax.grad(lambda raw: affine_elastic(raw, both, penalty=10.0)[0])(jnp.array([0.6]))
+    both = Rows(np.ones((2, 1), np.float32), np.float32([1, -INF]), np.float32([INF, -1]))
+    teach = jax.jit(jax.grad(lambda raw: affine_elastic(raw, both, penalty=10.0)[0]))
+    slope = teach(np.float32([0.6]))
     np.testing.assert_allclose(slope, [1 / 3], rtol=1e-5)  # of y - raw + (y + 1) + (y - 1)
 
 
@@ -124,15 +128,16 @@ def test_a_penalty_that_is_none_is_refused():
 
 @pytest.mark.parametrize("penalty", [1e7, 1e12, 1e30])
 def test_a_small_output_is_held_however_large_the_penalty(penalty):
-    rows = Rows(jnp.eye(3), upper=jnp.array([1e6, 1.0, 1e-6]))
-    output = affine_elastic(jnp.array([3e6, 5.0, 1e-3]), rows, penalty=penalty)
-    np.testing.assert_allclose(output, rows.upper, rtol=1e-6)
+    matrix, upper = np.eye(3, dtype=np.float32), np.float32([1e6, 1, 1e-6])
+    output = elastic(np.float32([3e6, 5, 1e-3]), matrix, None, upper, np.float32(penalty))
+    np.testing.assert_allclose(output, upper, rtol=1e-6)
 
 
+@pytest.mark.thorough  # of projections `test_weights.py` and `test_affine.py` show it
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precisions_compute_in_single(dtype):
-    narrow = [jnp.asarray(x, dtype) for x in ELASTIC["empty"]]
+    narrow = [x.astype(jnp.dtype(dtype)) for x in ELASTIC["empty"]]
     output = elastic(*narrow)
     assert output.dtype == dtype
-    expected = elastic(*(x.astype(jnp.float32) for x in narrow))
+    expected = elastic(*(np.float32(x) for x in narrow))
     np.testing.assert_array_equal(output, expected.astype(dtype))
