@@ -1,5 +1,6 @@
 """An edit of the user's own module, or of what it imports, between two sweeps into one folder."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from experiments import store, sweep
 from experiments.running.fingerprints import ROOT
 from tests.experiments.sweeps import SMOKE
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("scripted")
 FUNCTION = """
@@ -28,6 +30,7 @@ mine = Strategy(
     grid={{"weight": (1.0,)}},
 )
 """
+SOURCES = {"function": FUNCTION, "row": ROW}
 HELPER = "SCALE = 2.0\n\n\ndef shifted(raw):\n    return raw + 1\n"
 EDITS = {"a constant": ("2.0", "2.5"), "a function": ("raw + 1", "raw + 1 + 1")}
 
@@ -56,14 +59,19 @@ def write(folder, source, helper):
     return path
 
 
-COMMAND = [*SMOKE, "--datasets", "sines", "--strategies", "mine:mine", "--out", "out"]
+PLAN = ["--backbones", "mlp", "--datasets", "sines", "--strategies", "mine:mine"]
+COMMAND = [*SMOKE, *PLAN, "--out", "out"]
 
 
-@pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("helper", ["helper", "package.helper"])
-@pytest.mark.parametrize("source", [FUNCTION, ROW], ids=["function", "row"])
+SAMPLE = {("function", "package.helper", "a function"), ("row", "helper", "a constant")}
+
+
+@pytest.mark.parametrize(
+    ("source", "helper", "edit"),
+    sampled(itertools.product(SOURCES, ["helper", "package.helper"], EDITS), SAMPLE),
+)
 def test_an_edited_helper_makes_records_stale(folder, capsys, source, helper, edit):
-    path = write(folder, source, helper)
+    path = write(folder, SOURCES[source], helper)
     assert sweep.main(COMMAND) == 0
     anew(folder)
     path.write_text(f"# A comment.\n{HELPER}")
@@ -88,18 +96,20 @@ def test_an_edit_within_one_process_is_refused_until_it_is_imported_anew(folder,
     assert "3 cells, 3 of them done; 0 to run" in capsys.readouterr().out
 
 
-def test_another_process_finds_what_is_on_disk(folder):
+@pytest.mark.thorough  # test_fingerprints.py compares processes, the tests above are of edits
+@pytest.mark.parametrize(
+    ("scale", "code", "said"),
+    [("2.0", 0, "3 of them done; 0 to run"), ("2.25", 2, "the program of mine:mine changed")],
+)
+def test_another_process_finds_what_is_on_disk(folder, scale, code, said):
     path = write(folder, FUNCTION, "helper")
     assert sweep.main(COMMAND) == 0
-    said = {}
-    for text in (HELPER, HELPER.replace("2.0", "2.25")):
-        path.write_text(text)
-        run = subprocess.run(
-            [sys.executable, "-m", "experiments.sweep", *COMMAND, "--dry-run"],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        said[run.returncode] = run.stdout + run.stderr
-    assert "3 of them done; 0 to run" in said[0]
-    assert "the program of mine:mine changed" in said[2]
+    path.write_text(HELPER.replace("2.0", scale))
+    run = subprocess.run(
+        [sys.executable, "-m", "experiments.sweep", *COMMAND, "--dry-run"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == code
+    assert said in run.stdout + run.stderr

@@ -22,12 +22,12 @@ from experiments.training import devices, runner
 from experiments.usage import UsageError
 from tests.experiments.running import without_jax
 
-# Wide enough for a product to depend on how many threads share it.
+# Wide enough for a product to depend on how many threads share it, which it does of an LSTM.
 SMOKE = {
     "preset": "smoke",
     "datasets": ["irradiance"],
     "strategies": ["clip", "bound"],
-    "seeds": 2,
+    "seeds": 1,
     "hidden": 150,
     "epochs": 2,
     "updates": 4,
@@ -85,6 +85,14 @@ def kill_at_first_record(monkeypatch, find_process):
     return killed
 
 
+def test_a_worker_on_fewer_cores_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
+    monkeypatch.setattr(devices, "cores", lambda: [0])
+    sweep.run_sweep(**SMOKE, out=tmp_path, workers=1)
+    assert_same(tmp_path, undisturbed)
+    check_none_is_left()
+
+
+@pytest.mark.thorough  # as above, and below without training
 def test_a_pool_of_which_a_worker_is_killed_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
     killed = kill_at_first_record(monkeypatch, lambda: multiprocessing.active_children()[0].pid)
     sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
@@ -92,6 +100,23 @@ def test_a_pool_of_which_a_worker_is_killed_gives_the_same_bits(tmp_path, undist
     assert_same(tmp_path, undisturbed)
     assert store.read_manifest(tmp_path)["where"] == "2 processes"
     check_none_is_left()
+
+
+@pytest.mark.usefixtures("light")
+def test_a_cell_that_kills_every_worker_becomes_a_failed_record():
+    cells = [Cell("irradiance", "", "final", name, "none", 0) for name in ("bound", "deadly")]
+    lot = Lot("irradiance", "none", ("bound", "deadly"))
+
+    def request(lot, batch):
+        return Request(batch, lot.dataset, lot.strategies, {})
+
+    with executors.pool(1) as team:
+        replies = scheduling.run(without_jax.finish_or_die, {lot: cells}, request, team)
+        records = [record for reply in replies for record, _ in reply.finished]
+    errors = {record.cell.strategy: record.error for record in records}
+    assert errors.pop("bound") is None
+    assert "the worker died" in errors.pop("deadly")
+    assert not errors
 
 
 DEADLY = """
@@ -105,6 +130,7 @@ def half(raw, lower=None, upper=None):
 """
 
 
+@pytest.mark.thorough  # as above, in a sweep
 @pytest.mark.usefixtures("unoptimised_processes")
 def test_cells_that_kill_every_worker_become_failed_records(tmp_path, monkeypatch):
     (tmp_path / "deadly.py").write_text(DEADLY)
@@ -151,6 +177,7 @@ def test_a_worker_that_dies_while_it_starts_is_started_again_and_ctrl_c_is_not_i
 distributed = pytest.importorskip("distributed")
 
 
+@pytest.mark.thorough  # as a pool, whose workers run the same
 def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
     monkeypatch.setattr(devices, "cores", lambda: [0])  # one worker: two import twice as much
     sweep.run_sweep(**SMOKE, out=tmp_path, dask="local")
@@ -166,7 +193,9 @@ def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed, monkeyp
         (__file__, "no scheduler answers there"),
     ],
 )
-def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, address, reason):
+def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, monkeypatch, address, reason):
+    client = distributed.Client
+    monkeypatch.setattr(distributed, "Client", lambda **given: client(**given | {"timeout": 1}))
     with pytest.raises(UsageError, match=reason):
         sweep.run_sweep(**SMOKE, out=tmp_path, dask=address)
 

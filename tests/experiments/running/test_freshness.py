@@ -11,10 +11,12 @@ from experiments.running.plan import lay_out
 from experiments.running.presets import make_plan
 from experiments.usage import UsageError
 
+PLAN = {"preset": "smoke", "datasets": ("irradiance",), "backbones": ("mlp",), "seeds": 1}
+
 
 @pytest.fixture(scope="module")
 def layout():
-    return lay_out(make_plan("smoke", datasets=("irradiance",), seeds=1))
+    return lay_out(make_plan(**PLAN))
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +101,10 @@ def test_another_model_does_not_go_with_a_plan(layout, fresh):
 
 
 def test_sizes_do_not_go_with_one_size(layout, fresh):
-    sizes = lay_out(make_plan("smoke", datasets=("irradiance",), seeds=1, hidden=(8, 16)))
+    sizes = lay_out(make_plan(**PLAN, hidden=(8, 16)))
     records = [Record(cell) for cell in sizes.cells.values()]
     check_compatible(sizes, records)
-    more = lay_out(make_plan("smoke", datasets=("irradiance",), seeds=1, hidden=(8, 32)))
+    more = lay_out(make_plan(**PLAN, hidden=(8, 32)))
     check_compatible(more, records)
     for plan, there in ((layout, records), (sizes, fresh)):
         with pytest.raises(UsageError, match="or every size to --hidden"):

@@ -22,7 +22,7 @@ from experiments.usage import UsageError
 
 INPUTS = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
 ARRAYS = {"inputs": INPUTS, "targets": INPUTS / 2, "upper": INPUTS}
-SMALL = {"preset": "smoke", "seeds": 1, "epochs": 1}
+SMALL = {"preset": "smoke", "backbones": ["mlp"], "seeds": 1, "epochs": 1}
 
 
 def halved(raw, lower=None, upper=None):
@@ -170,7 +170,7 @@ def test_objects_are_swept_and_the_same_ones_go_on(tmp_path, capsys):
     assert {row["dataset"] for row in rows} == {"dataset1", "sines"}
     own = {"here:mine", "here:my_row"}
     assert {row["strategy"] for row in rows} == {"unconstrained", "clip", "half_tanh", *own}
-    assert "done    dataset1 bottleneck here:mine seed 0" in capsys.readouterr().out
+    assert "done    dataset1 mlp here:mine seed 0" in capsys.readouterr().out
     given = {"strategies": [nested(), row(), "half_tanh"], "datasets": [dict(ARRAYS), "sines"]}
     run(tmp_path, **given)
     assert "10 cells, 10 of them done; 0 to run" in capsys.readouterr().out
@@ -192,6 +192,6 @@ def test_changed_objects_make_their_records_stale(tmp_path):
 @pytest.mark.usefixtures("scripted")
 def test_progress_is_shown_unless_it_is_to_be_quiet(tmp_path, capsys):
     run(tmp_path / "shown", strategies=["clip"])
-    assert "sines bottleneck, compiling\ndone    sines" in capsys.readouterr().out
+    assert "sines mlp, compiling\ndone    sines" in capsys.readouterr().out
     run(tmp_path / "quiet", strategies=["clip"], console=Console(quiet=True))
     assert capsys.readouterr().out == ""

@@ -5,38 +5,48 @@ import pytest
 from experiments.data.datasets import load
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED
+from tests.experiments.training.line import LINE
 from tests.experiments.training.test_runner import CELLS, SETTINGS, assert_same
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.optimised
-NAMES = ("unconstrained", *(name for name, *_ in CELLS))
+NAMES = [name for name, *_ in CELLS]
 
 
-@pytest.fixture(scope="module")
-def runner():
-    return Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name in NAMES])
+def made(backbone, names):
+    rows = [TRAINED[name] for name in names]
+    return backbone, Runner(load("irradiance"), backbone, SETTINGS, rows)
+
+
+# test_runner.py compares the bottleneck's in batches, as they are unoptimised.
+@pytest.fixture(scope="module", params=sampled((LINE, "bottleneck"), lambda name: name == LINE))
+def runner(request):
+    return made(request.param, NAMES)
 
 
 def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
+    _, runner = runner
     together = runner.run(CELLS[:2])
     assert_same(together[0], runner.run(CELLS[:1])[0])
     assert_same(together[1], runner.run([CELLS[1], CELLS[2]])[0])
     assert_same(together[1], runner.run(CELLS[:2])[1])
 
 
+@pytest.mark.thorough
 def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
-    cell = CELLS[1:2]
-    alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED["smooth_clip"]])
-    assert_same(alone.run(cell)[0], runner.run(cell)[0])
+    backbone, runner = runner
+    _, alone = made(backbone, ["smooth_clip"])
+    assert_same(alone.run(CELLS[1:2])[0], runner.run(CELLS[1:2])[0])
 
 
 @pytest.fixture(scope="module")
 def every_row():
-    return Runner(load("irradiance"), "bottleneck", SETTINGS, list(TRAINED.values()))
+    return made("bottleneck", TRAINED)[1]
 
 
 @pytest.mark.slow
 def test_few_rows_that_are_compiled_together_have_the_same_numbers(every_row):
-    few = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name] for name in NAMES[1:]])
+    _, few = made("bottleneck", NAMES)
     for run in CELLS:
         assert_same(few.run([run])[0], every_row.run([run])[0])
 
@@ -45,6 +55,6 @@ def test_few_rows_that_are_compiled_together_have_the_same_numbers(every_row):
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_strategy_that_is_compiled_alone_has_the_same_numbers(every_row, name):
     cells = [Run(name, {}, 3e-3, seed) for seed in range(2)]
-    alone = Runner(load("irradiance"), "bottleneck", SETTINGS, [TRAINED[name]])
+    _, alone = made("bottleneck", [name])
     for one, other in zip(alone.run(cells), every_row.run(cells), strict=True):
         assert_same(one, other)

@@ -18,6 +18,7 @@ from experiments.training.own_metrics import check_metrics, own_metrics
 from experiments.training.strategies import TRAINED
 from experiments.training.users_code import known
 from experiments.usage import UsageError
+from tests.experiments.training.line import LINE
 
 TARGETS = np.linspace(1, 3, 20 * 4).reshape(20, 4, 1)
 ARRAYS = {
@@ -54,7 +55,8 @@ def test_a_metric_is_given_the_datasets_unit_and_what_counts():
 
 
 def test_runs_and_baselines_have_it():
-    plan = make_plan("smoke", metrics=["here:m"], seeds=1, hidden=2, epochs=1, updates=2, batch=4)
+    small = {"backbones": [LINE], "seeds": 1, "epochs": 1, "updates": 2, "batch": 4}
+    plan = make_plan("smoke", metrics=["here:m"], **small)
     with known({"here:m": slack}):
         trained, *untrained = cells(plan, DATASET, [TRAINED["clip"]])
         for batch in ([trained], untrained):

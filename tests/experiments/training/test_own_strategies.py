@@ -3,6 +3,7 @@
 import sys
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import BOTH
 from experiments.training.users_code import known
 from experiments.usage import UsageError
+from tests.experiments.training.line import LINE
 
-RAW, UPPER = jnp.array([[[-1.0], [0.5]]]), jnp.array([[[1.0], [0.2]]])
+RAW, UPPER = np.array([[[-1.0], [0.5]], [[1.0], [0.2]]], "f")[:, None]
 SETTINGS = Settings(hidden=4, epochs=2, batch=8, batches_per_epoch=2)
 HEAD = """
 from functools import partial
@@ -59,25 +61,29 @@ def test_the_row_that_the_docstring_shows_is_trained(write):
     row, irradiance = resolve(name), load("irradiance")
     assert (row.name, row.own, row.grid) == (name, True, {"floor": (0.03, 0.01, 0.1)})
     check_fit(row, irradiance, [8])
-    hyper = jnp.array([0.1, 0, 0])
+    hyper = np.array([0.1, 0, 0], "f")
+    train = jax.jit(lambda progress: row.train(RAW, None, UPPER, progress, None, hyper))
+    smooth = jax.jit(partial(constraints.smooth_clip, RAW, upper=UPPER))
     for progress, temperature in ((0.0, 1.0), (0.5, 0.1**0.5), (1.0, 0.1)):
-        output, penalty = row.train(RAW, None, UPPER, progress, None, hyper)
-        expected = constraints.smooth_clip(RAW, upper=UPPER, temperature=temperature)
+        output, penalty = train(progress)
+        expected = smooth(temperature=temperature)
         np.testing.assert_allclose(output, expected, rtol=1e-6)
         assert penalty == 0
-    np.testing.assert_array_equal(output, row.evaluate(RAW, None, UPPER, hyper))
+    evaluated = jax.jit(row.evaluate)(RAW, None, UPPER, hyper)
+    np.testing.assert_array_equal(output, evaluated)
     part = {
         **dict.fromkeys(("lower", "sum_lower", "sum_upper", "where")),
         "targets": RAW,
         "upper": UPPER,
     }
-    ranges = dict.fromkeys(BOTH, jnp.zeros(1))
+    ranges = dict.fromkeys(BOTH, np.zeros(1, "f"))
     first = TRAINED["annealed_smooth_clip"]
+    begin = jax.jit(first_bias, static_argnums=0)
     np.testing.assert_allclose(
-        first_bias(row, part, ranges, hyper),
-        first_bias(first, part, ranges, jnp.array([1.0, 0.1, 0])),
+        begin(row, part, ranges, hyper),
+        begin(first, part, ranges, np.array([1.0, 0.1, 0], "f")),
     )
-    (result,) = Runner(irradiance, "bottleneck", SETTINGS, [row]).run([Run(name, {}, 1e-3, 0)])
+    (result,) = Runner(irradiance, LINE, SETTINGS, [row]).run([Run(name, {}, 1e-3, 0)])
     assert result.error is None
 
 
