@@ -1,10 +1,19 @@
 """Which tests `make check` runs after a change."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests import changed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _parsed_once():
+    usual = changed._imports
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(changed, "_imports", cache(lambda text: {*usual(text)}))
+        yield
 
 
 @pytest.mark.parametrize(

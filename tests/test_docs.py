@@ -1,6 +1,7 @@
 """The pages in docs/: blocks run, links lead somewhere, and nothing public is missing."""
 
 import csv
+import inspect
 import re
 import tomllib
 from importlib import import_module
@@ -88,6 +89,7 @@ def test_dc3_correction():
     np.testing.assert_allclose(names["output"], evaluated, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_hierarchy_adds_up_and_a_vector_is_as_long_as_it_may():
     names = block("Hierarchies")
     np.testing.assert_allclose(names["reconciled"], [[23 / 3, 23 / 3, 0]], atol=1e-5)
@@ -95,6 +97,7 @@ def test_a_hierarchy_adds_up_and_a_vector_is_as_long_as_it_may():
     np.testing.assert_allclose(names["within_gust"], [[3, 4], [3, 1]], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_bounds_that_tighten_are_loose_first_and_themselves_in_the_end():
     names = block("Bounds that tighten")
     slack = [float(names["slack"](progress)) for progress in (0, 0.25, 0.5, 1)]
@@ -153,6 +156,7 @@ def test_a_physical_bound_after_the_way_back():
     assert (8 * constraints.clip(jnp.full(1000, 99.0), upper=upper / 8) == upper).all()
 
 
+@pytest.mark.thorough
 def test_the_page_on_ones_own_is_true(tmp_path, monkeypatch):
     """Its blocks run in its order, and the model has the weights that gave the predictions."""
     page = (ROOT / "docs" / "own.md").read_text(encoding="utf-8")
@@ -186,6 +190,7 @@ def test_the_page_on_ones_own_lists_every_array_of_a_file():
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(NAMES)
 
 
+@pytest.mark.thorough  # beside the example of the README
 def test_the_quickstart_runs():
     page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
     names: dict = {}
@@ -211,9 +216,20 @@ def test_every_map_is_in_the_gallery_with_what_its_module_says_of_it():
     """A new one needs a line in a table of the docstring of `constraints` or `sets`."""
     drawn = {name for name, _ in gallery.single()}
     assert drawn == set(gallery.told(constraints))
-    assert {name for name, *_ in gallery.together()} == set(gallery.told(sets))
+    maps = {
+        name
+        for name, function in reference.public(sets).items()
+        if next(iter(inspect.signature(function).parameters)) == "raw"
+        and "_with_" not in name  # which give more than an output
+    }
+    assert maps == set(gallery.told(sets))
     for facts in (*gallery.told(constraints).values(), *gallery.told(sets).values()):
         assert facts["holds"]
+
+
+@pytest.mark.thorough  # as `make docs` does
+def test_every_map_onto_a_set_can_be_drawn_of_two_outputs():
+    assert {name for name, *_ in gallery.together()} == set(gallery.told(sets))
 
 
 def test_every_example_is_a_tutorial_with_a_title():

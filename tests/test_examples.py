@@ -1,4 +1,7 @@
-"""The scripts in examples/, which are the tutorials of the site, do what they say."""
+"""The scripts in examples/, which are the tutorials of the site, do what they say.
+
+`make docs` runs them all too: those that compute are `thorough` here.
+"""
 
 import re
 from pathlib import Path
@@ -25,18 +28,21 @@ def run(name, shortened=("", "")):
     return names
 
 
+@pytest.mark.thorough
 def test_a_network_is_bounded_in_every_library():
     names = run("bound_network")
     assert names["outside"] == {"Flax": 0, "Equinox": 0, "plain JAX": 0}
     assert max(names["error"].values()) < 0.5 * float(names["wind"].var())
 
 
+@pytest.mark.thorough
 def test_a_clip_is_stuck_unless_it_begins_inside():
     zero, inside = run("start")["stuck"]
     assert zero > 2
     assert inside == 0
 
 
+@pytest.mark.thorough
 def test_sums_hold_as_sets_and_not_one_by_one():
     names = run("sums")
     assert names["over"].pop("each clipped by the mains") > 0
@@ -58,12 +64,14 @@ def test_figures_of_records_are_drawn(monkeypatch, tmp_path):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["clip", "unconstrained"]
 
 
+@pytest.mark.thorough
 def test_a_density_inside_bounds_recovers_its_parameters():
     found = run("numpyro_density")["found"]
     assert abs(found["mean"] + 1) < 0.1
     assert abs(found["deviation"] - 0.5) < 0.07
 
 
+@pytest.mark.thorough
 def test_a_flow_that_ends_in_a_constraint_stays_inside_and_is_a_density():
     names = run("flow")
     assert abs(names["parameters"]["mean"] - 1.8) < 0.1
@@ -71,6 +79,7 @@ def test_a_flow_that_ends_in_a_constraint_stays_inside_and_is_a_density():
     assert ((names["drawn"] >= 0) & (names["drawn"] <= 2)).all()
 
 
+@pytest.mark.thorough
 def test_a_hierarchy_that_is_reconciled_errs_less_than_one_that_is_added_up():
     names = run("hierarchy")
     assert names["error"]["by variances"] < 0.9 * names["error"]["bottom-up"]
@@ -88,6 +97,7 @@ def sweeping(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_a_forecast_of_ones_own_data_stays_within_its_bounds(sweeping):
     names = run("own_forecast")
     assert names["outside"]["clip"] == 0
@@ -97,12 +107,14 @@ def test_a_forecast_of_ones_own_data_stays_within_its_bounds(sweeping):
     assert np.isnan(names["tomorrow"]["targets"]).any()
 
 
+@pytest.mark.thorough
 def test_a_network_of_ones_own_is_swept(sweeping):
     skill = run("own_network")["skill"]
     assert skill.keys() == {"mlp", "here:Linear"}
     assert min(skill.values()) > 0.5
 
 
+@pytest.mark.thorough
 def test_a_strategy_and_a_metric_of_ones_own_are_swept_and_plotted(sweeping):
     missed = run("own_strategy", shortened=("epochs=40", "epochs=8"))["missed"]
     assert "here:arctan_interval(sharpness=2.0)" in missed

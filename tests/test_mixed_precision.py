@@ -5,19 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from experiments.figures import draw
+from experiments.running import worker
 from experiments.sweep import run_sweep
+from tests.experiments.sweeps import by_either
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 PAGE = (Path(__file__).parent.parent / "docs" / "mixed_precision.md").read_text(encoding="utf-8")
 
 
-def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, capsys):
+@by_either
+def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, capsys, runner):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+    monkeypatch.setattr(worker, "Runner", runner)
     for dtype in ("float32", "bfloat16"):
         run_sweep(
             "smoke",
             datasets=["irradiance"],
             strategies=["clip"],
+            backbones=["mlp"],
             epochs=1,
             seeds=4,
             dtype=dtype,
@@ -28,5 +35,5 @@ def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, 
     exec(code, {})
     said = capsys.readouterr().out
     number = r"-?[01]\.[0-9]{2}"
-    line = rf"irradiance bottleneck between dtypes {number}, between seeds {number}\n"
+    line = rf"irradiance mlp between dtypes {number}, between seeds {number}\n"
     assert re.fullmatch(line, said)

@@ -10,10 +10,19 @@ import pytest
 
 import bounded
 from experiments.figures import draw
+from experiments.running import worker
+from tests.experiments.sweeps import by_either
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+SHORTER = {
+    "epochs=20": "backbones=['mlp']",
+    "workers=2": "workers=None",
+    "(1, 0.1, 0.01)": "(0.1,)",
+}
 
 
 def python_in(path):
@@ -46,15 +55,19 @@ def test_what_the_table_names_can_be_imported():
         assert callable(attrgetter(name)(bounded))
 
 
-def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch):
+@by_either
+def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch, runner):
     """What the examples of docs/sweep.md read and write; the second reads the first's records."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
+    monkeypatch.setattr(worker, "Runner", runner)
     figures = "temperature.png", "curves.png"
     for code, figure in zip(python_in(ROOT / "docs" / "sweep.md"), figures, strict=True):
         plt.figure()
-        short = code.replace("epochs=20", "epochs=4").replace("workers=2", "workers=None")
-        exec(short, {"__name__": "__main__"})
+        for written, instead in SHORTER.items():
+            assert (written in code) == (figure == figures[0])
+            code = code.replace(written, instead)
+        exec(code, {"__name__": "__main__"})
         assert (tmp_path / figure).stat().st_size > 0
         drawn = plt.gca().collections or plt.gca().lines
         assert len(drawn) == len(plt.gca().get_legend().get_texts()) >= 2

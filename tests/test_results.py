@@ -11,12 +11,13 @@ from experiments.analysis import evidence, tables
 from experiments.figures import captions, draw
 from experiments.figures.style import styled
 from experiments.page import build, diagnosis, warnings
+from tests.sampled import sampled
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ["reference", "dials", "starts", "starts_zero", "sizes", "budgets"]
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
+@pytest.fixture(scope="module", params=sampled(FOLDERS, {"sizes"}))
 def sweep(request):
     """A folder and its records, which are let go before the next one's."""
     folder = ROOT / "results" / request.param
@@ -39,6 +40,7 @@ def test_figures_are_of_the_records_and_have_their_words(sweep):
     assert drawn <= captions.read(folder).keys()
 
 
+@pytest.mark.thorough
 def test_figures_are_those_that_would_be_drawn_today():
     folder = ROOT / "results" / "sizes"
     found = build.read(folder, store.read(folder))
@@ -49,6 +51,7 @@ def test_figures_are_those_that_would_be_drawn_today():
     assert {name: (of.title, of.caption) for name, of in kept.items()} == words
 
 
+@pytest.mark.thorough  # beside their tables
 def test_the_two_starts_are_compared_as_they_would_be_today(tmp_path):
     results = ROOT / "results"
     folders = [str(results / name) for name in ("starts_zero", "starts")]

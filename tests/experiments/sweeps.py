@@ -5,11 +5,14 @@ import math
 import zlib
 
 import numpy as np
+import pytest
 
 from experiments.data.datasets import Dataset
+from experiments.figures import draw
 from experiments.training.blocks import MOST
 from experiments.training.cell import Settings, example_windows
-from experiments.training.runner import Result, cells_at_once
+from experiments.training.runner import Result, Runner, cells_at_once
+from tests.sampled import sampled
 
 SMOKE = ["--preset", "smoke", "--seeds", "1"]
 DIVERGING = 1e38  # a learning rate
@@ -34,6 +37,14 @@ METRICS = {
     *OF_SUMS,
 }
 AT_THE_END = {"gradient_norm", *RELIANCES, "jacobian_rank_fraction", *OF_SUMS}
+
+
+def draw_only(patch, start):
+    """From now on the figures alone whose names begin so."""
+    every = draw.sketches
+    patch.setattr(
+        draw, "sketches", lambda *of: (one for one in every(*of) if one.name.startswith(start))
+    )
 
 
 class Scripted:
@@ -79,6 +90,14 @@ class Scripted:
         output = self._output * share if "predictions" in self._save else None
         blocks = np.full(min(MOST, len(self._output)), share, np.float32)
         return Result(metrics, history, self._examples * share, blocks, error, output=output)
+
+
+# What a sweep is named, planned and drawn by; trained as well where all cases are tested.
+by_either = pytest.mark.parametrize(
+    "runner",
+    sampled([Scripted, Runner], [Scripted]),
+    ids=["scripted", "trained"],
+)
 
 
 def strategy_of(record):

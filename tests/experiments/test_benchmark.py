@@ -18,6 +18,7 @@ def failing(shape):
     raise RuntimeError("not on this machine")
 
 
+@pytest.mark.thorough  # four processes that import, two that compile
 @pytest.mark.usefixtures("quick", "unoptimised_processes")
 def test_throughput_has_a_row_a_stack_and_says_what_failed(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(STACKS, "failing", Stack(failing, ()))

@@ -6,8 +6,11 @@ import re
 import pytest
 
 from experiments import report
-from experiments.figures import captions
+from experiments.figures import captions, draw
 from tests.experiments import written
+from tests.experiments.page import sweeps
+from tests.experiments.sweeps import draw_only
+from tests.sampled import sampled
 
 CHOSEN = ("smooth_clip", "squared_hinge")
 DATASETS = ("wind", "flights", "streamflow", "sines")
@@ -20,7 +23,9 @@ def original(tmp_path_factory):
     records.append(written.record("clip", "spectrum"))
     records.append(written.record("hinge", "wind", error="diverged"))
     written.save(folder, records, written.manifest([*DATASETS, "spectrum"]))
-    assert report.main([str(folder)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "draw_all", sweeps.draw)
+        assert report.main([str(folder)]) == 0
     return folder
 
 
@@ -77,25 +82,29 @@ def test_what_is_shown_of_few_strategies_is_what_all_gives(original, tmp_path):
     assert "among all strategies" in report.__doc__
 
 
+@pytest.mark.parametrize("of", sampled(["seeds", ""], bool))  # one figure, every figure
+@pytest.mark.parametrize(
+    ("form", "text"), [("pdf", b"/CIDFontType2"), ("svg", b">smooth_clip</text>")]
+)
 def test_text_of_a_paper_is_text_figures_are_as_wide_as_its_text_and_the_same_to_the_byte(
-    original, tmp_path
+    original, tmp_path, monkeypatch, form, text, of
 ):
-    for form, text in (("pdf", b"/CIDFontType2"), ("svg", b">smooth_clip</text>")):
-        written_twice = []
-        for _ in range(2):  # in place of what was there before
-            out = tmp_path / "paper"
-            given = [str(original), "--out", str(out), "--format", form]
-            assert report.main([*given, "--datasets", "wind,flights"]) == 0
-            written_twice.append({path: path.read_bytes() for path in out.rglob("*.*")})
-        assert written_twice[0] == written_twice[1]
-        paths = [path for path in (out / "figures").iterdir() if path.suffix != ".json"]
-        assert {path.suffix for path in paths} == {f".{form}"}
-        assert text in (out / "figures" / f"seeds.{form}").read_bytes()
-        for path in paths:
-            content = path.read_bytes()
-            assert b"/Type3" not in content
-            size = re.search(rb"MediaBox \[ 0 0 ([\d.]+)|<svg [^>]*width=\"([\d.]+)pt", content)
-            assert float(size[1] or size[2]) <= 72 * 7.1, path
+    draw_only(monkeypatch, of)
+    written_twice = []
+    for _ in range(2):  # in place of what was there before
+        out = tmp_path / "paper"
+        given = [str(original), "--out", str(out), "--format", form]
+        assert report.main([*given, "--datasets", "wind,flights"]) == 0
+        written_twice.append({path: path.read_bytes() for path in out.rglob("*.*")})
+    assert written_twice[0] == written_twice[1]
+    paths = [path for path in (out / "figures").iterdir() if path.suffix != ".json"]
+    assert {path.suffix for path in paths} == {f".{form}"}
+    assert text in (out / "figures" / f"seeds.{form}").read_bytes()
+    for path in paths:
+        content = path.read_bytes()
+        assert b"/Type3" not in content
+        size = re.search(rb"MediaBox \[ 0 0 ([\d.]+)|<svg [^>]*width=\"([\d.]+)pt", content)
+        assert float(size[1] or size[2]) <= 72 * 7.1, path
 
 
 @pytest.mark.parametrize(

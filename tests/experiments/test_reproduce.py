@@ -36,6 +36,7 @@ from experiments.reproduced import (
 )
 from experiments.reproduced.networks import Training
 from experiments.running.fingerprints import ROOT
+from experiments.training import devices
 from experiments.training.runner import Settings
 from experiments.training.strategies import TRAINED
 from experiments.training.tuning import LEARNING_RATES
@@ -43,6 +44,12 @@ from experiments.training.tuning import LEARNING_RATES
 COMMITTED = ROOT / "results" / "reproduced"
 WANTS_TORCH = "their initial weights are torch's random numbers"
 WANTS_KERAS = "the other side of the comparison"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads():
+    """As in the command; several of BLAS wait for each other beside other processes."""
+    devices.fix_threads()
 
 
 def committed(study):
@@ -85,37 +92,49 @@ def test_targets_keep_the_bounds_and_the_points_are_theirs(task):
 
 def test_the_correction_as_they_have_it_is_dc3_above_and_steps_away_below():
     hyper = TRAINED["dc3_correction"].hyper({"rate": 0.01, "momentum": 0.5, "weight": 10.0})
-    raw = jnp.array([3.0, 0.5, -3.0])[:, None, None]
-    bounds = -jnp.ones_like(raw), jnp.ones_like(raw)
-    ours = TRAINED["dc3_correction"].evaluate(raw, *bounds, hyper)[:, 0, 0]
-    theirs = hardnet.SAME_SIGN_DC3.evaluate(raw, *bounds, hyper)[:, 0, 0]
+    raw = np.array([3.0, 0.5, -3.0], np.float32)[:, None, None]
+    bounds = -np.ones_like(raw), np.ones_like(raw)
+    ours, theirs = (
+        np.asarray(jax.jit(row.evaluate)(raw, *bounds, hyper))[:, 0, 0]
+        for row in (TRAINED["dc3_correction"], hardnet.SAME_SIGN_DC3)
+    )
     assert theirs[0] == pytest.approx(ours[0])
     assert theirs[1] == ours[1] == 0.5
     assert theirs[2] < -3 < ours[2]
 
 
 def test_our_weights_have_the_distribution_that_is_asked_for():
-    (weights, bias), (second, _) = networks.our_weights(
-        jax.random.key(0), (400, 300, 200), "float32", kaiming=True
+    made = jax.jit(networks.our_weights, static_argnums=(1, 2), static_argnames="kaiming")
+    key = jax.random.key(0)
+    weights, bias, second, _ = map(
+        np.asarray, jax.tree.leaves(made(key, (400, 300, 200), "float32", kaiming=True))
     )
     assert float(weights.std()) == pytest.approx(math.sqrt(2 / 400), rel=0.02)
     assert float(second.std()) == pytest.approx(math.sqrt(2 / 300), rel=0.02)
-    assert 0.95 / 20 < float(jnp.abs(bias).max()) <= 1 / 20
-    ((weights, _),) = networks.our_weights(jax.random.key(0), (400, 300), "float32", kaiming=False)
-    assert 0.99 / 20 < float(jnp.abs(weights).max()) <= 1 / 20
+    assert 0.95 / 20 < float(np.abs(bias).max()) <= 1 / 20
+    ((weights, _),) = made(key, (400, 300), "float32", kaiming=False)
+    assert 0.99 / 20 < float(np.abs(weights).max()) <= 1 / 20
 
 
 SMALL = hardnet.TASKS["pwcbox"]
+
+
+def weights_of(seeds, hidden):
+    """`our_weights` of so many seeds in float64."""
+
+    @jax.jit
+    @jax.vmap
+    def made(key):
+        return networks.our_weights(key, (1, hidden, 1), "float64", kaiming=True)
+
+    return jax.tree.map(np.asarray, made(jax.random.split(jax.random.key(0), seeds)))
 
 
 @pytest.mark.usefixtures("x64")
 def test_a_seed_trains_alike_whichever_others_it_trains_with():
     """Three seeds, which two devices divide as two and one, and in the other order."""
     setting, strategy, points = Training(3, learning_rate=1e-2), TRAINED["clip"], SMALL.train()
-    keys = jax.random.split(jax.random.key(0), 3)
-    weights = jax.vmap(lambda key: networks.our_weights(key, (1, 8, 1), "float64", kaiming=True))(
-        keys
-    )
+    weights = weights_of(3, hidden=8)
 
     def run(weights):
         return networks.train(strategy, strategy.hyper({}), points, setting, weights)
@@ -133,8 +152,7 @@ def test_a_seed_trains_alike_whichever_others_it_trains_with():
 def test_what_follows_training_needs_no_collective():
     """Devices that gather from each other while the threads are taken can wait for ever."""
     strategy, points = TRAINED["clip"], SMALL.train()
-    weights = networks.our_weights(jax.random.key(0), (1, 8, 1), "float64", kaiming=True)
-    start = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), weights)
+    start = weights_of(2, hidden=8)
     hyper, setting = strategy.hyper({}), Training(3, learning_rate=1e-2)
     trained = networks.train(strategy, hyper, points, setting, start)
     output = networks.evaluate(strategy, hyper, trained, points, networks.target_range(points))
@@ -147,16 +165,9 @@ def test_batches_take_the_points_in_the_order_given():
     """Two batches, the second smaller, against optax by hand."""
     setting = Training(2, learning_rate=1e-2, batch=6)
     strategy, points = TRAINED["unconstrained"], SMALL.train()
-    weights = networks.our_weights(jax.random.key(0), (1, 4, 1), "float64", kaiming=True)
+    weights = weights_of(1, hidden=4)
     orders = np.stack([np.arange(10), np.arange(10)[::-1]])
-    trained = networks.train(
-        strategy,
-        strategy.hyper({}),
-        points,
-        setting,
-        jax.tree.map(lambda leaf: leaf[None], weights),
-        orders[None],
-    )
+    trained = networks.train(strategy, strategy.hyper({}), points, setting, weights, orders[None])
 
     @jax.jit
     def by_hand(weights):
@@ -173,7 +184,8 @@ def test_batches_take_the_points_in_the_order_given():
                 weights = optax.apply_updates(weights, change)
         return weights
 
-    for one, other in zip(*map(jax.tree.leaves, (trained, by_hand(weights))), strict=True):
+    expected = by_hand(jax.tree.map(lambda leaf: leaf[0], weights))
+    for one, other in zip(*map(jax.tree.leaves, (trained, expected)), strict=True):
         np.testing.assert_allclose(one[0], other, rtol=1e-9, atol=1e-12)
 
 
@@ -188,6 +200,7 @@ def test_violations_are_counted_beyond_a_tolerance_and_not_where_training_diverg
     assert all(np.isnan(values).all() for values in diverged.values())
 
 
+@pytest.mark.thorough
 def test_a_short_run_of_ours_lies_where_the_committed_seeds_lie():
     """Two seeds of thirty: their mean, by what the spread of the thirty allows it."""
     row = committed("hardnet")["pwcbox", "NN", "ours"]
@@ -321,16 +334,18 @@ def test_the_data_of_enforce():
 def test_their_layer_ends_inside_and_pays_for_what_it_moved():
     data = enforce.data()
     layer, bounds = enforce.enforce(data.scale), data.test[2:]
-    raw = jnp.linspace(-5, 5, 300, dtype=np.float32)[:, None, None]
-    output = layer.evaluate(raw, *bounds, None)
-    np.testing.assert_allclose(output, clip(raw, *bounds), atol=1e-3)
+    raw = np.linspace(-5, 5, 300, dtype=np.float32)[:, None, None]
+    output = jax.jit(layer.evaluate)(raw, *bounds, None)
+    np.testing.assert_allclose(output, np.clip(raw, *bounds), atol=1e-3)
     assert float(excess(output, *bounds).max()) * data.scale < enforce.TOLERANCE
     hyper = layer.hyper(layer.hyperparameters)
     inside = 0.9 * data.test.targets
-    assert layer.train(inside, *bounds, 0, None, hyper)[1] < 1e-6
-    assert layer.train(raw, *bounds, 0, None, hyper)[1] > 0.1
+    train = jax.jit(layer.train)
+    assert train(inside, *bounds, 0, None, hyper)[1] < 1e-6
+    assert train(raw, *bounds, 0, None, hyper)[1] > 0.1
 
 
+@pytest.mark.thorough
 def test_a_short_run_of_enforce_keeps_the_envelope():
     training = replace(enforce.TRAINING, epochs=60, batch=400)  # a divisor compiles once
     key = jax.random.key(0)
@@ -472,6 +487,7 @@ def test_the_programs_of_dc3_have_room_where_they_say(task):
     assert given.curvature[0] == pytest.approx(0.294665, abs=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_projecting_in_the_null_space_is_projecting_onto_the_whole_set():
     given = dc3.programs("convex")
@@ -557,13 +573,14 @@ def test_the_functions_of_the_fit_keep_its_equality():
     np.testing.assert_allclose(fitting.residual(outputs, given.train), 0, atol=1e-5)
     targets, x = given.targets[:4], given.train[:4]
     raw = targets + np.float32(0.3)
-    output = np.asarray(fitting.projected(given, jnp.asarray(raw), jnp.asarray(x)))
+    output = np.asarray(jax.jit(lambda raw: fitting.projected(given, raw, x))(raw))
     found = fitting.residual(given.middle + given.scale * output, x)
     np.testing.assert_allclose(found, 0, atol=2e-6)
     moved, to_target = (np.linalg.norm(y - raw, axis=1) for y in (output, targets))
     assert (moved <= to_target + 1e-6).all()  # the target keeps it as well
 
 
+@pytest.mark.thorough
 def test_a_short_run_of_the_fit_keeps_the_equality_where_it_projects(monkeypatch):
     monkeypatch.setattr(fitting, "EPOCHS", 50)
     monkeypatch.setattr(fitting, "PROJECTED_EPOCHS", 3)
@@ -620,6 +637,7 @@ def test_the_programs_of_snarenet_have_room_where_they_say(task):
     assert given.shared.curvature[0] == pytest.approx(first, abs=1e-6)
 
 
+@pytest.mark.thorough
 def test_the_optimum_with_quadratic_rows_is_what_a_solver_finds():
     cvxpy = pytest.importorskip("cvxpy")
     given = snarenet.programs("qcqp")
@@ -693,48 +711,59 @@ def test_committed_numbers_of_snarenets_programs_are_what_its_prose_says():
     assert snarenet.PROJECTED_PROGRAMS == 2000
 
 
-def test_the_barriers_of_the_unicycle_by_hand():
-    begin = cbf.states()
+@pytest.fixture(scope="module")
+def begin():
+    """`cbf.states()`, by numpy, which compiles nothing for each number of states drawn again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cbf, "jnp", np)
+        return cbf.states()
+
+
+def test_the_barriers_of_the_unicycle_by_hand(begin):
+    barriers = jax.jit(cbf.barriers)
     assert begin.shape == (cbf.STATES, 5)
-    assert np.asarray(cbf.barriers(begin)).min() >= 0
+    assert np.asarray(barriers(begin)).min() >= 0
     assert begin[0, 0] == pytest.approx(-3.647333, abs=1e-6)
     # At rest, ahead of the first obstacle's centre by its half axis: on its edge.
     px = cbf.OBSTACLES[0, 0] - cbf.OBSTACLES[0, 2] - cbf.AHEAD
-    state = jnp.array([[px, 0.5, 0.0, 0.0, 0.0]])
-    assert float(cbf.barriers(state)[0, 0]) == pytest.approx(0, abs=1e-4)
+    state = np.array([[px, 0.5, 0.0, 0.0, 0.0]])
+    assert float(barriers(state)[0, 0]) == pytest.approx(0, abs=1e-4)
     # Towards the centre at speed 2 the ellipse's function falls at 2 · 2 / 0.5.
-    state = state.at[0, 3].set(2)
-    assert float(cbf.barriers(state)[0, 0]) == pytest.approx(-8, abs=1e-4)
+    state[0, 3] = 2
+    assert float(barriers(state)[0, 0]) == pytest.approx(-8, abs=1e-4)
     # Accelerating it by y lowers it by 2 / 0.5 y.
-    assert float(cbf.rows_at(state).matrix[0, 0, 0]) == pytest.approx(4, abs=1e-4)
+    assert float(jax.jit(cbf.rows_at)(state).matrix[0, 0, 0]) == pytest.approx(4, abs=1e-4)
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_row_bounds_how_fast_a_barrier_falls():
-    state = jnp.asarray(cbf.states()[:4])
-    output = jnp.ones((4, 2))
-    moved = cbf.drift(state).at[:, 3:].add(cbf.nominal(state) + output)
-    fall = -jax.jvp(cbf.barriers, (state,), (moved,))[1] - cbf.DECAY * cbf.barriers(state)
-    rows = cbf.rows_at(state)
-    here = jnp.einsum("nij,nj->ni", rows.matrix, output) - rows.upper
+def test_a_row_bounds_how_fast_a_barrier_falls(begin):
+    @jax.jit
+    def both(state, output):
+        moved = cbf.drift(state).at[:, 3:].add(cbf.nominal(state) + output)
+        fall = -jax.jvp(cbf.barriers, (state,), (moved,))[1] - cbf.DECAY * cbf.barriers(state)
+        rows = cbf.rows_at(state)
+        return jnp.einsum("nij,nj->ni", rows.matrix, output) - rows.upper, fall
+
+    here, fall = both(begin[:4], np.ones((4, 2)))
     np.testing.assert_allclose(here, fall, rtol=1e-9)
 
 
 @pytest.mark.usefixtures("x64")
 def test_a_rollout_takes_its_second_in_shorter_parts_where_the_control_is_large(monkeypatch):
-    state = jnp.zeros((1, 5))
+    state, rollout = np.zeros((1, 5)), jax.jit(cbf.rollout, static_argnums=(0, 2))
     monkeypatch.setattr(cbf, "nominal", lambda state: jnp.zeros((len(state), 2)))
     for size, parts in ((100.0, cbf.STEPS), (300.0, 3 * cbf.STEPS)):
         policy = lambda state, size=size: jnp.full((1, 2), size)  # noqa: E731
-        left = [cbf.rollout(policy, state, count)[2][0] for count in (parts - 3, parts + 3)]
-        assert left[0] > 0 == left[1]
-    spent = cbf.rollout(lambda state: jnp.zeros((1, 2)), state.at[0, 0].set(2), 60)[0]
-    assert spent[0] == pytest.approx(400)
+        left = [rollout(policy, state, count)[2] for count in (parts - 3, parts + 3)]
+        assert float(left[0][0]) > 0 == float(left[1][0])
+    state[0, 0] = 2
+    (spent,) = np.asarray(rollout(lambda state: jnp.zeros((1, 2)), state, 60)[0])
+    assert spent == pytest.approx(400)
 
 
 @pytest.mark.usefixtures("x64")
-def test_the_published_quadratic_program_is_the_nearest_to_the_nominal_control():
-    found = cbf.measure(cbf.POLICIES["affine_projection of the nominal control"], cbf.states())
+def test_the_published_quadratic_program_is_the_nearest_to_the_nominal_control(begin):
+    found = cbf.measure(cbf.POLICIES["affine_projection of the nominal control"], begin)
     assert pages.as_printed(found["cost"], cbf.PUBLISHED["CBF-QP"][0])
     assert found["violation_max"] < 1e-12
 
@@ -828,6 +857,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path, capsys
 def test_without_torch_the_other_rows_are_made(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(networks, "find_spec", lambda name: None)
     monkeypatch.setattr(hardnet, "run", lambda *_: dict.fromkeys(hardnet.METRICS, np.ones(2)))
+    monkeypatch.setattr(hardnet, "our_weights", lambda seeds: None)
     found = list(hardnet.rows(catalogue=["clip"]))
     assert {row["source"] for row in found} == {"published", "ours"}
     assert len(found) == len(hardnet.TASKS) * (2 * 4 + 1)

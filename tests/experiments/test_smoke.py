@@ -7,10 +7,11 @@ import pytest
 
 from experiments import report, store, sweep
 from experiments.analysis.statistics import COLUMNS, over_seeds, summary
+from experiments.running import worker
 from experiments.running.presets import PRESETS
 from experiments.training.baselines import BASELINES
 from experiments.training.strategy_rows import Strategy
-from tests.experiments.sweeps import METRICS, SMOKE, rows_of, strategy_of
+from tests.experiments.sweeps import METRICS, SMOKE, by_either, draw_only, rows_of, strategy_of
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,7 @@ def test_figures_are_drawn(smoke):
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_table_has_a_row_for_every_strategy_and_dataset(smoke, capsys):
     assert report.main([str(smoke)]) == 0
     table = capsys.readouterr().out
@@ -87,7 +89,8 @@ def test_the_table_has_a_row_for_every_strategy_and_dataset(smoke, capsys):
         assert tables.count(f"\n {name} ") == 2 + 1, name
 
 
-def test_what_is_derived_can_be_deleted_and_redone(copy):
+def test_what_is_derived_can_be_deleted_and_redone(copy, monkeypatch):
+    draw_only(monkeypatch, "collapse")
     before = (copy / "summary.csv").read_bytes()
     (copy / "summary.csv").unlink()
     shutil.rmtree(copy / "figures")
@@ -129,7 +132,10 @@ def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, capsys)
     assert "failed  irradiance bottleneck clip seed 0: diverged" in capsys.readouterr().out
 
 
-def test_a_users_function_and_file_join_the_sweep(tmp_path):
+@by_either
+def test_a_users_function_and_file_join_the_sweep(tmp_path, monkeypatch, runner):
+    monkeypatch.setattr(worker, "Runner", runner)
+    draw_only(monkeypatch, "example_")
     inputs = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
     path = tmp_path / "my <data>.npz"
     np.savez(path, inputs=inputs, targets=inputs / 2, upper=inputs)
@@ -141,6 +147,7 @@ def test_a_users_function_and_file_join_the_sweep(tmp_path):
     assert len(list((tmp_path / "out" / "figures").glob("example_*.png"))) == 1
 
 
+@pytest.mark.thorough  # two programs of a network
 @pytest.mark.usefixtures("undrawn")
 def test_a_row_that_is_given_anew_is_trained_anew(tmp_path):
     """Not by what was compiled of the one of that name before."""

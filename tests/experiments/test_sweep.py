@@ -172,6 +172,7 @@ def test_a_dataset_that_breaks_its_bound_is_kept_when_allowed_and_reported(tmp_p
     targets[3, 2] = 9
     np.savez(tmp_path / "broken.npz", inputs=inputs, targets=targets, upper=inputs)
     options = [*SMOKE, "--datasets", str(tmp_path / "broken.npz"), "--out", str(tmp_path / "out")]
+    options += ["--backbones", "mlp"]
     assert sweep.main(options) == 2
     assert "or keep them with --allow-infeasible" in capsys.readouterr().err
     assert sweep.main([*options, "--allow-infeasible"]) == 0

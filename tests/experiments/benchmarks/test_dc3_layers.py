@@ -23,6 +23,7 @@ def test_a_layer_is_given_the_loosest_setting_that_will_do():
         dc3_layers.loosest([0.1, 0.01, 0.001], lambda one: one, off, 1e-6)
 
 
+@pytest.mark.thorough
 def test_the_table_has_a_line_a_layer_and_a_batch_and_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(dc3_layers, "SIZES", (4, 8))
     monkeypatch.setattr(dc3_layers, "SIZE", 8)

@@ -85,6 +85,7 @@ def test_an_unknown_section_is_refused(capsys):
     assert "Did you mean 'speed'?" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_what_runs_apart_gives_a_value_or_why_there_is_none():
     with pytest.raises(device.NotMeasuredError, match=r"ValueError: invalid literal.*'x'"):
         device.apart(int, 60, "x")
@@ -169,6 +170,7 @@ def test_every_stack_that_is_compared_is_there():
     assert operations == 2e-3
 
 
+@pytest.mark.thorough
 def test_a_units_parts_are_those_of_every_batch():
     shape = Shape(2, 3, 1, 2)
     ready = device_speed.parts(shape, each=2)

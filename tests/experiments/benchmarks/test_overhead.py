@@ -1,8 +1,11 @@
+import pytest
+
 from bounded import constraints
 from experiments.benchmarks import overhead
 from experiments.benchmarks.stacks import Shape
 
 
+@pytest.mark.thorough  # a compiled model each
 def test_constraint_overhead_covers_every_constraint():
     seconds = overhead.constraint_overhead(Shape(2, 3, 1, 2), rounds=2, calls=1)
     names = list(seconds)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from experiments.benchmarks import projection_layers
 
@@ -12,6 +13,7 @@ def test_the_exact_projection_by_hand():
     np.testing.assert_allclose(margin, [1, 0.25, 1])
 
 
+@pytest.mark.thorough
 def test_every_layer_comes_within_the_tolerance_or_is_named_as_missing():
     raw, found, missing = projection_layers.candidates(batch=5, size=3)
     assert {*found, *missing} >= {"affine_projection", "pinet", "dykstra, vmap"}
@@ -21,6 +23,7 @@ def test_every_layer_comes_within_the_tolerance_or_is_named_as_missing():
         assert (one.steps == "exact") == name.endswith("projection")
 
 
+@pytest.mark.thorough
 def test_the_table_has_a_row_a_layer():
     rows = projection_layers.measure(batch=5, size=3, rounds=1, calls=1)
     table = projection_layers.make_table(rows)

@@ -10,6 +10,7 @@ from experiments.figures import captions, draw
 from experiments.files import StorageError
 from experiments.page import build
 from tests.experiments import written
+from tests.sampled import sampled
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ def test_files_of_the_users_own_stay(folder):
 OUTSIDE = ["{0}/thesis.docx", "../../thesis.docx", "../manifest.json", "..", ".", "", "a/b.png"]
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize(
+    "name", sampled(OUTSIDE, {"{0}/thesis.docx", "../manifest.json", ".", "a/b.png"})
+)
 def test_names_in_a_folders_files_are_never_paths(folder, tmp_path, name):
     """Not even where somebody else wrote them."""
     (tmp_path / "thesis.docx").write_text("years of work")

@@ -17,6 +17,7 @@ from experiments.figures import captions
 from experiments.page import build, render, terminal, warnings
 from experiments.usage import UsageError
 from tests.experiments import written
+from tests.experiments.page import sweeps
 from tests.experiments.page.sweeps import SAID
 
 KEYS = "versions", "processor"
@@ -90,22 +91,30 @@ def test_made_again_without_drawing_it_is_the_same(folder, text, tmp_path):
     assert (copy / "report.html").read_text(encoding="utf-8") == text
 
 
-def test_a_figure_whose_file_is_missing_is_not_linked(folder, tmp_path):
-    copy = shutil.copytree(folder, tmp_path / folder.name)
-    (copy / "figures" / "a.png").unlink()
-    build.build(copy, with_figures=False)
-    made = (copy / "report.html").read_text(encoding="utf-8")
+@pytest.fixture
+def small(tmp_path):
+    """A folder of one dataset with figures, and without a page."""
+    folder = written.save(
+        tmp_path / "small", written.sweep(["wind"], seeds=1), written.manifest(["wind"])
+    )
+    sweeps.draw(folder, study.read({}, store.read(folder)))
+    return folder
+
+
+def test_a_figure_whose_file_is_missing_is_not_linked(small):
+    (small / "figures" / "a.png").unlink()
+    build.build(small, with_figures=False)
+    made = (small / "report.html").read_text(encoding="utf-8")
     assert "a.png" not in made
     assert [image["alt"] for image in Outline(made).found["img"]] == ["B <b>"]
 
 
-def test_a_packed_file_that_cannot_be_read_is_noted(folder, tmp_path):
-    copy = shutil.copytree(folder, tmp_path / folder.name)
-    (copy / "packed").mkdir()
-    (copy / "packed" / "flights.npz").write_bytes(b"half")
+def test_a_packed_file_that_cannot_be_read_is_noted(small):
+    (small / "packed").mkdir()
+    (small / "packed" / "flights.npz").write_bytes(b"half")
     with pytest.warns(UserWarning, match=r"flights\.npz is not whole"):
-        build.build(copy, with_figures=False)
-    text = (copy / "report.html").read_text(encoding="utf-8")
+        build.build(small, with_figures=False)
+    text = (small / "report.html").read_text(encoding="utf-8")
     assert "Files that are not whole; their cells count as missing: packed/flights.npz." in text
 
 

@@ -312,8 +312,8 @@ def npy(array, shape=None):
 
 def lying():
     """An archive that says of its member that it is small."""
-    content = bytearray(zipped({"a.npy": npy(np.zeros(64 * SMALL, np.uint8))}))
-    size = (64 * SMALL + 128).to_bytes(4, "little")
+    content = bytearray(zipped({"a.npy": npy(np.zeros(32 * SMALL, np.uint8))}))
+    size = (32 * SMALL + 128).to_bytes(4, "little")
     small = npy(np.zeros(1000, np.uint8))
     return bytes(content).replace(size, len(small).to_bytes(4, "little"))
 
@@ -326,16 +326,16 @@ def of_records(text):
 
 
 BOMBS = {
-    "zeros": lambda: zipped({"a.npy": npy(np.zeros(64 * SMALL, np.uint8))}),
-    "many": lambda: zipped({f"{n}.npy": npy(np.zeros(SMALL, np.uint8)) for n in range(64)}),
+    "zeros": lambda: zipped({"a.npy": npy(np.zeros(32 * SMALL, np.uint8))}),
+    "many": lambda: zipped({f"{n}.npy": npy(np.zeros(SMALL, np.uint8)) for n in range(32)}),
     "lying": lying,
-    "room": lambda: zipped({"a.npy": npy(np.zeros(10, np.uint8), (64 * SMALL,))}),
-    "no array": lambda: zipped({"a.txt": b"\0" * 64 * SMALL}),
+    "room": lambda: zipped({"a.npy": npy(np.zeros(10, np.uint8), (32 * SMALL,))}),
+    "no array": lambda: zipped({"a.txt": b"\0" * 32 * SMALL}),
     "large": lambda: b"\0" * 3 * SMALL,
 }
 OF_ARRAYS = list(BOMBS)
 BOMBS |= {
-    "text": lambda: of_records(b" " * 64 * SMALL),
+    "text": lambda: of_records(b" " * 32 * SMALL),
     "one record": lambda: of_records(b'{"checksum": ""}\n' + b"[" + b"[]," * SMALL + b"[]]"),
     "old text": lambda: of_records(b"[" + b"[]," * SMALL + b"[]]"),
     "deep": lambda: of_records(b"[" * SMALL),

@@ -100,7 +100,7 @@ def fuzz(folder, original, kind, attacks, reports):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_spoiled_is_found_or_harmless(folder, original, kind):
-    fuzz(folder, original, kind, attacks=20, reports=2)
+    fuzz(folder, original, kind, attacks=8, reports=1)
 
 
 @pytest.mark.slow

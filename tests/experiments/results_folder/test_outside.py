@@ -18,6 +18,7 @@ from experiments.running.presets import make_plan
 from tests.experiments import written
 from tests.experiments.results_folder import whole
 from tests.experiments.results_folder.whole import arrays_of, contents
+from tests.sampled import sampled
 
 PLAN = {"strategies": ("unconstrained", "clip", "bound"), "datasets": ("irradiance",), "seeds": 1}
 WATCHED = """
@@ -97,7 +98,7 @@ def place(tmp_path_factory):
     return place
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sampled(COMMANDS, {"archive", "sweep"}))
 def test_a_command_touches_the_folder_and_the_cache_alone(place, command):
     folder, home = place / "sweep", place / "home"
     (home / ".config").mkdir(parents=True, exist_ok=True)

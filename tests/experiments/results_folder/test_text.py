@@ -22,7 +22,7 @@ from tests.experiments import written
 
 def png(size, **more):
     buffer = io.BytesIO()
-    Image.new("1", size).save(buffer, "PNG", **more)
+    Image.new("1", size).save(buffer, "PNG", compress_level=1, **more)
     return buffer.getvalue()
 
 
@@ -48,8 +48,9 @@ PICTURES = {
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.usefixtures("undrawn")
 def test_a_picture_that_is_no_figure_of_a_sweep_is_not_shown(folder, kind):
-    (folder / "figures" / "a.png").write_bytes(PICTURES[kind]())
-    (folder / "figures" / "b.png").write_bytes(PICTURES[kind]())
+    content = PICTURES[kind]()
+    for name in ("a.png", "b.png"):
+        (folder / "figures" / name).write_bytes(content)
     (picture,) = render.pictures(folder)
     assert (picture.name, picture.source) == ("a.png", "")
     build.build(folder)
