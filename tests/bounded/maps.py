@@ -85,18 +85,15 @@ def id_of(value):
     return value if isinstance(value, str) else "+".join(value)
 
 
-def has_upper(case):
-    """The others are mirrors of such a case, to the bit: test_exactness."""
-    return "upper" in case[1]
-
-
 def fullest(case):
-    """Each map once: with both bounds where it takes them, otherwise with the upper one."""
+    """Each map once: with both bounds where it takes them, otherwise with the upper one.
+
+    A lower bound alone mirrors an upper one, to the bit: test_exactness.
+    """
     name, sides = case
     return sides == max(MAPS[name].sides, key=len)
 
 
-upper_cases = pytest.mark.parametrize(("name", "sides"), sampled(CASES, has_upper), ids=id_of)
 every_case = pytest.mark.parametrize(("name", "sides"), sampled(CASES, fullest), ids=id_of)
 every_dtype = pytest.mark.parametrize("dtype", sampled(DTYPES, ("float32", "bfloat16")))
 

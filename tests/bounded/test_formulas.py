@@ -9,7 +9,7 @@ import pytest
 
 from bounded import constraints
 from tests.bounded import maps
-from tests.bounded.maps import BOTH, LOW, MAPS, UP, id_of, upper_cases
+from tests.bounded.maps import BOTH, LOW, MAPS, UP, every_case, id_of
 from tests.sampled import sampled
 
 # Differences to the bounds and quotients by the hyperparameters are exact in float32, so that
@@ -29,7 +29,7 @@ def assert_close(found, expected, dtype, ulps, scale=0.0, said=""):
 
 
 @pytest.mark.parametrize("dtype", sampled([np.float32, np.float64], [np.float32]))
-@upper_cases
+@every_case
 def test_values_and_derivatives_match_the_formula(name, sides, dtype):
     assert_like_the_formula(name, sides, dtype, jax.jit(partial(with_derivatives, name)))
 

@@ -10,7 +10,7 @@ import pytest
 
 from bounded import constraints, metrics
 from bounded.constraints import clip
-from tests.bounded.maps import INTERVALS, MAPS, TWO_SIDED, bits, upper_cases
+from tests.bounded.maps import INTERVALS, MAPS, TWO_SIDED, bits, every_case
 from tests.sampled import sampled
 
 CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
@@ -19,7 +19,7 @@ CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
 @pytest.mark.parametrize(
     "dtype", sampled(["float32", "bfloat16", "float16"], ("float32", "bfloat16"))
 )
-@upper_cases
+@every_case
 def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
     raw = np.linspace(-9, 9, 64).astype(dtype)
     lower = -np.linspace(0.5, 1, 64) - 1 / 3

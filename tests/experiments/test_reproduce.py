@@ -506,6 +506,7 @@ def test_projecting_in_the_null_space_is_projecting_onto_the_whole_set():
     assert found["broken"] == 1
 
 
+@pytest.mark.thorough
 def test_a_short_run_of_dc3_descends_inside_the_set(monkeypatch):
     monkeypatch.setattr(dc3, "TRAIN", 2000)
     given = dc3.programs("opt")

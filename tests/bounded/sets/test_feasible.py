@@ -79,7 +79,7 @@ BY_NAME = {function.__name__: function for function in (*JITTED, jax.jit(affine_
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=0)
-@pytest.mark.parametrize("name", sampled(BY_NAME, ("affine_projection", "affine_hardnet")))
+@pytest.mark.parametrize("name", sampled(BY_NAME, {"affine_projection"}))
 def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     raw, matrix, lower, upper, inside = wide_scales(seed)
     rows, extra = Rows(matrix, lower, upper), {}
@@ -132,7 +132,7 @@ EXACT = {function: exact(function) for function in JITTED}
         [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
         + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")]
         + [(hardnet, "float16"), (hardnet, "bfloat16")],
-        lambda one: one[1] == "float32" or one in [(radial, "float64"), (soft_radial, "bfloat16")],
+        lambda one: one[1] == "float32" or one == (soft_radial, "bfloat16"),
     ),
     ids=name_of,
 )
