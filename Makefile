@@ -29,7 +29,7 @@ study: $(VENV)/.experiments  ## go on with the study in results/, hours in all (
 benchmark: $(VENV)/.experiments $(VENV)/.bench  ## time training beside PyTorch, Keras and Flax
 	$(RUN) -m experiments.benchmark
 
-test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests, on a sample of cases where each is a proof of its own
+test: $(VENV)/.experiments $(VENV)/.dev  ## run the tests, on a sample where there are many cases
 	$(RUN) -m pytest $(WORKERS)
 
 thorough: $(VENV)/.experiments $(VENV)/.dev  ## run the tests on every case

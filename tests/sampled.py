@@ -8,9 +8,12 @@ import pytest
 def sampled(values: Iterable, sample: Collection | Callable[[object], bool]) -> list:
     """Values of a parametrisation: `make test` runs those in the sample, `make thorough` all.
 
-    The sample is some of the values, or says of one whether it is in it.
+    The sample is some of the values, or says of one whether it is in it. A tuple is a value for
+    several names.
     """
     values = list(values)
+    if not callable(sample) and (unknown := [one for one in sample if one not in values]):
+        raise ValueError(f"{unknown} of the sample are none of {values}")
     kept = [bool(sample(value)) if callable(sample) else value in sample for value in values]
     if not any(kept):
         raise ValueError(f"none of {values} is in the sample: make test would prove nothing")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ def test_what_is_not_in_the_sample_is_marked():
     assert [len(param.values) for param in sampled("ab", {"a"})] == [1, 1]
 
 
-def test_a_sample_of_nothing_is_refused():
+def test_a_sample_of_nothing_or_of_other_values_is_refused():
     with pytest.raises(ValueError, match=r"none of \['a', 'b'\] is in the sample"):
-        sampled("ab", {"c"})
+        sampled("ab", "c".__eq__)
+    with pytest.raises(ValueError, match=r"\['c'\] of the sample are none of \['a', 'b'\]"):
+        sampled("ab", {"a", "c"})
 
 
 def collected(*given):
@@ -29,6 +32,11 @@ def collected(*given):
         [*command, *given, __file__], cwd=ROOT, check=True, capture_output=True, text=True
     )
     return {line.split("::")[1] for line in run.stdout.splitlines() if "::" in line}
+
+
+def test_make_test_takes_the_sample():
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert options["addopts"][-2:] == ["-m", "not slow and not thorough"]
 
 
 @pytest.mark.thorough

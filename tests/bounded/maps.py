@@ -88,7 +88,7 @@ def id_of(value):
 def fullest(case):
     """Each map once: with both bounds where it takes them, otherwise with the upper one.
 
-    A lower bound alone mirrors an upper one, to the bit: test_exactness.
+    A lower bound alone mirrors an upper one: test_exactness.
     """
     name, sides = case
     return sides == max(MAPS[name].sides, key=len)

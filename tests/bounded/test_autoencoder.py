@@ -15,7 +15,7 @@ from tests.sampled import sampled
 pytestmark = pytest.mark.usefixtures("unoptimised")
 INPUTS = jax.random.normal(jax.random.key(1), (3, 5, 1))
 BOTTLENECK_AND_CONDITIONED = pytest.mark.parametrize("conditioned", [False, True])
-CONDITIONED_FIRST = pytest.mark.parametrize("conditioned", sampled([False, True], bool))
+EITHER_DECODER = pytest.mark.parametrize("conditioned", sampled([False, True], bool))
 
 
 def make(out_features=2, constraint=constraints.clip, conditioned=False, seed=0):
@@ -187,7 +187,7 @@ def test_wrong_lengths_are_refused():
         model(INPUTS, upper=1.0, lengths=jnp.ones(3))
 
 
-@CONDITIONED_FIRST
+@EITHER_DECODER
 def test_forward_mode_goes_through_scans(conditioned):
     model = LSTMAutoencoder(1, 2, 8, constraints.clip, conditioned, scan=True, rngs=nnx.Rngs(0))
     by_hand = make(conditioned=conditioned)
@@ -208,7 +208,7 @@ def test_forward_mode_goes_through_scans(conditioned):
     assert jnp.isfinite(second).all()
 
 
-@CONDITIONED_FIRST
+@EITHER_DECODER
 @pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("scan", [False, True])
 def test_shards_of_a_batch_have_the_same_outputs_and_gradients(conditioned, scan):

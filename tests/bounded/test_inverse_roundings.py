@@ -26,7 +26,6 @@ from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 OPTIMISED_ONCE = [pytest.param("float32", marks=pytest.mark.optimised), "bfloat16"]
-IN_FULL = pytest.mark.thorough
 STRICT = [(name, sides) for name, sides in CASES if not MAPS[name].reaches]
 strict_cases = pytest.mark.parametrize(("name", "sides"), sampled(STRICT, fullest), ids=id_of)
 
@@ -139,7 +138,9 @@ def test_log_derivatives_do_not_underflow(name, sides, dtype):
         assert np.isfinite(np.asarray(found)).all()
 
 
-@pytest.mark.parametrize("dtype", [*OPTIMISED_ONCE, pytest.param("float16", marks=IN_FULL)])
+@pytest.mark.parametrize(
+    "dtype", [*OPTIMISED_ONCE, pytest.param("float16", marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("name", ["budget_softmax", "budget_sequential"])
 def test_budgets_lead_back_in_every_dtype(name, dtype):
     forward, inverse = (jax.jit(getattr(module, name)) for module in (sets, inverses))
@@ -171,10 +172,12 @@ RADIALS = ("ball_radial", "affine_soft_radial")
     [
         pytest.param("ball_radial", "float32", marks=pytest.mark.optimised),
         pytest.param("affine_soft_radial", "bfloat16"),
-        pytest.param("affine_soft_radial", "float64", marks=IN_FULL),
-        pytest.param("affine_soft_radial", "float32", marks=[pytest.mark.optimised, IN_FULL]),
-        pytest.param("ball_radial", "bfloat16", marks=IN_FULL),
-        pytest.param("ball_radial", "float64", marks=IN_FULL),
+        pytest.param("affine_soft_radial", "float64", marks=pytest.mark.thorough),
+        pytest.param(
+            "affine_soft_radial", "float32", marks=[pytest.mark.optimised, pytest.mark.thorough]
+        ),
+        pytest.param("ball_radial", "bfloat16", marks=pytest.mark.thorough),
+        pytest.param("ball_radial", "float64", marks=pytest.mark.thorough),
     ],
 )
 def test_radial_maps_are_inverted(name, dtype):

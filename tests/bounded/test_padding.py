@@ -39,7 +39,7 @@ EVERY = [
     for conditioned in (True, False)
     for size in ((1, 3, 5), (3, 1, 2), (32, 21, 32))
 ]
-SAMPLE = [((True, False), (3, 1, 2))]
+SAMPLE = [((True, True), (1, 3, 5))]
 
 
 @pytest.mark.parametrize(("network", "size"), sampled(EVERY, SAMPLE))

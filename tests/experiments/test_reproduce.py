@@ -720,6 +720,11 @@ def begin():
         return cbf.states()
 
 
+@pytest.mark.thorough
+def test_states_are_those_that_numpy_draws(begin):
+    np.testing.assert_array_equal(cbf.states(), begin)
+
+
 def test_the_barriers_of_the_unicycle_by_hand(begin):
     barriers = jax.jit(cbf.barriers)
     assert begin.shape == (cbf.STATES, 5)

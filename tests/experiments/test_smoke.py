@@ -12,6 +12,7 @@ from experiments.running.presets import PRESETS
 from experiments.training.baselines import BASELINES
 from experiments.training.strategy_rows import Strategy
 from tests.experiments.sweeps import METRICS, SMOKE, by_either, draw_only, rows_of, strategy_of
+from tests.experiments.training.line import LINE
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,6 @@ def test_a_users_function_and_file_join_the_sweep(tmp_path, monkeypatch, runner)
     assert len(list((tmp_path / "out" / "figures").glob("example_*.png"))) == 1
 
 
-@pytest.mark.thorough  # two programs of a network
 @pytest.mark.usefixtures("undrawn")
 def test_a_row_that_is_given_anew_is_trained_anew(tmp_path):
     """Not by what was compiled of the one of that name before."""
@@ -167,7 +167,7 @@ def test_a_row_that_is_given_anew_is_trained_anew(tmp_path):
             "smoke",
             strategies=[offset(by)],
             datasets=[arrays],
-            backbones=["mlp"],
+            backbones=[LINE],
             seeds=1,
             epochs=1,
             hidden=4,

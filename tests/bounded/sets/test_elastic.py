@@ -8,6 +8,7 @@ import pytest
 
 from bounded.sets import Rows, affine_elastic, affine_excess, affine_projection
 from tests.bounded.sets.affine_cases import BATCH, CASES, INF, ROWS, SIZE, in_full
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -133,8 +134,7 @@ def test_a_small_output_is_held_however_large_the_penalty(penalty):
     np.testing.assert_allclose(output, upper, rtol=1e-6)
 
 
-@pytest.mark.thorough  # of projections `test_weights.py` and `test_affine.py` show it
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", sampled(["bfloat16", "float16"], {"bfloat16"}))
 def test_half_precisions_compute_in_single(dtype):
     narrow = [x.astype(jnp.dtype(dtype)) for x in ELASTIC["empty"]]
     output = elastic(*narrow)

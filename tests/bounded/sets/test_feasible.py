@@ -132,7 +132,7 @@ EXACT = {function: exact(function) for function in JITTED}
         [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
         + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")]
         + [(hardnet, "float16"), (hardnet, "bfloat16")],
-        lambda one: one[1] == "float32" or one == (soft_radial, "bfloat16"),
+        lambda one: one[1] == "float32" or one in [(radial, "float64"), (soft_radial, "bfloat16")],
     ),
     ids=name_of,
 )

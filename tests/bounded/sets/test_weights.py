@@ -190,9 +190,8 @@ def test_nan_in_weights_spoils_its_own_set(kind):
     for one in slopes:
         assert np.isfinite(one).all()
         np.testing.assert_array_equal(one[2], 0)
-    if kind == "diagonal":
-        shared = projection(raw, Rows(*rows), weights=np.full(SIZE, np.nan, np.float32))
-        assert np.isnan(shared).all()
+    shared = projection(raw, Rows(*rows), weights=np.full(SIZE, np.nan, np.float32))
+    assert np.isnan(shared).all()
 
 
 def test_a_matrix_that_is_traced_and_not_positive_definite_spoils_its_own_set():

@@ -10,6 +10,7 @@ from experiments import store
 from experiments.files import StorageError
 from experiments.page import build
 from tests.experiments.results_folder.whole import contents, found_in, same, told_by
+from tests.sampled import sampled
 
 KINDS = {
     "loose record": "cells/*.json",
@@ -98,9 +99,10 @@ def fuzz(folder, original, kind, attacks, reports):
         shutil.copytree(original, folder)
 
 
+@pytest.mark.parametrize(("attacks", "reports"), sampled([(8, 1), (20, 2)], [(8, 1)]))
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_spoiled_is_found_or_harmless(folder, original, kind):
-    fuzz(folder, original, kind, attacks=8, reports=1)
+def test_what_is_spoiled_is_found_or_harmless(folder, original, kind, attacks, reports):
+    fuzz(folder, original, kind, attacks, reports)
 
 
 @pytest.mark.slow

@@ -94,11 +94,13 @@ def test_a_worker_on_fewer_cores_gives_the_same_bits(tmp_path, undisturbed, monk
 
 @pytest.mark.thorough  # as above, and below without training
 def test_a_pool_of_which_a_worker_is_killed_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
+    two_seeds, here, pool = SMOKE | {"seeds": 2}, tmp_path / "here", tmp_path / "pool"
+    sweep.run_sweep(**two_seeds, out=here)
     killed = kill_at_first_record(monkeypatch, lambda: multiprocessing.active_children()[0].pid)
-    sweep.run_sweep(**SMOKE, out=tmp_path, workers=2)
+    sweep.run_sweep(**two_seeds, out=pool, workers=2)
     assert killed
-    assert_same(tmp_path, undisturbed)
-    assert store.read_manifest(tmp_path)["where"] == "2 processes"
+    assert_same(pool, here)
+    assert store.read_manifest(pool)["where"] == "2 processes"
     check_none_is_left()
 
 

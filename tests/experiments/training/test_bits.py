@@ -13,40 +13,41 @@ pytestmark = pytest.mark.optimised
 NAMES = [name for name, *_ in CELLS]
 
 
-def made(backbone, names):
-    rows = [TRAINED[name] for name in names]
-    return backbone, Runner(load("irradiance"), backbone, SETTINGS, rows)
+def of_rows(backbone, names):
+    return Runner(load("irradiance"), backbone, SETTINGS, [TRAINED[name] for name in names])
 
 
 # test_runner.py compares the bottleneck's in batches, as they are unoptimised.
-@pytest.fixture(scope="module", params=sampled((LINE, "bottleneck"), lambda name: name == LINE))
-def runner(request):
-    return made(request.param, NAMES)
+@pytest.fixture(scope="module", params=sampled((LINE, "bottleneck"), {LINE}))
+def backbone(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def runner(backbone):
+    return of_rows(backbone, NAMES)
 
 
 def test_a_cells_numbers_do_not_depend_on_its_batch(runner):
-    _, runner = runner
     together = runner.run(CELLS[:2])
     assert_same(together[0], runner.run(CELLS[:1])[0])
     assert_same(together[1], runner.run([CELLS[1], CELLS[2]])[0])
     assert_same(together[1], runner.run(CELLS[:2])[1])
 
 
-@pytest.mark.thorough
-def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(runner):
-    backbone, runner = runner
-    _, alone = made(backbone, ["smooth_clip"])
+def test_a_cells_numbers_do_not_depend_on_what_else_is_compiled(backbone, runner):
+    alone = of_rows(backbone, ["smooth_clip"])
     assert_same(alone.run(CELLS[1:2])[0], runner.run(CELLS[1:2])[0])
 
 
 @pytest.fixture(scope="module")
 def every_row():
-    return made("bottleneck", TRAINED)[1]
+    return of_rows("bottleneck", TRAINED)
 
 
 @pytest.mark.slow
 def test_few_rows_that_are_compiled_together_have_the_same_numbers(every_row):
-    _, few = made("bottleneck", NAMES)
+    few = of_rows("bottleneck", NAMES)
     for run in CELLS:
         assert_same(few.run([run])[0], every_row.run([run])[0])
 
@@ -55,6 +56,6 @@ def test_few_rows_that_are_compiled_together_have_the_same_numbers(every_row):
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_strategy_that_is_compiled_alone_has_the_same_numbers(every_row, name):
     cells = [Run(name, {}, 3e-3, seed) for seed in range(2)]
-    _, alone = made("bottleneck", [name])
+    alone = of_rows("bottleneck", [name])
     for one, other in zip(alone.run(cells), every_row.run(cells), strict=True):
         assert_same(one, other)

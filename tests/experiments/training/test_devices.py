@@ -146,8 +146,10 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
-    devices.use_compilation_cache()
-    found = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", before)
+    try:
+        devices.use_compilation_cache()
+        found = jax.config.jax_compilation_cache_dir
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
     assert (found is not None) == is_kept
     assert not is_kept or found.startswith(str(tmp_path))
