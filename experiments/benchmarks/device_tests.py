@@ -40,6 +40,7 @@ def run(tests: Sequence[str], backend: str, log: Path, seconds: float) -> dict[s
     platforms = "cpu" if platform == "cpu" else f"{platform},cpu"
     workers = min(MOST_WORKERS, len(cores()))
     command = [sys.executable, "-m", "pytest", *tests, "-v", "-n", str(workers), "--color", "no"]
+    command += ["-m", "not slow"]  # on every case, as `make thorough`
     started = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(

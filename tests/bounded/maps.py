@@ -95,7 +95,6 @@ def fullest(case):
 
 
 every_case = pytest.mark.parametrize(("name", "sides"), sampled(CASES, fullest), ids=id_of)
-every_dtype = pytest.mark.parametrize("dtype", sampled(DTYPES, ("float32", "bfloat16")))
 
 
 def value(name, z, lower=None, upper=None, **hyper):

@@ -122,6 +122,14 @@ def test_tests_that_take_too_long_are_ended_and_said_so(tmp_path):
     assert "The time was over before all had run." in printed(device_tests.make_table(found))
 
 
+@pytest.mark.thorough
+def test_every_case_is_run(tmp_path):
+    found = device_tests.run(["tests/test_sampled.py"], "cpu", tmp_path / "tests.txt", 120)
+    name = "test_make_test_leaves_this_to_make_thorough"
+    assert f"{name} " in (tmp_path / "tests.txt").read_text(encoding="utf-8")
+    assert found["status"] == 0
+
+
 def test_failures_are_named():
     found = {"platforms": "cuda,cpu", "passed": 9, "failed": 21, "skipped": 1, "seconds": 7.0}
     found |= {"status": 1, "failures": [f"test_{index}" for index in range(21)]}

@@ -1,6 +1,9 @@
 """The network that is compiled soonest, for tests of what trains it."""
 
+import pytest
 from flax import nnx
+
+from tests.sampled import sampled
 
 
 class Line(nnx.Module):
@@ -12,3 +15,9 @@ class Line(nnx.Module):
 
 
 LINE = f"{__name__}:Line"
+
+
+def or_bottleneck(names):
+    """It, of a few strategies; the bottleneck, with two more, in `make thorough`."""
+    both = [(LINE, names), ("bottleneck", ["clip", "squared_hinge", *names])]
+    return pytest.mark.parametrize(("backbone", "names"), sampled(both, both[:1]))

@@ -16,8 +16,7 @@ from experiments.training.baselines import BASELINES, _climatology, measure
 from experiments.training.cell import Settings, data_of
 from experiments.training.runner import Run, Runner, counted_steps, first_bias
 from experiments.training.strategies import TRAINED
-from tests.experiments.training.line import LINE
-from tests.sampled import sampled
+from tests.experiments.training.line import or_bottleneck
 
 SETTINGS = Settings(hidden=3, epochs=2, batches_per_epoch=2, batch=4)
 WHERE = np.array([[[True, True], [False, True]], [[True, False], [False, False]]])
@@ -49,16 +48,7 @@ def both():
     return dataset(), with_other_values_where_missing(dataset())
 
 
-NAMES = ["smooth_clip", "augmented_lagrangian"]
-
-
-@pytest.mark.parametrize(
-    ("backbone", "names"),
-    sampled(
-        [(LINE, NAMES), ("bottleneck", ["clip", "squared_hinge", *NAMES])],
-        lambda case: LINE in case,
-    ),
-)
+@or_bottleneck(["smooth_clip", "augmented_lagrangian"])
 def test_what_is_there_where_targets_are_missing_changes_no_number(both, backbone, names):
     rows = [TRAINED[name] for name in names]
     one, other = (Runner(of, backbone, SETTINGS, rows) for of in both)

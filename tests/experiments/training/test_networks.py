@@ -20,7 +20,7 @@ from experiments.training.networks import Factory, network
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED
 from experiments.usage import UsageError
-from tests.experiments.training.line import LINE
+from tests.experiments.training.line import LINE, Line, or_bottleneck
 from tests.sampled import sampled
 
 SETTINGS = Settings(hidden=3, epochs=1, batches_per_epoch=4, batch=4)
@@ -121,13 +121,7 @@ def test_a_conditioned_forecast_without_future_reads_its_finite_bounds():
 PADDED = ["augmented_lagrangian", "clip_to_sequence_maximum"]
 
 
-@pytest.mark.parametrize(
-    ("backbone", "names"),
-    sampled(
-        [(LINE, PADDED), ("bottleneck", ["clip", "squared_hinge", *PADDED])],
-        lambda case: LINE in case,
-    ),
-)
+@or_bottleneck(PADDED)
 def test_padded_data_train_to_the_numbers_of_the_data_without_padding(backbone, names):
     found = {}
     for of in ("plain", "padded"):
@@ -161,12 +155,9 @@ def test_a_start_is_where_raw_lies_about(backbone):
     np.testing.assert_allclose(raw(moved, part), raw(parameters, part) + 2, rtol=1e-5, atol=1e-5)
 
 
-class Mine(nnx.Module):
-    def __init__(self, in_features, out_features, steps, rngs):
-        self.dense = nnx.Linear(in_features, out_features, rngs=rngs)
-
+class Mine(Line):
     def __call__(self, inputs, bounds):
-        return self.dense(inputs) + bounds[1]
+        return super().__call__(inputs, bounds) + bounds[1]
 
 
 class Dropped(Mine):
