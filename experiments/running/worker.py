@@ -20,7 +20,6 @@ from experiments.running.team import Arrays, Reply, Request
 from experiments.saved import SCALING
 from experiments.training import baselines, devices
 from experiments.training.baselines import BASELINES
-from experiments.training.blocks import block_mse
 from experiments.training.cell import Settings, data_of, example_windows
 from experiments.training.limits import Ended
 from experiments.training.own_metrics import own_metrics
@@ -146,12 +145,12 @@ def _baselines(cells: Sequence[Cell], dataset: Dataset, save: Collection[str]) -
     for cell in cells:
         started = time.perf_counter()
         data = data_of(dataset, cell.split)
-        values, output = baselines.measure(cell.strategy, data)
+        values, output, blocks = baselines.measure(cell.strategy, data)
         metrics = cell.training.get("metrics", "")
         own = own_metrics(metrics, output, data["final"], data["scale"])
         values |= {name: float(value) for name, value in own.items()}
         arrays = _examples(dataset, cell.split, output[data["examples"]])
-        arrays |= {"block_mse": np.asarray(block_mse(output, data["final"], data["blocks"]))}
+        arrays |= {"block_mse": blocks}
         finished.append((make_record(cell, values, time.perf_counter() - started), arrays))
         kept[cell.id] = _saved(dataset, cell.split, output if "predictions" in save else None)
     return Reply(finished, saved=kept)

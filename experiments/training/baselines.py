@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from bounded import metrics
+from experiments.training.blocks import block_mse
 
 Data = Mapping[str, Any]  # of `cell.data_of`
 PENALTIES = tuple(10.0 ** (half / 2) for half in range(-10, 7))  # of ridge, a training window
@@ -139,8 +140,13 @@ def scores(output: jax.Array, part: Mapping[str, jax.Array | None]) -> dict[str,
     }
 
 
-def measure(name: str, data: Data) -> tuple[dict[str, float], np.ndarray]:
-    """A baseline's metrics on the final part of the data, and its output."""
+@jax.jit  # step by step, to compile it takes several times as long
+def _measured(output: jax.Array, part: Data, blocks: jax.Array) -> tuple[dict, jax.Array]:
+    return scores(output, part), block_mse(output, part, blocks)
+
+
+def measure(name: str, data: Data) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """A baseline's metrics on the final part of the data, its output, and the error of blocks."""
     output = BASELINES[name][0](data)
-    found = scores(output, data["final"])
-    return {name: float(value) for name, value in found.items()}, output
+    found, blocks = jax.device_get(_measured(output, data["final"], data["blocks"]))
+    return {name: float(value) for name, value in found.items()}, output, blocks

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.training.baselines import BASELINES, PENALTIES, _ridge, measure
+from experiments.training.blocks import blocks_of
 
 
 def part_of(windows, where=None, steps=3, **given):
@@ -60,18 +61,19 @@ def test_it_solves_the_normal_equations(train, penalty):
 def test_the_penalty_has_the_least_clipped_error_on_validation():
     train = part_of(40)
     train["targets"] += np.random.default_rng(1).normal(size=(40, 2, 2)).astype(np.float32)
-    data = data_of(train)
+    data = data_of(train, blocks=blocks_of(np.arange(5)))
     predict, held = _ridge(data["train"]), data["validation"]
     outputs = [np.minimum(predict(held, one), held["upper"]) for one in PENALTIES]
     errors = [np.mean((output - held["targets"]) ** 2) for output in outputs]
     best = PENALTIES[int(np.argmin(errors))]
     assert PENALTIES[0] < best < PENALTIES[-1]
-    found, output = measure("ridge_clipped", data)
+    found, output, blocks = measure("ridge_clipped", data)
     final = data["final"]
     np.testing.assert_array_equal(output, np.minimum(predict(final, best), final["upper"]))
     assert (output == final["upper"]).any()
     assert found["violation_rate"] == 0
     assert found["r2"] > 0.7
+    np.testing.assert_allclose(blocks.mean(), found["mse"], rtol=1e-6)
 
 
 def test_both_bounds_clip():
