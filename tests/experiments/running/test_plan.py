@@ -69,7 +69,7 @@ def test_the_default_preset_has_the_answers_and_their_controls():
         "relu_offset",
         "clip_to_sequence_maximum",
     }
-    assert answers | {"clip_at_evaluation", "offset_unconstrained"} < set(plan.strategies)
+    assert answers | {"clip_at_evaluation", "smooth_clip"} < set(plan.strategies)
     assert plan.datasets == ("irradiance_autoencoder", "irradiance", "dew_point", "flights")
     assert plan.seeds == 2
     assert plan.backbones == ("bottleneck",)
