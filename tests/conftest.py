@@ -21,7 +21,7 @@ from jax._src import compiler
 from jax._src.interpreters import mlir
 
 from experiments.training import devices
-from experiments.training.devices import let_go
+from experiments.training.devices import cores, let_go
 
 KEPT = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"bounded-{platform.node()}"
 MOST_KEPT_BYTES = 1e9  # on disk, beyond which a session begins anew
@@ -55,6 +55,11 @@ gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a ten
 
 def pytest_collection_finish():
     gc.freeze()  # what is imported stays, and need not be looked through again
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: while a test waits for a process or a clock, another runs."""
+    return len(cores()) + 1
 
 
 def pytest_sessionstart(session):
