@@ -26,6 +26,7 @@ from bounded.constraints import (
     tanh_interval,
 )
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 # Without subnormals: jnp.clip and its like flush them to zero on CPU, `clip` keeps them.
 ENDS = np.float32([0.0, -0.0, 1e-30, -1e-30, 10, -10])
 

@@ -26,13 +26,20 @@ def fit(predict, parameters):
         return jnp.mean((predict(parameters, X) - Y) ** 2)
 
     optimizer = optax.adam(0.02)
-    state = optimizer.init(parameters)
-    step = jax.jit(jax.value_and_grad(loss))
-    for _ in range(200):
-        value, gradient = step(parameters)
+
+    def step(carry, _):
+        parameters, state = carry
+        value, gradient = jax.value_and_grad(loss)(parameters)
         updates, state = optimizer.update(gradient, state)
-        parameters = optax.apply_updates(parameters, updates)
-    return value, predict(parameters, X)
+        return (optax.apply_updates(parameters, updates), state), value
+
+    @jax.jit
+    def run(parameters):
+        start = parameters, optimizer.init(parameters)
+        (parameters, _), values = jax.lax.scan(step, start, length=200)
+        return values[-1], predict(parameters, X)
+
+    return run(parameters)
 
 
 def check(predict, parameters):
@@ -87,6 +94,7 @@ def test_equinox():
     check(lambda arrays, x: jax.vmap(eqx.combine(arrays, static))(x), arrays)
 
 
+@pytest.mark.thorough  # as test_equivalences.py, inside a sampler
 def test_numpyro():
     def model(x, y):
         weight = numpyro.sample("weight", dist.Normal(0, 5))

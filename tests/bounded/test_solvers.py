@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bounded.constraints import clip
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 SIZE = 12
 STEP = 1e-3
 SIDES = [("lower",), ("upper",), ("lower", "upper")]

@@ -17,17 +17,19 @@ from tests.sampled import sampled
 pytestmark = pytest.mark.usefixtures("unoptimised")
 TARGETS = jnp.array([[[0.2, 1.0], [0.4, 2.0]], [[0.6, 3.0], [0.8, 6.0]]])
 CLIPS = ("clip", "straight_through_clip", "leaky_clip")
+# Compiled whole, which takes less than step by step.
+constant = jax.jit(starts.constant, static_argnums=0, static_argnames=("inverse", "margin"))
 
 
 @pytest.mark.parametrize("name", ["identity", *CLIPS])
 def test_clips_begin_at_the_mean_target(name):
-    found = starts.constant(getattr(constraints, name), TARGETS, 0.0, 9.0)
+    found = constant(getattr(constraints, name), TARGETS, 0.0, 9.0)
     np.testing.assert_allclose(found, [0.5, 3.0], rtol=1e-6)
 
 
 def test_others_begin_at_the_mean_of_their_inverse():
     warm = partial(constraints.smooth_clip, temperature=0.5)
-    found = starts.constant(warm, TARGETS, upper=9.0)
+    found = constant(warm, TARGETS, upper=9.0)
     expected = inverses.smooth_clip(TARGETS, upper=9.0, temperature=0.5).mean((0, 1))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found.shape == (2,)
@@ -35,32 +37,32 @@ def test_others_begin_at_the_mean_of_their_inverse():
 
 def test_bounds_of_every_shape_and_jit():
     upper = 1 + TARGETS
-    found = jax.jit(partial(starts.constant, constraints.exp_offset))(TARGETS, upper=upper)
+    found = constant(constraints.exp_offset, TARGETS, upper=upper)
     np.testing.assert_allclose(found, [0, 0], atol=1e-6)
-    features = starts.constant(constraints.exp_offset, TARGETS, upper=jnp.array([2.0, 8.0]))
+    features = constant(constraints.exp_offset, TARGETS, upper=jnp.array([2.0, 8.0]))
     assert jnp.isfinite(features).all()
 
 
 def test_targets_near_a_bound_that_is_never_reached_are_taken_at_the_margin():
     targets = jnp.array([[1.0], [1.0], [3.0]])
     room = 0.1 * np.std(targets)
-    found = starts.constant(constraints.exp_offset, targets, lower=1.0)
+    found = constant(constraints.exp_offset, targets, lower=1.0)
     np.testing.assert_allclose(found, -np.log([room, room, 2.0]).mean(), rtol=1e-6)
-    narrow = starts.constant(constraints.sigmoid_interval, targets, 1.0, 1 + 1e-3)
+    narrow = constant(constraints.sigmoid_interval, targets, 1.0, 1 + 1e-3)
     np.testing.assert_allclose(narrow, np.log(9) / 3 * (1 - 2), rtol=1e-3)
-    finer = starts.constant(constraints.exp_offset, targets, lower=1.0, margin=1e-3)
+    finer = constant(constraints.exp_offset, targets, lower=1.0, margin=1e-3)
     assert finer > found
 
 
 def test_what_is_left_out():
     targets = jnp.array([[1.0, jnp.nan], [jnp.inf, 2.0], [5.0, 4.0], [7.0, jnp.nan]])
     where = jnp.array([True, True, True, False])[:, None]
-    found = starts.constant(constraints.clip, targets, lower=0.0, where=where)
+    found = constant(constraints.clip, targets, lower=0.0, where=where)
     np.testing.assert_array_equal(found, [3.0, 3.0])
     upper = jnp.array([[2.0], [jnp.nan], [0.0]])
-    found = starts.constant(constraints.tanh_interval, jnp.array([[1.0], [1.0], [0.0]]), 0.0, upper)
+    found = constant(constraints.tanh_interval, jnp.array([[1.0], [1.0], [0.0]]), 0.0, upper)
     np.testing.assert_allclose(found, [0], atol=1e-6)
-    nothing = starts.constant(constraints.clip, jnp.full((3, 1), jnp.nan), lower=0.0)
+    nothing = constant(constraints.clip, jnp.full((3, 1), jnp.nan), lower=0.0)
     np.testing.assert_array_equal(nothing, [0])
 
 
@@ -68,7 +70,7 @@ def test_a_constraint_of_ones_own():
     def cubed(raw, lower, upper):
         return jnp.minimum(raw**3, upper)
 
-    found = starts.constant(
+    found = constant(
         cubed, jnp.array([[1.0], [8.0]]), upper=99.0, inverse=lambda y, lower, upper: jnp.cbrt(y)
     )
     np.testing.assert_allclose(found, [1.5], rtol=1e-6)
@@ -86,21 +88,21 @@ def test_budgets_begin_where_they_give_the_targets(name, equality):
     targets = jnp.broadcast_to(jnp.array([1.0, 2.0, 0.5]), (6, 4, 3))
     total = jnp.full((6, 4), 3.5 if equality else 5.0)
     budget = partial(getattr(sets, name), total=total, equality=equality)
-    raw = jax.jit(partial(starts.constant, budget))(targets)
+    raw = constant(budget, targets)
     again = jax.jit(budget)(np.broadcast_to(raw, targets.shape))
     np.testing.assert_allclose(again, targets, rtol=1e-5)
     zero = targets.at[..., 0].set(0).at[..., 1].set(3.5)
-    raw = jax.jit(partial(starts.constant, budget))(zero, upper=jnp.full(3, 4.0))
+    raw = constant(budget, zero, upper=jnp.full(3, 4.0))
     assert jnp.isfinite(raw).all()
     assert raw[0] < raw[1]
 
 
 def test_sets_begin_at_the_mean_target():
     total = jnp.full((2, 2), 9.0)
-    found = starts.constant(partial(sets.budget_projection, total=total), TARGETS)
+    found = constant(partial(sets.budget_projection, total=total), TARGETS)
     np.testing.assert_allclose(found, [0.5, 3.0], rtol=1e-6)
     for function in (sets.affine_projection, sets.ball_projection, sets.cone_projection):
-        np.testing.assert_allclose(starts.constant(function, TARGETS), found)
+        np.testing.assert_allclose(constant(function, TARGETS), found)
 
 
 def test_radial_maps_begin_where_they_give_the_targets():
@@ -112,7 +114,7 @@ def test_radial_maps_begin_where_they_give_the_targets():
         interior=jnp.full(2, 0.5),
     )
     for constraint, size in ((ball, 0.9), (within, 0.45 * 2**0.5)):
-        begin, run = jax.jit(partial(starts.constant, constraint)), jax.jit(constraint)
+        begin, run = partial(constant, constraint), jax.jit(constraint)
         raw = begin(targets)
         output = run(np.broadcast_to(raw, targets.shape))
         np.testing.assert_allclose(output[0], targets[0], rtol=1e-5)  # the last ball is a point
