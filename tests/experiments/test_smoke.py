@@ -10,9 +10,7 @@ from experiments.analysis.statistics import COLUMNS, over_seeds, summary
 from experiments.running import worker
 from experiments.running.presets import PRESETS
 from experiments.training.baselines import BASELINES
-from experiments.training.strategy_rows import Strategy
 from tests.experiments.sweeps import METRICS, SMOKE, by_either, draw_only, rows_of, strategy_of
-from tests.experiments.training.line import LINE
 
 
 @pytest.fixture(scope="module")
@@ -146,33 +144,3 @@ def test_a_users_function_and_file_join_the_sweep(tmp_path, monkeypatch, runner)
     names = {row["strategy"] for row in rows_of(tmp_path / "out")}
     assert names == {"unconstrained", "clip", "bounded.constraints:half_tanh"}
     assert len(list((tmp_path / "out" / "figures").glob("example_*.png"))) == 1
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_row_that_is_given_anew_is_trained_anew(tmp_path):
-    """Not by what was compiled of the one of that name before."""
-    inputs = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
-    arrays = {"inputs": inputs, "targets": inputs / 2, "upper": inputs}
-
-    def offset(by):
-        return Strategy(
-            "mine",
-            lambda raw, lower, upper, progress, state, hyper: (raw + by, 0),
-            lambda raw, lower, upper, hyper: raw + by,
-        )
-
-    found = []
-    for by in (0.0, 50.0):
-        rows = sweep.run_sweep(
-            "smoke",
-            strategies=[offset(by)],
-            datasets=[arrays],
-            backbones=[LINE],
-            seeds=1,
-            epochs=1,
-            hidden=4,
-            out=tmp_path / str(by),
-        )
-        of = [row for row in rows if row["strategy"] == "here:mine" and row["metric"] == "mse"]
-        found += [row["value"] for row in of]
-    assert found[1] > 100 * found[0]

@@ -21,14 +21,14 @@ from experiments.running.team import Lot, Request
 from experiments.training import devices, runner
 from experiments.usage import UsageError
 from tests.experiments.running import without_jax
+from tests.experiments.training.line import WIDE
 
-# Wide enough for a product to depend on how many threads share it, which it does of an LSTM.
 SMOKE = {
     "preset": "smoke",
     "datasets": ["irradiance"],
     "strategies": ["clip", "bound"],
+    "backbones": [WIDE],
     "seeds": 1,
-    "hidden": 150,
     "epochs": 2,
     "updates": 4,
 }

@@ -54,7 +54,8 @@ def ran(out):
 
 
 def test_what_functions_read_may_change_between_two_sweeps(tmp_path, undrawn):
-    """As a constant of a notebook: what was compiled with the old one is not what runs."""
+    """As a constant of a notebook does, and a row that is made anew: what was compiled with the old
+    one is not what runs."""
     scale = {"of": 1.0}
 
     class Network(nnx.Module):
@@ -67,16 +68,21 @@ def test_what_functions_read_may_change_between_two_sweeps(tmp_path, undrawn):
     def mine(raw, lower, upper):
         return scale["of"] + 0 * raw  # whatever the network gives
 
+    def anew(by):
+        """A row of the same name."""
+        return constraint_row(lambda raw, lower, upper: by + 0 * raw, "", "", name="anew")
+
     def largest(output, target, lower, upper, where):
         return scale["of"] * jnp.max(target)
 
     def metrics(of):
         scale["of"] = of
-        given = {"strategies": [mine], "backbones": [Network], "metrics": [largest]}
+        given = {"strategies": [mine, anew(of)], "backbones": [Network], "metrics": [largest]}
         run(tmp_path / str(of), updates=1, **given)
         found = ran(tmp_path / str(of))
         clip = found["clip"].metrics
-        return clip["mse"], clip["here:largest"], found["here:mine"].metrics["mse"]
+        errors = (found[f"here:{name}"].metrics["mse"] for name in ("mine", "anew"))
+        return clip["mse"], clip["here:largest"], *errors
 
     for then, now in zip(metrics(1.0), metrics(0.5), strict=True):
         assert then != now

@@ -1,4 +1,4 @@
-"""The network that is compiled soonest, for tests of what trains it."""
+"""Networks that are compiled soon, for tests of what trains them."""
 
 import pytest
 from flax import nnx
@@ -14,7 +14,19 @@ class Line(nnx.Module):
         return self.dense(inputs)
 
 
-LINE = f"{__name__}:Line"
+class Wide(nnx.Module):
+    """Wide enough for a product to depend on how many threads share it."""
+
+    def __init__(self, in_features, out_features, steps, rngs):
+        self.first = nnx.Linear(in_features, 150, rngs=rngs)
+        self.second = nnx.Linear(150, 600, rngs=rngs)
+        self.last = nnx.Linear(600, out_features, rngs=rngs)
+
+    def __call__(self, inputs, bounds):
+        return self.last(nnx.tanh(self.second(nnx.tanh(self.first(inputs)))))
+
+
+LINE, WIDE = f"{__name__}:Line", f"{__name__}:Wide"
 
 
 def or_bottleneck(names):
