@@ -10,7 +10,7 @@ import pytest
 
 from bounded import constraints, metrics
 from bounded.constraints import clip
-from tests.bounded.maps import INTERVALS, MAPS, TWO_SIDED, bits, every_case
+from tests.bounded.maps import INTERVALS, MAPS, TWO_SIDED, bits, few_cases
 from tests.sampled import sampled
 
 CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
@@ -19,7 +19,7 @@ CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
 @pytest.mark.parametrize(
     "dtype", sampled(["float32", "bfloat16", "float16"], ("float32", "bfloat16"))
 )
-@every_case
+@few_cases
 def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
     raw = np.linspace(-9, 9, 64).astype(dtype)
     lower = -np.linspace(0.5, 1, 64) - 1 / 3
@@ -53,6 +53,7 @@ def test_rounding_inwards_leaves_what_needs_none():
     assert metrics.violation(clip(jnp.ones(3), upper=u), upper=u)["active_fraction"] == 1
 
 
+@pytest.mark.thorough  # test_exactness.py draws them, in scans too
 def test_a_subnormal_bound_survives_a_scan_in_bfloat16():
     """Or is 0 before the step sees it, on some processors where rows are short, by XLA: then 0 is
     held."""

@@ -9,7 +9,7 @@ import pytest
 
 from bounded import constraints, inverses, sets
 from tests.bounded import maps
-from tests.bounded.maps import MAPS, ONE_SIDED, every_case
+from tests.bounded.maps import MAPS, ONE_SIDED, few_cases
 from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -41,7 +41,7 @@ def test_outputs_on_and_outside_one_bound(name, on, outside):
     np.testing.assert_array_equal(inverse(jnp.array([1.0, 0.0]), lower=1.0), [-on, -outside])
 
 
-@every_case
+@few_cases
 def test_infinite_bounds_pass_the_output_and_nan_stays_where_it_is(name, sides):
     bounds = {side: jnp.array([np.inf, 2.0, np.nan]) for side in sides}
     if "lower" in bounds:
@@ -57,7 +57,7 @@ def test_infinite_bounds_pass_the_output_and_nan_stays_where_it_is(name, sides):
     assert jnp.isfinite(jax.grad(masked)(1.0))
 
 
-@every_case
+@few_cases
 def test_derivatives_are_the_inverse_of_the_maps(name, sides):
     """And the log-derivative's own, by finite differences, for any bounds."""
     with jax.enable_x64(True):

@@ -135,9 +135,7 @@ def in_extended_precision(name, raw, bound, center, most):
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize(
-    "dtype", sampled(["float32", "bfloat16", "float16"], ("float32", "float16"))
-)
+@pytest.mark.parametrize("dtype", sampled(["float32", "bfloat16", "float16"], {"float32"}))
 @pytest.mark.parametrize(("end", "times"), [("max", 1), ("max", 0.3), ("tiny", 1e5), ("tiny", 64)])
 def test_the_largest_and_the_smallest_raw(dtype, end, times):
     draw, info = np.random.default_rng(0), jnp.finfo(dtype)
@@ -187,7 +185,7 @@ def lengths(offset, dtype):
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     "dtype",
-    sampled(["float32", "float64", "float16", "bfloat16"], ("float32", "float64", "float16")),
+    sampled(["float32", "float64", "float16", "bfloat16"], ("float32", "float16")),
 )
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))

@@ -96,10 +96,11 @@ def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     assert np.max(off_in_roundings(output, raw, rows)) <= 2 * SIZE + 8
 
 
+@pytest.mark.thorough  # as above
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=0)
-@pytest.mark.parametrize("kind", sampled(["diagonal", "matrix"], {"matrix"}))
+@pytest.mark.parametrize("kind", ["diagonal", "matrix"])
 def test_they_are_where_the_distance_is_weighted_too(kind, seed):
     raw, *rows, inside = wide_scales(seed)
     draw = np.random.default_rng(seed)
@@ -132,7 +133,7 @@ EXACT = {function: exact(function) for function in JITTED}
         [(function, dtype) for function in JITTED for dtype in ("float32", "float64")]
         + [(radial, "float16"), (soft_radial, "bfloat16"), (projection, "bfloat16")]
         + [(hardnet, "float16"), (hardnet, "bfloat16")],
-        lambda one: one[1] == "float32" or one in [(radial, "float64"), (soft_radial, "bfloat16")],
+        lambda one: one[1] == "float32",
     ),
     ids=name_of,
 )
@@ -188,7 +189,7 @@ MOST = float(np.finfo(np.float32).max)
 
 
 @pytest.mark.usefixtures("unoptimised")
-@pytest.mark.parametrize("function", sampled(JITTED, (projection, radial)), ids=name_of)
+@pytest.mark.parametrize("function", sampled(JITTED, [radial]), ids=name_of)
 def test_the_interior_may_be_as_far_as_numbers_go(function):
     rows = Rows(np.float32([[1, 0, 0]]), upper=0.0)
     interior = MOST * np.float32([[-1, -1, 1], [-1e-38, -1, -1], [-1e-38, 0, 0]])
