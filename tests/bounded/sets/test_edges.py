@@ -310,7 +310,12 @@ def test_it_works_on_a_mesh_of_explicit_axes(case):
         np.testing.assert_allclose(one, np.asarray(other), rtol=1e-5, atol=1e-6)
 
 
-@few  # of which one has LAPACK in it, which is exported in a way of its own
+@pytest.mark.parametrize(
+    "case",
+    # What has LAPACK in it is exported in a way of its own.
+    sampled(FULLEST.values(), [*SIMPLE, FULLEST["nonlinear_projection"]]),
+    ids=FULLEST,
+)
 def test_it_is_exported_with_a_symbolic_batch(case):
     exported = export.export(jax.jit(case))(*of_any_batch())
     found, (expected, *_) = exported.call(RAW, BOUND), compiled(case)(COTANGENT, RAW, BOUND)
