@@ -57,9 +57,10 @@ def pytest_collection_finish():
     gc.freeze()  # what is imported stays, and need not be looked through again
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One more than there are cores: while a test waits for a process or a clock, another runs."""
-    return len(cores()) + 1
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(cores()) + 1
 
 
 def pytest_sessionstart(session):

@@ -94,11 +94,13 @@ def fullest(case):
     return sides == max(MAPS[name].sides, key=len)
 
 
-# Of each kind one: with rules of its own, with guards where it would overflow, of one side.
+# Of each formula one, and of rules of their own.
 TELLING = (
     "straight_through_clip",
     "smooth_clip",
     "knee_tanh",
+    "softplus_offset",
+    "squareplus_offset",
     "exp_offset",
     "half_tanh",
     "sigmoid_interval",
@@ -106,7 +108,7 @@ TELLING = (
 
 
 def telling(case):
-    """For what hangs little on the formula."""
+    """For what maps of one formula have alike."""
     return fullest(case) and case[0] in TELLING
 
 

@@ -107,7 +107,7 @@ TELLING = {
         "stretched_tanh",
         "sigmoid_interval",
     ),
-    "float16": ("exp_offset", "half_tanh", "sigmoid_interval"),
+    "float16": ("squareplus_offset", "exp_offset", "half_tanh", "sigmoid_interval"),
     "float64": ("smooth_clip", "sigmoid_interval"),
 }
 

@@ -130,7 +130,6 @@ def weights_of(seeds, hidden):
     return jax.tree.map(np.asarray, made(jax.random.split(jax.random.key(0), seeds)))
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_a_seed_trains_alike_whichever_others_it_trains_with():
     """Three seeds, which two devices divide as two and one, and in the other order."""
@@ -768,7 +767,6 @@ def test_a_rollout_takes_its_second_in_shorter_parts_where_the_control_is_large(
     assert spent == pytest.approx(400)
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 def test_the_published_quadratic_program_is_the_nearest_to_the_nominal_control(begin):
     found = cbf.measure(cbf.POLICIES["affine_projection of the nominal control"], begin)

@@ -322,7 +322,7 @@ def test_where_each_is_dead(function, ranks):
         np.testing.assert_allclose(along, np.broadcast_to(expected, (3, 3)), atol=1e-12)
 
 
-@pytest.mark.thorough  # its ranks are above, its equalities below
+@pytest.mark.thorough  # its equalities are below
 @pytest.mark.usefixtures("x64")
 def test_with_equalities_the_soft_radial_map_loses_those_alone():
     rows = stack_rows(sum_rows(1.0, size=4), box_rows(0.0, np.full(4, 0.6)))
@@ -479,7 +479,7 @@ def test_leading_axes_broadcast_and_vmap_agrees(function):
     np.testing.assert_allclose(shared[:, 0], output[:, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("function", sampled(JITTED, [projection]), ids=name_of)
+@pytest.mark.parametrize("function", sampled(JITTED, (projection, soft_radial)), ids=name_of)
 def test_equalities_hold_and_are_never_free(function):
     raw = np.float32([[3, -1, 0.5], [0.25, 0.25, 0.5]])  # the second is inside
     rows = stack_rows(Rows(np.eye(2, 3, dtype=np.float32), upper=0.6), sum_rows(np.ones(2), size=3))

@@ -51,11 +51,11 @@ FEW = [
     )
 ]
 SIMPLE = FEW[::2]  # those that compile soon
-# What has rules or loops of its own.
+RULES = [CASES["budget_softmax, capped"], CASES["affine_hardnet, equal"]]
+# What has rules or loops of its own, but for nonlinear_projection: test_nonlinear.py.
 OF_THEIR_OWN = [
     *FEW,
-    CASES["budget_softmax, capped"],
-    CASES["affine_hardnet, equal"],
+    *RULES,
     FULLEST["ball_radial, centered"],
     FULLEST["budget_rescale, capped, equal"],
 ]
@@ -160,7 +160,7 @@ def test_a_masked_nan_in_a_cap_a_matrix_or_an_interior_does_not_either(name):
             np.testing.assert_array_equal(slopes[1], 0)
 
 
-@pytest.mark.parametrize("case", sampled(CASES.values(), SIMPLE), ids=CASES)
+@pytest.mark.parametrize("case", sampled(CASES.values(), [*SIMPLE, *RULES]), ids=CASES)
 def test_second_derivatives_are_those_of_finite_differences(case, x64):
     raw, bound = np.float64(RAW), np.float64(BOUND)
     direction = np.array([[0.3, -0.7, 1.1]])

@@ -17,6 +17,7 @@ from bounded.sets import (
 )
 from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, cases
 from tests.bounded.sets.test_affine import SMOOTH
+from tests.bounded.sets.test_feasible import off_in_roundings, unlike_weights, wide_scales
 from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -171,7 +172,7 @@ def test_shared_weights_and_any_leading_axes(kind, axis):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.thorough  # test_edges.py: where a bound is NaN, so are the weights of its set
+@pytest.mark.thorough  # as below, with derivatives
 @pytest.mark.parametrize("kind", KINDS)
 def test_nan_in_weights_spoils_its_own_set(kind):
     raw, *rows = (np.asarray(x, np.float32) for x in CASES["two sides"])
@@ -195,12 +196,22 @@ def test_nan_in_weights_spoils_its_own_set(kind):
     assert np.isnan(shared).all()
 
 
-def test_a_matrix_that_is_traced_and_not_positive_definite_spoils_its_own_set():
+def test_a_matrix_that_is_traced_and_not_positive_definite_or_nan_spoils_its_own_set():
     raw, *rows = (np.asarray(x, np.float32) for x in CASES["two sides"])
     weights = draw_weights("matrix").astype(np.float32)
     weights[2, 1, 1] *= -1
+    weights[3, 0, 0] = np.nan
     output = project(weights, raw, *rows)[0]
-    np.testing.assert_array_equal(np.isnan(output).all(-1), np.arange(BATCH) == 2)
+    np.testing.assert_array_equal(np.isnan(output).all(-1), np.isin(np.arange(BATCH), [2, 3]))
+
+
+def test_rows_of_unlike_scale_are_each_held_in_their_own():
+    """Few sets, of which test_feasible.py draws more."""
+    for seed in range(8):
+        raw, *rows, inside = wide_scales(seed)
+        weights = unlike_weights("matrix", inside, np.random.default_rng(seed))
+        output, _ = project(weights, raw, *rows)
+        assert np.max(off_in_roundings(output, raw, Rows(*rows))) <= 2 * SIZE + 8
 
 
 def test_half_precision_and_an_interior_point():

@@ -19,7 +19,8 @@ class Wide(nnx.Module):
 
     def __init__(self, in_features, out_features, steps, rngs):
         self.first = nnx.Linear(in_features, 150, rngs=rngs)
-        self.second = nnx.Linear(150, 600, rngs=rngs)
+        orthogonal = nnx.initializers.orthogonal()  # by LAPACK, which depends on them too
+        self.second = nnx.Linear(150, 600, kernel_init=orthogonal, rngs=rngs)
         self.last = nnx.Linear(600, out_features, rngs=rngs)
 
     def __call__(self, inputs, bounds):

@@ -356,13 +356,13 @@ def test_an_accelerator_trains_as_many_cells_side_by_side_as_its_memory_holds(
     side_by_side, monkeypatch
 ):
     runs = [Run("clip", {}, 3e-3, seed) for seed in range(3)]
-    plenty = side_by_side(cells=len(runs))
-    assert plenty.batch == 4
+    plenty = side_by_side(cells=7)
+    assert plenty.batch == 8
     found = plenty.run(runs)
     needed = plenty._compiled.bytes
     monkeypatch.setattr(runner_module, "_free_memory", lambda: 0.9 * needed / runner_module.ROOM)
-    scarce = side_by_side(cells=len(runs))
-    assert scarce.batch == 2
+    scarce = side_by_side(cells=7)
+    assert scarce.batch == 4
     for one, other in zip(found, scarce.run(runs), strict=True):
         np.testing.assert_allclose(one.metrics["mse"], other.metrics["mse"], rtol=1e-4)
 
