@@ -118,7 +118,7 @@ PRESETS = {
         epochs=2,
     ),
     "default": Plan(
-        # The answers to the question, what is taken as a rule, and their controls.
+        # The answers to the question, the map that README recommends, and their controls.
         strategies=(*ALWAYS, "smooth_clip", *ANSWERS, "clip_at_evaluation", *BASELINES),
         # The question's autoencoder; on the bound, below it, and on either of two.
         datasets=("irradiance_autoencoder", "irradiance", "dew_point", "flights"),

@@ -94,7 +94,7 @@ def fullest(case):
     return sides == max(MAPS[name].sides, key=len)
 
 
-# Of each formula one, and of rules of their own.
+# One of each formula, and of the rules for derivatives that are not the formula's.
 TELLING = (
     "straight_through_clip",
     "smooth_clip",

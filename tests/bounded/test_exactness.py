@@ -97,6 +97,7 @@ def faults(function, formula, sides, raw, lower, upper):
 
 
 EVERY = [(*case, dtype) for case in CASES for dtype in DTYPES]
+# Of dtypes but float32: what rounds, or overflows, in a way of its own.
 TELLING = {
     "bfloat16": (
         "clip",
