@@ -8,17 +8,24 @@ BATCH, ROWS, SIZE = 5, 8, 4
 INF = np.inf
 
 
-def in_full(matrix, lower, upper, raw):
-    """A case at the shape of `project`; missing rows are rows of zeros without a bound."""
-    missing = ROWS - matrix.shape[-2]
-    matrix = np.pad(matrix, [*[(0, 0)] * (matrix.ndim - 2), (0, missing), (0, 0)])
-    lower, upper = (
-        np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, missing)], constant_values=fill)
-        for x, fill in ((np.asarray(lower), -INF), (np.asarray(upper), INF))
+def padded(values, shape, fill=0.0):
+    """Of a shape, which has more axes, that are shared, or entries, that are filled."""
+    values = np.asarray(values, float)
+    values = np.broadcast_to(values, (*shape[: len(shape) - values.ndim], *values.shape))
+    missing = [(0, most - own) for most, own in zip(shape, values.shape, strict=True)]
+    return np.pad(values, missing, constant_values=fill)
+
+
+def in_full(matrix, lower, upper, raw, *, batch=BATCH, count=ROWS):
+    """A case at the shape of all others, so that it needs no program of its own; missing rows,
+    outputs and sets are zeros without a bound, and a side that is None is without bounds."""
+    none = np.full(1, INF)
+    return (
+        padded(raw, (batch, SIZE)),
+        padded(matrix, (batch, count, SIZE)),
+        padded(-none if lower is None else lower, (batch, count), -INF),
+        padded(none if upper is None else upper, (batch, count), INF),
     )
-    shapes = (BATCH, ROWS, SIZE), (BATCH, ROWS), (BATCH, ROWS)
-    rows = zip((matrix, lower, upper), shapes, strict=True)
-    return raw, *(np.broadcast_to(x, shape).astype(float) for x, shape in rows)
 
 
 def cases(seed=0):

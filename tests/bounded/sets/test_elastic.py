@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bounded.sets import Rows, affine_elastic, affine_excess, affine_projection
+from bounded.sets import Rows, affine_elastic, affine_projection
 from tests.bounded.sets.affine_cases import BATCH, CASES, INF, ROWS, SIZE, in_full
 from tests.sampled import sampled
 
@@ -21,9 +21,14 @@ def elastic(raw, matrix, lower, upper, penalty):
 projection = jax.jit(affine_projection)
 
 
+COTANGENT = np.linspace(-1, 2, BATCH * SIZE).reshape(BATCH, SIZE)
+
+
 @jax.jit
-def pull_back(cotangent, *arguments):
-    return jax.vjp(elastic, *arguments)[1](cotangent)
+def with_slopes(*arguments):
+    """At one shape and in double precision, so that it is compiled once."""
+    output, pullback = jax.vjp(elastic, *arguments)
+    return output, pullback(COTANGENT)
 
 
 def cases():
@@ -66,7 +71,7 @@ def by_cvxpy(raw, matrix, lower, upper, penalty):
 @pytest.mark.parametrize("name", ELASTIC)
 def test_it_is_that_of_cvxpy(name):
     expected = [by_cvxpy(*one) for one in zip(*ELASTIC[name], strict=True)]
-    np.testing.assert_allclose(elastic(*ELASTIC[name]), expected, atol=1e-6)
+    np.testing.assert_allclose(with_slopes(*ELASTIC[name])[0], expected, atol=1e-6)
 
 
 @pytest.mark.usefixtures("x64")
@@ -74,26 +79,32 @@ def test_it_is_that_of_cvxpy(name):
 def test_with_a_penalty_that_is_large_enough_it_is_the_projection(name):
     penalty = np.full((BATCH, ROWS), 1e4)
     expected = projection(CASES[name][0], Rows(*CASES[name][1:]))
-    np.testing.assert_allclose(elastic(*CASES[name], penalty), expected, atol=1e-9)
+    np.testing.assert_allclose(with_slopes(*CASES[name], penalty)[0], expected, atol=1e-9)
+
+
+def padded_single(matrix, upper, raw, penalty):
+    """At the shape of all others, in single precision."""
+    penalty = np.broadcast_to(penalty, (BATCH, ROWS))
+    return map(np.float32, (*in_full(matrix, None, upper, raw), penalty))
 
 
 def test_large_enough_is_the_distance_of_one_row():
-    row, raw = Rows(np.float32([[3, 4]]), upper=np.float32([5])), np.float32([3, 4])  # 4 outside
-    held, given_way = elastic(np.stack([raw, raw]), *row, np.float32([[4.001], [3]]))
-    np.testing.assert_allclose(held, [0.6, 0.8], atol=1e-6)
+    raw, penalty = np.array([3, 4]), np.full((BATCH, ROWS), 3.0)  # 4 outside
+    penalty[0] = 4.001
+    held, given_way, *_ = np.asarray(elastic(*padded_single([[3, 4]], [5], raw, penalty)))
+    np.testing.assert_allclose(held[:2], [0.6, 0.8], atol=1e-6)
     # v + 3 = the distance moved = 4 - v
-    np.testing.assert_allclose(jax.jit(affine_excess)(given_way, row), [2.5], atol=1e-5)
+    np.testing.assert_allclose(given_way[:2] @ raw - 5, 2.5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", ELASTIC)
 def test_derivatives_match_finite_differences(name):
     arguments = [np.array(x) for x in ELASTIC[name]]
-    cotangent = np.linspace(-1, 2, BATCH * SIZE).reshape(BATCH, SIZE)
-    found = pull_back(cotangent, *arguments)
+    found = jax.device_get(with_slopes(*arguments)[1])
     equal = arguments[2] == arguments[3]
-    found = [*found[:2], np.where(equal, 0, found[2]), found[3] + np.where(equal, found[2], 0)]
-    found = [*found, pull_back(cotangent, *arguments)[4]]
+    upper = found[3] + np.where(equal, found[2], 0)
+    found = [*found[:2], np.where(equal, 0, found[2]), upper, found[4]]
     draw = np.random.default_rng(1)
     for i, slopes in enumerate(found):
         assert np.isfinite(slopes).all()
@@ -105,33 +116,37 @@ def test_derivatives_match_finite_differences(name):
             moved = list(arguments)
             moved[i] = arguments[i] + step * direction
             moved[2] = np.where(equal, moved[3], moved[2])  # an equality moves with its upper
-            ends.append(np.sum(cotangent * elastic(*moved), -1))
+            ends.append(np.sum(COTANGENT * np.asarray(with_slopes(*moved)[0]), -1))
         expected = (ends[0] - ends[1]) / 2e-6
         along = np.sum((slopes * direction).reshape(BATCH, -1), -1)
         np.testing.assert_allclose(along, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("x64")
 def test_an_empty_set_teaches():
-    both = Rows(np.ones((2, 1), np.float32), np.float32([1, -INF]), np.float32([INF, -1]))
-    teach = jax.jit(jax.grad(lambda raw: affine_elastic(raw, both, penalty=10.0)[0]))
-    slope = teach(np.float32([0.6]))
-    np.testing.assert_allclose(slope, [1 / 3], rtol=1e-5)  # of y - raw + (y + 1) + (y - 1)
+    case = in_full(np.ones((2, 1)), [1, -INF], [INF, -1], [0.6])
+    _, (slopes, *_) = with_slopes(*case, np.full((BATCH, ROWS), 10.0))
+    # Of y - raw + (y + 1) + (y - 1).
+    np.testing.assert_allclose(np.asarray(slopes)[0, 0], COTANGENT[0, 0] / 3, rtol=1e-5)
 
 
 def test_a_penalty_that_is_none_is_refused():
-    row = Rows(jnp.ones((1, 2)), upper=1.0)
-    for penalty in (0.0, -1.0, jnp.nan):
-        with pytest.raises(ValueError, match="penalty must be positive and finite"):
-            affine_elastic(jnp.ones(2), row, penalty=penalty)
-    with pytest.raises(ValueError, match="penalty of shape"):
-        affine_elastic(jnp.ones(2), row, penalty=jnp.ones(3))
+    raw, row = np.ones(2, np.float32), Rows(np.ones((1, 2), np.float32), upper=1.0)
+    for penalty, match in (
+        (0.0, "penalty must be positive and finite"),
+        (-1.0, "penalty must be positive and finite"),
+        (np.nan, "penalty must be positive and finite"),
+        (np.ones(3), "penalty of shape"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            jax.eval_shape(lambda raw, given=penalty: affine_elastic(raw, row, penalty=given), raw)
 
 
 @pytest.mark.parametrize("penalty", [1e7, 1e12, 1e30])
 def test_a_small_output_is_held_however_large_the_penalty(penalty):
-    matrix, upper = np.eye(3, dtype=np.float32), np.float32([1e6, 1, 1e-6])
-    output = elastic(np.float32([3e6, 5, 1e-3]), matrix, None, upper, np.float32(penalty))
-    np.testing.assert_allclose(output, upper, rtol=1e-6)
+    upper = [1e6, 1, 1e-6]
+    output = np.asarray(elastic(*padded_single(np.eye(3), upper, [3e6, 5, 1e-3], penalty)))
+    np.testing.assert_allclose(output[0, :3], upper, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", sampled(["bfloat16", "float16"], {"bfloat16"}))
@@ -140,4 +155,4 @@ def test_half_precisions_compute_in_single(dtype):
     output = elastic(*narrow)
     assert output.dtype == dtype
     expected = elastic(*(np.float32(x) for x in narrow))
-    np.testing.assert_array_equal(output, expected.astype(dtype))
+    np.testing.assert_array_equal(output, np.asarray(expected).astype(dtype))

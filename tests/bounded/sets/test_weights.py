@@ -15,7 +15,7 @@ from bounded.sets import (
     affine_projection_with_residual,
     hierarchy_rows,
 )
-from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, cases
+from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, cases, in_full, padded
 from tests.bounded.sets.test_affine import SMOOTH
 from tests.bounded.sets.test_feasible import off_in_roundings, unlike_weights, wide_scales
 from tests.sampled import sampled
@@ -121,16 +121,24 @@ def test_derivatives_match_finite_differences_to_the_weights_too(kind):
 
 
 def test_by_hand_the_heavy_move_less():
-    raw, rows = np.float32([3, 1]), Rows(np.ones((1, 2), np.float32), upper=1.0)
-    for weights in (np.float32([1, 2]), np.float32([[1, 0], [0, 2]])):
-        np.testing.assert_allclose(projection(raw, rows, weights=weights), [1, 0], atol=1e-6)
-    skew = np.float32([[2, 1], [1, 2]])  # symmetric in the two, as no weights at all
-    np.testing.assert_allclose(projection(raw, rows, weights=skew), [1.5, -0.5], atol=1e-6)
+    case = [np.float32(x) for x in in_full(np.ones((1, 2)), None, [1], [3, 1])]
+    for weights, expected in (
+        (np.array([1, 2]), [1, 0]),
+        (np.array([[1, 0], [0, 2]]), [1, 0]),
+        (np.array([[2, 1], [1, 2]]), [1.5, -0.5]),  # symmetric in the two, as no weights at all
+    ):
+        of_four = np.ones(SIZE) if weights.ndim == 1 else np.eye(SIZE)
+        of_four[tuple(map(slice, weights.shape))] = weights
+        weights = np.float32(padded(of_four, (BATCH, *of_four.shape)))
+        found = np.asarray(project(weights, *case)[0])
+        np.testing.assert_allclose(found[0, :2], expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 def test_equal_weights_are_none_and_their_size_does_not_matter():
     raw, *rows = (np.asarray(x, np.float32) for x in CASES["two sides"])
-    expected = projection(raw, Rows(*rows))
+    given = zip(*map(np.float64, (raw, *rows)), strict=True)
+    expected = [by_cvxpy(np.eye(SIZE), *one) for one in given]
     for size in (1e-12, 1.0, 1e12):
         for weights in (
             np.full((BATCH, SIZE), size),
@@ -232,17 +240,19 @@ def test_hierarchies_are_reconciled_as_mint_does_and_under_bounds():
     weights = np.linalg.inv(root @ root.T + 0.5 * np.eye(7))
     inner = SUMMING.T @ weights
     mint = raw @ (SUMMING @ np.linalg.solve(inner @ SUMMING, inner)).T
-    found = projection(raw, hierarchy_rows(SUMMING), weights=weights)
+    none = np.full(7, INF)
+    free = hierarchy_rows(SUMMING, lower=-none, upper=none)  # as many rows as below
+    found = projection(raw, free, weights=weights)
     np.testing.assert_allclose(found, mint, atol=1e-9)
 
     upper = np.where(np.arange(7) == 1, 2.5, INF)
-    rows = hierarchy_rows(SUMMING, lower=0.0, upper=upper)
-    found = projection(raw, rows, weights=weights)
+    rows = hierarchy_rows(SUMMING, lower=np.zeros(7), upper=upper)
+    found = np.asarray(projection(raw, rows, weights=weights))
     given = [np.broadcast_to(np.asarray(x), (*x.shape[-1:],)) for x in rows[1:]]
     expected = [by_cvxpy(weights, one, np.asarray(rows.matrix), *given) for one in raw]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_allclose(found[:, 3:] @ SUMMING.T, found, atol=1e-12)
-    assert (np.asarray(found) >= -1e-14).all()
+    assert (found >= -1e-14).all()
     assert (abs(found) < 1e-14).any()
 
 
