@@ -11,7 +11,6 @@ import pytest
 from scipy.optimize import minimize
 
 from bounded.sets import nonlinear_projection, nonlinear_residual
-from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 BATCH, ROWS, SIZE = 6, 3, 3
@@ -34,20 +33,21 @@ def equality(y, parameters):
 COTANGENT = np.linspace(-1, 2, BATCH * SIZE).reshape(BATCH, SIZE)
 
 
+def solve(raw, parameters):
+    """The output and its residual."""
+    given = {"inequality": inequality, "equality": equality, "parameters": parameters}
+    output = nonlinear_projection(raw, **given)
+    return output, nonlinear_residual(output, **given)
+
+
 # Every case at one shape: what is compiled is compiled once.
+solved = jax.jit(solve)
+
+
 @jax.jit
 def project(raw, parameters):
-    """The output, its residual, and the slopes of a sum of it."""
-    output, pullback = jax.vjp(
-        lambda raw, parameters: nonlinear_projection(
-            raw, inequality=inequality, equality=equality, parameters=parameters
-        ),
-        raw,
-        parameters,
-    )
-    off = nonlinear_residual(
-        output, inequality=inequality, equality=equality, parameters=parameters
-    )
+    """The same, and the slopes of a sum of the output."""
+    output, pullback, off = jax.vjp(solve, raw, parameters, has_aux=True)
     return output, off, pullback(COTANGENT.astype(output.dtype))
 
 
@@ -162,24 +162,27 @@ def test_derivatives_match_finite_differences(name):
         for step in (1e-6, -1e-6):
             moved = list(leaves)
             moved[i] = leaves[i] + step * direction * (not flat)
-            ends.append(np.sum(COTANGENT * project(*jax.tree.unflatten(tree, moved))[0], -1))
+            output = np.asarray(project(*jax.tree.unflatten(tree, moved))[0])
+            ends.append(np.sum(COTANGENT * output, -1))
         expected = (ends[0] - ends[1]) / 2e-6
         slopes = np.sum((found[i] * direction * (not flat)).reshape(BATCH, -1), -1)
         np.testing.assert_allclose(slopes, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", EMPTY)
 def test_of_an_empty_set_the_residual_says_so_and_nothing_is_nan(name):
-    output, off, slopes = project(*jax.tree.map(np.float32, CASES[name]))
+    output, off, slopes = project(*CASES[name])
     assert (np.max(off, -1) > 0.1).all()
     assert all(np.isfinite(x).all() for x in (output, *jax.tree.leaves(slopes)))
 
 
+@pytest.mark.usefixtures("x64")
 def test_nan_spoils_its_own_set_and_no_derivative():
-    raw, (bowls, none) = jax.tree.map(np.float32, CASES["convex"])
+    raw, (bowls, none) = jax.tree.map(np.array, CASES["convex"])
     curved, slope, level = bowls
     raw[1, 0] = level[2, 1] = np.nan
-    output, _, slopes = project(raw, ((curved, slope, level), none))
+    output, _, slopes = jax.device_get(project(raw, ((curved, slope, level), none)))
     spoilt = np.isin(np.arange(BATCH), [1, 2])
     np.testing.assert_array_equal(np.isnan(output), np.broadcast_to(spoilt[:, None], (BATCH, SIZE)))
     for one in jax.tree.leaves(slopes):
@@ -189,7 +192,7 @@ def test_nan_spoils_its_own_set_and_no_derivative():
 
 @pytest.mark.parametrize("name", SOLVED)
 def test_in_single_precision_rows_hold_to_rounding(name):
-    output, off, _ = project(*jax.tree.map(np.float32, CASES[name]))
+    output, off = solved(*jax.tree.map(np.float32, CASES[name]))
     assert output.dtype == np.float32
     assert np.max(off) < (1e-4 if name == "tangent" else 2e-6)
 
@@ -216,7 +219,8 @@ def by_hand(raw, radius, mask):
     return jnp.where(mask, raw * jnp.minimum(1, radius[None, :, None] / length), raw)
 
 
-@pytest.mark.parametrize("function", sampled([by_parameters, closed_over], [by_parameters]))
+@pytest.mark.thorough  # as below, each for itself
+@pytest.mark.parametrize("function", [by_parameters, closed_over])
 def test_closures_parameters_and_leading_axes_are_the_same_thing(function):
     raw = np.float32(3 * np.random.default_rng(2).normal(size=(2, 3, SIZE)))
     radius, mask = np.float32([0.5, 1, 1.5]), np.array([True, False, True])
@@ -233,27 +237,44 @@ def test_closures_parameters_and_leading_axes_are_the_same_thing(function):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_closed_over_learns_and_a_nan_in_it_spoils_its_own_set():
-    raw, weight = np.float32([[2, 1, 0.5], [1, 2, 0.5]]), np.float32([1, 2])
+def test_what_is_closed_over_and_parameters_learn_and_a_nan_in_them_spoils_its_own_set():
+    """A tree of parameters, of which one is shared; closed over are what all sets share, and what
+    depends on an axis of a `vmap`."""
+    draw, on = np.random.default_rng(2), np.array([[True, False, True]])
+    raw, level = np.float32(3 * draw.normal(size=(2, 3, SIZE))), np.float32([0.5, 1, 1.5])
+    given = raw, np.float32([1, 2]), np.float32([1, 3]), np.stack([level, level / 2])
 
-    def total(weight, raw, radius):
-        def one(raw, radius):
-            return nonlinear_projection(
-                raw, inequality=lambda y: weight[0] * (y @ y) - weight[1] * radius
-            )
+    def ours(raw, weight, factor, level):
+        def inside(y, p):
+            return weight[0] * jnp.sum(jnp.where(p["on"], y, 0) ** 2) - weight[1] * factor * p["r"]
 
-        output = jax.vmap(one)(raw, radius)
-        return jnp.sum(jnp.where(jnp.isnan(output), 0, output) ** 2), output
+        return nonlinear_projection(raw, inequality=inside, parameters={"on": on, "r": level})
 
-    slopes = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))
-    # Of |y|² = w1 r / w0, set by set.
-    found, _ = slopes(weight, raw, np.ones(2, np.float32))
-    np.testing.assert_allclose(found[0], [-4, 2], rtol=1e-5)
-    found, output = slopes(weight, raw, np.float32([1, np.nan]))
-    np.testing.assert_array_equal(np.isnan(output), [[False] * 3, [True] * 3])
-    np.testing.assert_allclose(found[0], [-2, 1], rtol=1e-5)
-    np.testing.assert_array_equal(found[1][1], 0)
-    np.testing.assert_allclose(found[2], [2, 0], rtol=1e-5)
+    def by_formula(raw, weight, factor, level):
+        known = ~jnp.isnan(level)
+        radius = jnp.sqrt(weight[1] / weight[0] * factor * jnp.where(known, level, 1))[:, None]
+        length = jnp.linalg.norm(jnp.where(on, raw, 0), axis=-1, keepdims=True)
+        output = jnp.where(on, raw * jnp.minimum(1, radius / length), raw)
+        return jnp.where(known[:, None], output, jnp.nan)
+
+    def with_slopes(function):
+        def total(*given):
+            output = jax.vmap(function, (0, None, 0, 0))(*given)
+            return jnp.sum(jnp.where(jnp.isnan(output), 0, output) ** 2), output
+
+        return jax.jit(jax.grad(total, range(4), has_aux=True))
+
+    run, formula = map(with_slopes, (ours, by_formula))
+    spoilt = given[-1].copy()
+    spoilt[1, 2] = np.nan
+    for level in (given[-1], spoilt):
+        found, expected = (jax.device_get(f(*given[:-1], level)) for f in (run, formula))
+        for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    slopes, output = found
+    np.testing.assert_array_equal(np.isnan(output).all(-1), np.isnan(spoilt))
+    np.testing.assert_array_equal(slopes[0][1, 2], 0)
+    assert slopes[3][1, 2] == 0
 
 
 @pytest.mark.thorough  # as below
@@ -286,7 +307,7 @@ def test_convex_rows_over_outputs_of_unlike_scale_hold_but_in_few_sets():
         told = nonlinear_residual(output, inequality=discs, parameters=scale)
         return output, told, jax.vmap(discs)(output, scale), jax.vmap(discs)(raw, scale)
 
-    output, told, after, before = run(raw, scale)
+    output, told, after, before = jax.device_get(run(raw, scale))
     outside, inside = np.max(after, -1) > 1e-5, np.max(before, -1) <= 0
     assert np.mean(outside) < 0.005
     assert inside[:64].all()
@@ -294,7 +315,8 @@ def test_convex_rows_over_outputs_of_unlike_scale_hold_but_in_few_sets():
     np.testing.assert_array_equal(output[inside], raw[inside])
 
 
-@pytest.mark.parametrize("dtype", sampled(["bfloat16", "float16"], {"bfloat16"}))
+@pytest.mark.thorough  # below: they compute in single precision
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_in_half_precision_rows_hold_to_its_rounding(dtype):
     raw, parameters = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), CASES["convex"])
     narrow = jax.jit(partial(nonlinear_projection, inequality=inequality))
@@ -321,19 +343,24 @@ def test_the_residual_is_a_distance_and_infinite_where_nothing_helps():
     np.testing.assert_allclose(both, [0, 0, 0.5])
 
 
-def test_few_steps_end_before_and_no_rows_or_sets_are_no_matter():
-    raw = np.float32([30, 40])
+def test_few_steps_end_before_half_precision_computes_in_single_and_no_rows_are_no_matter():
+    raw, limit = np.asarray([30, 40], jnp.bfloat16), np.asarray(1, jnp.bfloat16)
 
-    def inside(y):
-        return y @ y - 1
+    def inside(y, limit=1.0):
+        return y @ y - limit
+
+    def in_single(y, limit):
+        assert y.dtype == limit.dtype == jnp.float32
+        return inside(y, limit)
 
     one, same = jax.jit(
-        lambda raw: (
-            nonlinear_projection(raw, inequality=inside, steps=1),
+        lambda raw, limit: (
+            nonlinear_projection(raw, inequality=in_single, parameters=limit, steps=1),
             nonlinear_projection(raw, inequality=lambda y: y[:0]),
         )
-    )(raw)
-    np.testing.assert_allclose(one, raw * (2501 / 5000), rtol=1e-5)  # Newton's step for the root
+    )(raw, limit)
+    # Newton's step for the root.
+    np.testing.assert_array_equal(one, (np.float32(raw) * (2501 / 5000)).astype(jnp.bfloat16))
     np.testing.assert_array_equal(same, raw)
     held = partial(nonlinear_projection, inequality=inside)
     for shape, dtype in (((0, 2), "float32"), ((2,), "bfloat16")):
