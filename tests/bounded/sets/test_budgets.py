@@ -56,48 +56,63 @@ def draw_sets(generator, count, dtype, equality, largest=6):
     return raw, total, upper
 
 
+SEQUENTIAL = sets.budget_sequential
+
+
+def in_four(budget, raw, total, upper=np.inf, equality=False):
+    """Of at most four sets, by what other tests compile too."""
+    raw, total, upper = (np.asarray(x, np.float32) for x in (raw, total, upper))
+    given = np.broadcast_to(raw, (4, 3)), np.broadcast_to(total, 4), np.broadcast_to(upper, (4, 3))
+    return np.asarray(compiled(budget, equality)(*given[:2], upper=given[2]))
+
+
 def test_values_by_hand():
-    raw, total, zeros = np.float32([3, 1, -2]), 2.0, np.zeros(3, np.float32)
-    np.testing.assert_allclose(sets.budget_rescale(raw, total), [1.5, 0.5, 0])  # step by step
-    projections, rescaled, softened, even, even_and_equal, in_order = jax.jit(
-        lambda raw: (
-            (
-                sets.budget_projection(raw, total),
-                sets.budget_projection(raw, 3.0),
-                sets.budget_projection(raw, 3.0, upper=2.0),
-            ),
-            sets.budget_rescale(raw, 6.0, equality=True, upper=4),
+    raw, total = np.float32([3, 1, -2]), 2.0
+    np.testing.assert_allclose(in_four(sets.budget_rescale, raw, total)[0], [1.5, 0.5, 0])
+    caps = [[np.inf], [np.inf], [2], [2]]
+    projections = in_four(sets.budget_projection, raw, [2, 3, 3, 3], caps)
+    np.testing.assert_allclose(projections[:3], [[2, 0, 0], [2.5, 0.5, 0], [2, 1, 0]])
+    rescaled = in_four(sets.budget_rescale, raw, 6, 4, equality=True)
+    np.testing.assert_allclose(rescaled[0], [3.25, 1.75, 1])
+    zeros = np.zeros(3, np.float32)
+    softened, even, even_and_equal = jax.jit(
+        lambda raw, zeros: (
             sets.budget_softmax(raw, total),
-            [f(zeros, 2.0) for f in (sets.budget_softmax, sets.budget_sequential)],
-            [f(zeros, 3.0, equality=True) for f in (sets.budget_softmax, sets.budget_sequential)],
-            sets.budget_sequential(raw, total),
+            sets.budget_softmax(zeros, total),
+            sets.budget_softmax(zeros, 3.0, equality=True),
         )
-    )(raw)
-    np.testing.assert_allclose(projections, [[2, 0, 0], [2.5, 0.5, 0], [2, 1, 0]])
-    np.testing.assert_allclose(rescaled, [3.25, 1.75, 1])
-    np.testing.assert_allclose(even, np.full((2, 3), 0.5))
-    np.testing.assert_allclose(even_and_equal, np.ones((2, 3)))
+    )(raw, zeros)
+    np.testing.assert_allclose(even, np.full(3, 0.5))
+    np.testing.assert_allclose(even_and_equal, np.ones(3))
+    np.testing.assert_allclose(in_four(SEQUENTIAL, zeros, 2), np.full((4, 3), 0.5))
+    np.testing.assert_allclose(in_four(SEQUENTIAL, zeros, 3, equality=True), np.ones((4, 3)))
     np.testing.assert_allclose(softened, 2 * np.exp(raw) / (1 + np.exp(raw).sum()), rtol=1e-6)
     first = 2 / (1 + 3 * np.exp(-3.0))
     second = (2 - first) / (1 + 2 * np.exp(-1.0))
     third = (2 - first - second) / (1 + np.exp(2.0))
-    np.testing.assert_allclose(in_order, [first, second, third], rtol=1e-6)
+    in_order = in_four(SEQUENTIAL, raw, total)
+    np.testing.assert_allclose(in_order[0], [first, second, third], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["budget_projection", "budget_rescale"])
 def test_inside_the_set_two_are_the_identity(name):
-    raw = np.float32([[0.25, 0.5], [0, 1], [0.3, 0.7]])
-    np.testing.assert_array_equal(compiled(BUDGETS[name], False)(raw, 1.0), raw)
+    raw = np.float32([[0.25, 0.5, 0], [0, 1, 0], [0.3, 0.7, 0], [0.25, 0.25, 0.5]])
+    np.testing.assert_array_equal(in_four(BUDGETS[name], raw, 1), raw)
 
 
-@every_budget
-def test_one_entry_is_an_entry_between_zero_and_the_total(budget):
+def test_one_entry_is_an_entry_between_zero_and_the_total():
     raw = np.linspace(-2, 4, 13, dtype=np.float32)[:, None]
-    output, equal = jax.jit(lambda raw: (budget(raw, 1.5), budget(raw, 1.5, equality=True)))(raw)
-    assert ((output >= 0) & (output <= 1.5)).all()
-    if budget in (sets.budget_projection, sets.budget_rescale):
-        np.testing.assert_array_equal(output, np.clip(raw, 0, 1.5))
-    np.testing.assert_allclose(equal, 1.5)
+    found = jax.jit(
+        lambda raw: {
+            name: (budget(raw, 1.5), budget(raw, 1.5, equality=True))
+            for name, budget in BUDGETS.items()
+        }
+    )(raw)
+    for name, (output, equal) in jax.device_get(found).items():
+        assert ((output >= 0) & (output <= 1.5)).all(), name
+        np.testing.assert_allclose(equal, 1.5, err_msg=name)
+    for name in ("budget_projection", "budget_rescale"):
+        np.testing.assert_array_equal(found[name][0], np.clip(raw, 0, 1.5))
 
 
 @pytest.mark.optimised
@@ -136,7 +151,7 @@ def test_they_do_among_entries_of_unlike_scale(budget, equality, seed):
     ("budget", "equality"),
     sampled(
         product(BUDGETS.values(), (False, True)),
-        [(sets.budget_projection, False)],
+        [(sets.budget_rescale, False)],
     ),
 )
 def test_they_hold_in_double_precision(budget, equality, x64):
@@ -160,10 +175,7 @@ def check_feasible(output, total, upper, equality):
     ("budget", "equality", "dtype"),
     sampled(
         [(f, *x) for f in BUDGETS.values() for x in ((False, "float16"), (True, "bfloat16"))],
-        [
-            (sets.budget_rescale, True, "bfloat16"),
-            (sets.budget_softmax, False, "float16"),
-        ],
+        [(sets.budget_rescale, True, "bfloat16")],
     ),
 )
 def test_in_half_precision_the_sum_is_right_to_its_rounding(budget, equality, dtype):
@@ -192,17 +204,12 @@ def test_the_dtypes_extremes_are_kept_within(budget, equality):
 
 
 def test_a_large_raw_and_a_small_total_keep_their_digits():
-    raw, total = np.float32([1e6, 1e6 + 0.5, 1e6, -1e6]), np.float32(1e-3)
-    tied, caps = np.float32([1e6, 1e6, 1]), np.float32([2e-4, 3e-4, 1])
-    largest, shared, capped, softened = jax.jit(
-        lambda raw, tied: (
-            sets.budget_projection(raw, total),
-            sets.budget_projection(tied, total),
-            sets.budget_projection(tied, total, upper=caps),
-            sets.budget_softmax(tied, total),
-        )
-    )(raw, tied)
-    np.testing.assert_allclose(largest, [0, 1e-3, 0, 0], rtol=1e-6)
+    tied = [1e6, 1e6, 1]
+    raw = [[1e6, 1e6 + 0.5, -1e6], tied, tied, tied]
+    caps = np.where([[0], [0], [1], [1]], [2e-4, 3e-4, 1], np.inf)
+    largest, shared, capped, _ = in_four(sets.budget_projection, raw, 1e-3, caps)
+    softened = jax.jit(sets.budget_softmax)(np.float32(tied), np.float32(1e-3))
+    np.testing.assert_allclose(largest, [0, 1e-3, 0], rtol=1e-6)
     np.testing.assert_allclose(shared, [5e-4, 5e-4, 0], rtol=1e-6)
     np.testing.assert_allclose(capped, [2e-4, 3e-4, 5e-4], rtol=1e-6)
     np.testing.assert_allclose(softened, [5e-4, 5e-4, 0], rtol=1e-5)
@@ -235,7 +242,7 @@ def test_a_set_that_is_not_a_number_spoils_no_other(budget):
     raw = np.float32([[1, np.nan, 0], [1, 2, 0], [1, 2, 0], [1, 2, 0]])
     total, upper = np.float32([1, np.nan, 1, 1]), np.ones((4, 3), np.float32)
     upper[2, 1] = np.nan
-    output = compiled(budget, False)(raw, total, upper=upper)
+    output = np.asarray(compiled(budget, False)(raw, total, upper=upper))
     assert np.isnan(output[:3]).all()
     assert np.isfinite(output[3]).all()
 
@@ -245,7 +252,7 @@ def test_a_set_that_is_not_a_number_spoils_no_other(budget):
 def test_without_a_total_entries_are_clipped_and_a_negative_one_is_zero(budget, equality):
     raw, total = np.float32([[-1, 3, 2], [4, 0.5, -2]] * 2), np.float32([np.inf, np.inf, -1, -1])
     upper = np.where(total > 0, np.float32([[np.inf], [1], [np.inf]]), np.float32(np.inf)).T
-    found = compiled(budget, equality)(raw, total, upper=upper)
+    found = np.asarray(compiled(budget, equality)(raw, total, upper=upper))
     np.testing.assert_array_equal(found[:2], np.clip(raw[:2], 0, upper[:2]))
     np.testing.assert_array_equal(found[2:], 0)
 
@@ -260,7 +267,7 @@ def test_caps_that_cannot_take_up_the_total_are_the_output(budget):
 
 @pytest.mark.parametrize(
     "budget",
-    sampled(BUDGETS.values(), (sets.budget_projection, sets.budget_softmax)),
+    sampled(BUDGETS.values(), [sets.budget_softmax]),  # the others take none for one of inf
     ids=BUDGETS,
 )
 def test_an_infinite_cap_is_no_cap(budget):
