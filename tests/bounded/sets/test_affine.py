@@ -173,11 +173,12 @@ def test_projections_by_hand():
 @pytest.mark.usefixtures("x64")
 def test_hardnet_by_hand():
     # The second row's value stays at 1, although the nearest point inside would change it.
-    matrix, raw = np.array([[1, 0], [1, 1]]), np.array([[3, -2]] * 3)
-    upper = np.array([[1, 2], [1, INF], [1, 0]])
-    lower = np.array([[-INF, -INF], [-INF, -INF], [0, 0]])
-    (found, _), _ = by_hardnet(raw, raw, matrix, lower, upper)
-    np.testing.assert_allclose(found, [[1, 0], [1, -2], [1, -1]], atol=1e-6)
+    matrix, raw = np.array([[1, 0], [1, 1]]), np.array([[3, -2], [3, -2], [3, -2], [0.5, -0.5]])
+    upper = np.array([[1, 2], [1, INF], [1, 0], [1, 0]])
+    lower = np.array([[-INF, -INF], [-INF, -INF], [0, 0], [0, 0]])
+    (found, slopes), _ = by_hardnet(np.ones((4, 2)), raw, matrix, lower, upper)
+    np.testing.assert_allclose(found, [[1, 0], [1, -2], [1, -1], [0.5, -0.5]], atol=1e-6)
+    np.testing.assert_allclose(slopes[2:], 0, atol=1e-12)  # along an equality
 
 
 @pytest.mark.usefixtures("x64")
