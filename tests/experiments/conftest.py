@@ -1,14 +1,26 @@
 """What tests of sweeps share: one that trains and draws nothing, which takes a second."""
 
 import shutil
+from functools import cache
 
 import pytest
 
 from experiments import sweep
 from experiments.figures import draw
-from experiments.running import worker
+from experiments.page import render
+from experiments.running import fingerprints, worker
 from experiments.training import runner
-from tests.experiments.sweeps import SMOKE, Scripted
+from tests.experiments.sweeps import SMOKE, Scripted, untraced
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _once_for_all():
+    """Templates are compiled, and the code around programs is hashed, once a process: each sweep
+    and page would do so anew, which takes as long as all else of one that trains nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "_environment", cache(render._environment))
+        patch.setattr(fingerprints, "syntax", cache(fingerprints.syntax))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,11 +36,19 @@ def undrawn(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def scripted():
+def untrained():
     """Sweeps of this module train nothing and draw nothing; all else is as ever."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "Runner", Scripted)
         patch.setattr(draw, "draw_all", lambda folder, found: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def scripted(untrained):
+    """Nor trace they what would be trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        untraced(patch)
         yield
 
 

@@ -3,12 +3,15 @@
 import csv
 import math
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 
 from experiments.data.datasets import Dataset
 from experiments.figures import draw
+from experiments.running import fingerprints
+from experiments.running.syntax import digest
 from experiments.training.blocks import MOST
 from experiments.training.cell import Settings, example_windows
 from experiments.training.runner import Result, Runner, cells_at_once
@@ -45,6 +48,18 @@ def draw_only(patch, start):
     patch.setattr(
         draw, "sketches", lambda *of: (one for one in every(*of) if one.name.startswith(start))
     )
+
+
+def untraced(patch):
+    """Fingerprints of what is not the user's follow from what they are of: to trace a program
+    takes a second."""
+    part = fingerprints.Part
+
+    def of_its_key(key, trace, kept=True):
+        return part(key, partial(digest, key) if kept else trace, kept)
+
+    patch.setattr(fingerprints, "Part", of_its_key)
+    patch.setattr(fingerprints, "_file", lambda: None)  # where other tests look for true ones
 
 
 class Scripted:

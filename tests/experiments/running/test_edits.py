@@ -13,7 +13,7 @@ from experiments.running.fingerprints import ROOT
 from tests.experiments.sweeps import SMOKE
 from tests.sampled import sampled
 
-pytestmark = pytest.mark.usefixtures("scripted")
+pytestmark = pytest.mark.usefixtures("untrained")
 FUNCTION = """
 import jax.numpy as jnp
 from {helper} import SCALE, shifted

@@ -11,17 +11,21 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import store, sweep
 from experiments.cells import Cell
 from experiments.figures import draw
-from experiments.running import executors, scheduling, watch
+from experiments.running import executors, scheduling, session, watch
 from experiments.running.team import Lot, Request
+from experiments.running.worker import run_batch
 from experiments.training import devices, runner
 from experiments.usage import UsageError
 from tests.experiments.running import without_jax
-from tests.experiments.training.line import WIDE
+from tests.experiments.running.test_worker import baseline_request
+from tests.experiments.sweeps import untraced
+from tests.experiments.training.line import WIDE, wide_output
 
 SMOKE = {
     "preset": "smoke",
@@ -51,15 +55,21 @@ OPTIMISED = pytest.param(True, marks=[pytest.mark.optimised, pytest.mark.slow], 
 
 
 @pytest.fixture(scope="module", params=[pytest.param(False, id="unoptimised"), OPTIMISED])
-def undisturbed(request, tmp_path_factory, quick_flags):
-    """A sweep in this process; the other processes are to compile as it does."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+def alike(request, quick_flags):
+    """Other processes compile as this one does."""
     with pytest.MonkeyPatch.context() as patch:
         if not request.param:
             patch.setenv("XLA_FLAGS", quick_flags)
         runner._compile.cache_clear()
-        sweep.run_sweep(**SMOKE, out=folder)
-        yield folder
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(alike, tmp_path_factory):
+    """A sweep in this process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    sweep.run_sweep(**SMOKE, out=folder)
+    return folder
 
 
 def assert_same(folder, expected):
@@ -85,7 +95,37 @@ def kill_at_first_record(monkeypatch, find_process):
     return killed
 
 
-def test_a_worker_on_fewer_cores_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
+@pytest.mark.usefixtures("alike")
+def test_a_worker_on_fewer_cores_gives_the_same_bits(monkeypatch):
+    """Of what depends on how many threads there are."""
+    devices.fix_threads()
+    here = wide_output()
+    monkeypatch.setattr(devices, "cores", lambda: [0])
+    with executors.pool(1) as team:
+        (worker,) = team()
+        there = worker.executor.submit(wide_output).result()
+        reply = worker.executor.submit(run_batch, baseline_request()).result()
+    np.testing.assert_array_equal(there, here)
+    expected = run_batch(baseline_request()).finished
+    for (record, arrays), (other, others) in zip(expected, reply.finished, strict=True):
+        np.testing.assert_equal((other.metrics, others), (record.metrics, arrays))
+    check_none_is_left()
+
+
+@pytest.mark.usefixtures("light")
+def test_a_sweep_is_run_by_its_workers(tmp_path, monkeypatch):
+    untraced(monkeypatch)
+    monkeypatch.setattr(session, "run_batch", without_jax.finish)
+    sweep.run_sweep(**SMOKE | {"backbones": ["mlp"]}, out=tmp_path, workers=1)
+    ran_in = {record.metrics["mse"] for record in store.read(tmp_path)}
+    assert len(ran_in) == 1
+    assert os.getpid() not in ran_in
+    assert store.read_manifest(tmp_path)["where"] == "1 processes"
+    check_none_is_left()
+
+
+@pytest.mark.thorough  # as the two above, in training
+def test_a_sweep_on_fewer_cores_gives_the_same_bits(tmp_path, undisturbed, monkeypatch):
     monkeypatch.setattr(devices, "cores", lambda: [0])
     sweep.run_sweep(**SMOKE, out=tmp_path, workers=1)
     assert_same(tmp_path, undisturbed)
@@ -195,20 +235,21 @@ def test_a_local_dask_cluster_gives_the_same_bits(tmp_path, undisturbed, monkeyp
         (__file__, "no scheduler answers there"),
     ],
 )
-def test_a_dask_address_without_a_scheduler_is_refused(tmp_path, monkeypatch, address, reason):
+def test_a_dask_address_without_a_scheduler_is_refused(monkeypatch, address, reason):
     client = distributed.Client
     monkeypatch.setattr(distributed, "Client", lambda **given: client(**given | {"timeout": 1}))
-    with pytest.raises(UsageError, match=reason):
-        sweep.run_sweep(**SMOKE, out=tmp_path, dask=address)
+    with pytest.raises(UsageError, match=reason), executors.dask(address):
+        pass
 
 
 def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
+    untraced(monkeypatch)
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(devices, "DEV", tmp_path)
     monkeypatch.setattr(devices, "_uses_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="there are GPUs here: give --workers N"):
-        sweep.run_sweep(**SMOKE, out=tmp_path / "out", dask="local")
+        sweep.run_sweep(**SMOKE | {"backbones": ["mlp"]}, out=tmp_path / "out", dask="local")
 
 
 def is_gone(process):

@@ -16,7 +16,7 @@ import pytest
 from experiments.cells import Cell
 from experiments.data.datasets import load
 from experiments.running import fingerprints
-from experiments.running.fingerprints import ROOT, of_strategy, of_training, shapes_of, versions
+from experiments.running.fingerprints import ROOT, of_strategy, shapes_of, versions
 from experiments.training.cell import Settings
 from experiments.training.own_strategies import resolve
 from experiments.training.strategies import TRAINED
@@ -32,24 +32,24 @@ GOLDEN = {
 PROBE = """
 import json, sys
 
-def probe():
+def probe(names):
     from experiments.data.datasets import load
     from experiments.running.fingerprints import HOST, of_strategy, of_training, shapes_of
     from experiments.running.syntax import syntax
     from experiments.training.cell import Settings
     from experiments.training.strategies import TRAINED
     data, settings = shapes_of(load("wind"), "test"), Settings(hidden=4, epochs=2, batch=8)
-    names = ("clip", "smooth_clip", "annealed_smooth_clip", "knee_tanh", "squared_hinge", "hinge")
-    found = {name: of_strategy(TRAINED[name], data, settings) for name in names}
-    found["bottleneck"] = of_training("bottleneck", settings, data)
+    found = {name: of_strategy(TRAINED[name], data, settings) for name in names if name in TRAINED}
+    if "bottleneck" in names:
+        found["bottleneck"] = of_training("bottleneck", settings, data)
     return found | {"host": syntax(*HOST)}
 
-for folder in sys.argv[1:]:
+for folder, names in json.loads(sys.argv[1]):
     for name in list(sys.modules):
         if name.partition(".")[0] in ("bounded", "experiments"):
             del sys.modules[name]
     sys.path.insert(0, folder)
-    print(json.dumps(probe()))
+    print(json.dumps(probe(names)))
 """
 FORMULAS, CELL = "bounded/_formulas.py", "experiments/training/cell.py"
 EDITS = {
@@ -69,11 +69,21 @@ EDITS = {
         {"host"},
     ),
 }
-OF_EACH_KIND = ("a constant of smooth_clip", "the optimiser", "the training range")
+OF_EACH_KIND = ("a constant of smooth_clip", "the training range")
 EDITS["one of each kind"] = (
     [change for name in OF_EACH_KIND for change in EDITS[name][0]],
     set().union(*(EDITS[name][1] for name in OF_EACH_KIND)),
 )
+EVERY = (
+    "clip",
+    "smooth_clip",
+    "annealed_smooth_clip",
+    "knee_tanh",
+    "squared_hinge",
+    "hinge",
+    "bottleneck",
+)
+FEW = EVERY[:2]  # after one of each kind: what trains takes a second
 
 
 CHANGES_NOTHING = [
@@ -85,22 +95,37 @@ CHANGES_NOTHING = [
 ]
 
 
-def probe(folders, *flags, **settings):
-    """Of each checkout, all in one process of another order of hashes: jax takes long to import."""
+def probe(names, *flags, **settings):
+    """Of names in each checkout, all in one process of another order of hashes: jax takes long to
+    import."""
     environment = os.environ | {"PYTHONHASHSEED": "7", **settings}
-    command = [sys.executable, *flags, "-c", PROBE, *map(str, folders)]
+    command = [sys.executable, *flags, "-c", PROBE, json.dumps(names)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return list(map(json.loads, run.stdout.splitlines()))
 
 
 @pytest.fixture(scope="module")
-def unedited():
+def edits(request):
+    """The edits that are tested."""
+    tests = (getattr(item, "callspec", None) for item in request.session.items)
+    tested = {test.params.get("edit") for test in tests if test}
+    return [name for name in EDITS if name in tested]
+
+
+@pytest.fixture(scope="module")
+def names(edits):
+    """Of which the fingerprints are compared."""
+    return EVERY if edits[:-1] else (*FEW, "bottleneck")
+
+
+@pytest.fixture(scope="module")
+def unedited(names):
     here = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [""])
+        patch.setattr(sys, "argv", ["", "[]"])
         exec(PROBE, here)
-    return here["probe"]()
+    return here["probe"](names)
 
 
 def check_out(folder, changes):
@@ -124,37 +149,33 @@ def move_formulas(checkout):
 
 
 @pytest.fixture(scope="module")
-def edited(request, tmp_path_factory):
+def edited(edits, names, tmp_path_factory):
     """What is found after each of the edits that are tested, and after what changes nothing, by
     an optimised Python in another locale: all in one interpreter, which takes seconds to start."""
-    tests = (getattr(item, "callspec", None) for item in request.session.items)
-    tested = {test.params.get("edit") for test in tests if test}
-    names = [name for name in EDITS if name in tested]
-    changes = [*(EDITS[name][0] for name in names), CHANGES_NOTHING]
+    changes = [*(EDITS[name][0] for name in edits), CHANGES_NOTHING]
     folders = [check_out(tmp_path_factory.mktemp("edited"), change) for change in changes]
     move_formulas(folders[-1])
+    of_each = [*(names if edits[:-1] else FEW for _ in edits), names]
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    return dict(zip([*names, "nothing"], probe(folders, "-OO", **plain), strict=True))
+    found = probe(list(zip(map(str, folders), of_each, strict=True)), "-OO", **plain)
+    return dict(zip([*edits, "nothing"], found, strict=True))
 
 
 @pytest.mark.parametrize("edit", sampled(EDITS, {"one of each kind"}))
 def test_an_edit_changes_what_it_changes_the_program_of(edited, unedited, edit):
-    changed = {name for name in unedited if edited[edit][name] != unedited[name]}
-    assert changed == EDITS[edit][1]
+    found = edited[edit]
+    changed = {name for name in found if found[name] != unedited[name]}
+    assert changed == EDITS[edit][1] & found.keys()
 
 
 def test_comments_names_places_optimised_python_and_the_locale_change_nothing(edited, unedited):
     assert edited["nothing"] == unedited
 
 
-def test_golden():
+def test_golden(unedited):
     if versions()["jax"] != GOLDEN["jax"]:
         pytest.skip(f"the golden fingerprints are of jax {GOLDEN['jax']}")
-    data = shapes_of(load("wind"), "test")
-    found = {
-        "smooth_clip": of_strategy(TRAINED["smooth_clip"], data, SETTINGS),
-        "bottleneck": of_training("bottleneck", SETTINGS, data),
-    }
+    found = {name: unedited[name] for name in ("smooth_clip", "bottleneck")}
     assert found == {key: GOLDEN[key] for key in found}, (
         "A program that trains is another one now: every record that it made is stale and has to "
         "be run again. If that is what you want (a mended formula, a new metric, another "
@@ -163,26 +184,53 @@ def test_golden():
     )
 
 
-def test_shapes_settings_and_backbones_have_programs_of_their_own():
-    wind, irradiance = (shapes_of(load(name), "test") for name in ("wind", "irradiance"))
-    clip = TRAINED["clip"]
+TRACED = {}
+
+
+def of_training(backbone, settings, data, traced=fingerprints.of_training):
+    """Each once: it takes a second."""
+    key = f"{backbone} {settings} {data}"
+    if key not in TRACED:
+        TRACED[key] = traced(backbone, settings, data)
+    return TRACED[key]
+
+
+def data_of(dataset, split="test"):
+    return shapes_of(load(dataset), split)
+
+
+OTHERS = {
+    "dtype": ("mlp", replace(SETTINGS, dtype="bfloat16"), "wind"),
+    "hidden": ("mlp", replace(SETTINGS, hidden=5), "wind"),
+    "backbone": ("conditioned", SETTINGS, "wind"),
+    "dataset": ("mlp", SETTINGS, "irradiance"),
+    "split": ("mlp", SETTINGS, "wind", "validation"),
+}
+
+
+# A size stands for a dtype, a dataset for a split, and the bottleneck for another backbone.
+@pytest.mark.parametrize("other", sampled(OTHERS, {"hidden", "dataset"}))
+def test_shapes_settings_and_backbones_have_programs_of_their_own(unedited, other):
+    backbone, settings, *data = OTHERS[other]
     found = {
-        of_training("bottleneck", SETTINGS, wind),
-        of_training("bottleneck", replace(SETTINGS, dtype="bfloat16"), wind),
-        of_training("conditioned", SETTINGS, wind),
-        of_training("mlp", SETTINGS, wind),
-        of_training("mlp", replace(SETTINGS, hidden=5), wind),
-        of_training("mlp", SETTINGS, irradiance),
-        of_training("mlp", SETTINGS, shapes_of(load("wind"), "validation")),
-        of_strategy(clip, wind, SETTINGS),
-        of_strategy(clip, irradiance, SETTINGS),
-        of_strategy(TRAINED["straight_through_clip"], wind, SETTINGS),
+        unedited["bottleneck"],
+        of_training("mlp", SETTINGS, data_of("wind")),
+        of_training(backbone, settings, data_of(*data)),
     }
-    assert len(found) == 10
+    assert len(found) == 3
+
+
+def test_shapes_and_rows_have_programs_of_their_own(unedited):
+    found = {
+        unedited["clip"],
+        of_strategy(TRAINED["clip"], data_of("irradiance"), SETTINGS),
+        of_strategy(TRAINED["straight_through_clip"], data_of("wind"), SETTINGS),
+    }
+    assert len(found) == 3
 
 
 def test_constants_of_a_program_count():
-    data = shapes_of(load("wind"), "test")
+    data = data_of("wind")
 
     def of(values):
         def table(raw, lower, upper):
@@ -196,7 +244,7 @@ def test_constants_of_a_program_count():
 
 
 def test_other_settings_of_jax_are_another_program(x64):
-    data, row = shapes_of(load("wind"), "test"), TRAINED["squared_hinge"]
+    data, row = data_of("wind"), TRAINED["squared_hinge"]
     doubled = of_strategy(row, data, SETTINGS)
     with jax.enable_x64(False):
         assert of_strategy(row, data, SETTINGS) != doubled
@@ -219,6 +267,7 @@ def cell(strategy="clip", seed=0, backbone="mlp"):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(fingerprints, "of_training", of_training)
     traced = []
 
     def track(todo):
@@ -427,6 +476,6 @@ def other(raw, lower=None, upper=None):
 def test_what_a_users_strategy_calls_by_name_counts(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("named.py").write_text(NAMED)
-    wind = shapes_of(load("wind"), "test")
+    wind = data_of("wind")
     found = {of_strategy(resolve(f"named:{name}"), wind, SETTINGS) for name in ("one", "other")}
     assert len(found) == 2

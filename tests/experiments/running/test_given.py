@@ -13,12 +13,16 @@ from rich.console import Console
 from bounded.constraints import clip, smooth_clip
 from experiments import store, sweep
 from experiments.data.datasets import load
+from experiments.running import worker
 from experiments.running.given import named
 from experiments.training import users_code
 from experiments.training.own_strategies import resolve
+from experiments.training.runner import Runner
 from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import constraint_row
 from experiments.usage import UsageError
+from tests.experiments.sweeps import Scripted
+from tests.sampled import sampled
 
 INPUTS = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
 ARRAYS = {"inputs": INPUTS, "targets": INPUTS / 2, "upper": INPUTS}
@@ -53,7 +57,20 @@ def ran(out):
     return {record.cell.strategy: record for record in store.read(out)}
 
 
-def test_what_functions_read_may_change_between_two_sweeps(tmp_path, undrawn):
+@pytest.fixture
+def users_alone(monkeypatch):
+    """What is the user's is trained, what is of the table is not."""
+
+    def runner(dataset, backbone, settings, strategies, *more):
+        kind = Runner if any(row.own for row in strategies) else Scripted
+        return kind(dataset, backbone, settings, strategies, *more)
+
+    monkeypatch.setattr(worker, "Runner", runner)
+
+
+@pytest.mark.parametrize("kind", sampled(["a function", "a row"], {"a function"}))
+@pytest.mark.usefixtures("undrawn", "users_alone")
+def test_what_functions_read_may_change_between_two_sweeps(tmp_path, kind):
     """As a constant of a notebook does, and a row that is made anew: what was compiled with the old
     one is not what runs."""
     scale = {"of": 1.0}
@@ -66,23 +83,29 @@ def test_what_functions_read_may_change_between_two_sweeps(tmp_path, undrawn):
             return scale["of"] * self.last(inputs)
 
     def mine(raw, lower, upper):
-        return scale["of"] + 0 * raw  # whatever the network gives
+        """The first step is the network's, the others are not."""
+        return raw.at[:, 1:].set(scale["of"])
 
     def anew(by):
         """A row of the same name."""
-        return constraint_row(lambda raw, lower, upper: by + 0 * raw, "", "", name="anew")
+        return constraint_row(lambda raw, *_: raw.at[:, 1:].set(by), "", "", name="mine")
 
-    def largest(output, target, lower, upper, where):
+    def of_network(output, target, lower, upper, where):
+        return jnp.mean(output[:, 0])
+
+    def of_strategy(output, target, lower, upper, where):
+        return jnp.mean(output[:, 1:])
+
+    def of_metric(output, target, lower, upper, where):
         return scale["of"] * jnp.max(target)
 
     def metrics(of):
         scale["of"] = of
-        given = {"strategies": [mine, anew(of)], "backbones": [Network], "metrics": [largest]}
-        run(tmp_path / str(of), updates=1, **given)
-        found = ran(tmp_path / str(of))
-        clip = found["clip"].metrics
-        errors = (found[f"here:{name}"].metrics["mse"] for name in ("mine", "anew"))
-        return clip["mse"], clip["here:largest"], *errors
+        strategy = mine if kind == "a function" else anew(of)
+        given = {"backbones": [Network], "metrics": [of_network, of_strategy, of_metric]}
+        run(tmp_path / str(of), updates=1, strategies=[strategy], **given)
+        found = ran(tmp_path / str(of))["here:mine"].metrics
+        return [found[f"here:of_{name}"] for name in ("network", "strategy", "metric")]
 
     for then, now in zip(metrics(1.0), metrics(0.5), strict=True):
         assert then != now

@@ -28,7 +28,8 @@ def hello_unless_first():
 
 
 def finish(request):
-    return Reply([(Record(cell), {}) for cell in request.cells])
+    """The mean squared error is the number of the process."""
+    return Reply([(Record(cell, metrics={"mse": os.getpid()}), {}) for cell in request.cells])
 
 
 def finish_or_die(request):

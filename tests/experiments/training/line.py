@@ -1,5 +1,7 @@
 """Networks that are compiled soon, for tests of what trains them."""
 
+import jax
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -25,6 +27,17 @@ class Wide(nnx.Module):
 
     def __call__(self, inputs, bounds):
         return self.last(nnx.tanh(self.second(nnx.tanh(self.first(inputs)))))
+
+
+def wide_output():
+    """Of such a network, from its initialization on."""
+
+    @jax.jit
+    def output():
+        inputs = jax.random.normal(jax.random.key(0), (32, 24, 4))
+        return Wide(4, 1, 24, nnx.Rngs(0))(inputs, None)
+
+    return np.asarray(output())
 
 
 LINE, WIDE = f"{__name__}:Line", f"{__name__}:Wide"
