@@ -6,11 +6,11 @@ from functools import cache
 import pytest
 
 from experiments import sweep
-from experiments.figures import draw
+from experiments.figures import constraint_shapes, draw
 from experiments.page import render
 from experiments.running import fingerprints, worker
 from experiments.training import runner
-from tests.experiments.sweeps import SMOKE, Scripted, untraced
+from tests.experiments.sweeps import SMOKE, Scripted, trace_nothing
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +36,15 @@ def undrawn(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def few_shapes():
+    """Of the constraints that a figure shows, each of which is compiled, two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constraint_shapes, "SHAPES", constraint_shapes.SHAPES[:2])
+        patch.setattr(constraint_shapes, "curves", cache(constraint_shapes.curves.__wrapped__))
+        yield
+
+
+@pytest.fixture(scope="module")
 def untrained():
     """Sweeps of this module train nothing and draw nothing; all else is as ever."""
     with pytest.MonkeyPatch.context() as patch:
@@ -48,8 +57,14 @@ def untrained():
 def scripted(untrained):
     """Nor trace they what would be trained."""
     with pytest.MonkeyPatch.context() as patch:
-        untraced(patch)
+        trace_nothing(patch)
         yield
+
+
+@pytest.fixture
+def untraced(monkeypatch):
+    """The same of one test."""
+    trace_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

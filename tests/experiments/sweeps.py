@@ -4,6 +4,7 @@ import csv
 import math
 import zlib
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -42,21 +43,23 @@ METRICS = {
 AT_THE_END = {"gradient_norm", *RELIANCES, "jacobian_rank_fraction", *OF_SUMS}
 
 
-def draw_only(patch, start):
-    """From now on the figures alone whose names begin so."""
+def draw_only(patch, start, most=None):
+    """From now on the figures alone whose names begin so, or so many of them."""
     every = draw.sketches
-    patch.setattr(
-        draw, "sketches", lambda *of: (one for one in every(*of) if one.name.startswith(start))
-    )
+
+    def some(*of):
+        return islice((one for one in every(*of) if one.name.startswith(start)), most)
+
+    patch.setattr(draw, "sketches", some)
 
 
-def untraced(patch):
-    """Fingerprints of what is not the user's follow from what they are of: to trace a program
+def trace_nothing(patch, of_users=True):
+    """Fingerprints follow from what they are of, but of what is the user's: to trace a program
     takes a second."""
     part = fingerprints.Part
 
     def of_its_key(key, trace, kept=True):
-        return part(key, partial(digest, key) if kept else trace, kept)
+        return part(key, trace if of_users and not kept else partial(digest, key), kept)
 
     patch.setattr(fingerprints, "Part", of_its_key)
     patch.setattr(fingerprints, "_file", lambda: None)  # where other tests look for true ones

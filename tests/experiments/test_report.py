@@ -67,8 +67,9 @@ def test_figures_and_tables_of_a_part_are_written_apart_and_the_sweeps_own_stay(
     assert not (out / "tables" / "failed.csv").exists()
 
 
-def test_what_is_shown_of_few_strategies_is_what_all_gives(original, tmp_path):
+def test_what_is_shown_of_few_strategies_is_what_all_gives(original, tmp_path, monkeypatch):
     """Skill, ranks and p-values count those that are not shown."""
+    monkeypatch.setattr(draw, "draw_all", lambda *of: None)
     out = tmp_path / "few"
     given = [str(original), "--out", str(out), "--strategies", ",".join(CHOSEN)]
     assert report.main(given) == 0
@@ -89,7 +90,7 @@ def test_what_is_shown_of_few_strategies_is_what_all_gives(original, tmp_path):
 def test_text_of_a_paper_is_text_figures_are_as_wide_as_its_text_and_the_same_to_the_byte(
     original, tmp_path, monkeypatch, form, text, of
 ):
-    draw_only(monkeypatch, of)
+    draw_only(monkeypatch, of, 1 if of else None)
     written_twice = []
     for _ in range(2):  # in place of what was there before
         out = tmp_path / "paper"

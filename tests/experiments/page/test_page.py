@@ -145,11 +145,13 @@ def test_words_of_older_files_are_read_and_what_is_no_longer_said_is_not(folder,
     assert captions.read(copy) == SAID
 
 
-def test_a_page_has_a_size_and_figures_beyond_it_are_linked(folder, text, monkeypatch, tmp_path):
-    copy = shutil.copytree(folder, tmp_path / folder.name)
+def test_a_page_has_a_size_and_figures_beyond_it_are_linked(small, monkeypatch):
+    build.build(small, with_figures=False)
+    text = (small / "report.html").read_text(encoding="utf-8")
     monkeypatch.setattr(render, "MOST_BYTES", len(text.encode()) - 1000)
-    build.build(copy, with_figures=False)
-    linked = (copy / "report.html").read_text(encoding="utf-8")
+    build.build(small, with_figures=False)
+    linked = (small / "report.html").read_text(encoding="utf-8")
+    assert len(Outline(text).found["img"]) == 2
     assert len(linked.encode()) <= render.MOST_BYTES
     assert len(Outline(linked).found["img"]) == 1
     assert '<a href="figures/a.png">' in linked

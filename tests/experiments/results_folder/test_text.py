@@ -16,6 +16,7 @@ from experiments.figures import draw
 from experiments.figures.style import short
 from experiments.page import build, render
 from tests.experiments import written
+from tests.sampled import sampled
 
 # Pictures.
 
@@ -45,7 +46,7 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", sampled(PICTURES, lambda kind: kind != "huge"))
 @pytest.mark.usefixtures("undrawn")
 def test_a_picture_that_is_no_figure_of_a_sweep_is_not_shown(folder, kind):
     content = PICTURES[kind]()

@@ -70,6 +70,7 @@ SAMPLE = {("function", "package.helper", "a function"), ("row", "helper", "a con
     ("source", "helper", "edit"),
     sampled(itertools.product(SOURCES, ["helper", "package.helper"], EDITS), SAMPLE),
 )
+@pytest.mark.usefixtures("untraced")
 def test_an_edited_helper_makes_records_stale(folder, capsys, source, helper, edit):
     path = write(folder, SOURCES[source], helper)
     assert sweep.main(COMMAND) == 0
@@ -83,6 +84,7 @@ def test_an_edited_helper_makes_records_stale(folder, capsys, source, helper, ed
     assert "1: the program of mine:mine changed (mine:mine)" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("untraced")
 def test_an_edit_within_one_process_is_refused_until_it_is_imported_anew(folder, capsys):
     path = write(folder, FUNCTION, "helper")
     assert sweep.main(COMMAND) == 0

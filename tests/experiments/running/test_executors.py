@@ -24,7 +24,6 @@ from experiments.training import devices, runner
 from experiments.usage import UsageError
 from tests.experiments.running import without_jax
 from tests.experiments.running.test_worker import baseline_request
-from tests.experiments.sweeps import untraced
 from tests.experiments.training.line import WIDE, wide_output
 
 SMOKE = {
@@ -112,9 +111,8 @@ def test_a_worker_on_fewer_cores_gives_the_same_bits(monkeypatch):
     check_none_is_left()
 
 
-@pytest.mark.usefixtures("light")
+@pytest.mark.usefixtures("light", "untraced")
 def test_a_sweep_is_run_by_its_workers(tmp_path, monkeypatch):
-    untraced(monkeypatch)
     monkeypatch.setattr(session, "run_batch", without_jax.finish)
     sweep.run_sweep(**SMOKE | {"backbones": ["mlp"]}, out=tmp_path, workers=1)
     ran_in = {record.metrics["mse"] for record in store.read(tmp_path)}
@@ -242,8 +240,8 @@ def test_a_dask_address_without_a_scheduler_is_refused(monkeypatch, address, rea
         pass
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_local_dask_cluster_leaves_gpus_alone(tmp_path, monkeypatch):
-    untraced(monkeypatch)
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(devices, "DEV", tmp_path)
     monkeypatch.setattr(devices, "_uses_cuda", lambda: True)

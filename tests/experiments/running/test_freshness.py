@@ -10,12 +10,20 @@ from experiments.running.freshness import check_compatible, current_fingerprints
 from experiments.running.plan import lay_out
 from experiments.running.presets import make_plan
 from experiments.usage import UsageError
+from tests.experiments.sweeps import trace_nothing
 
 PLAN = {"preset": "smoke", "datasets": ("irradiance",), "backbones": ("mlp",), "seeds": 1}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _untraced():
+    with pytest.MonkeyPatch.context() as patch:
+        trace_nothing(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
-def layout():
+def layout(_untraced):
     return lay_out(make_plan(**PLAN))
 
 

@@ -21,6 +21,7 @@ from experiments.training.baselines import BASELINES
 from experiments.training.own_strategies import check_fit, resolve
 from experiments.training.runner import Result
 from experiments.usage import UsageError
+from tests.experiments.sweeps import trace_nothing
 from tests.sampled import sampled
 
 OWN = "bounded.constraints:half_tanh"
@@ -52,6 +53,7 @@ def scripted(monkeypatch):
                 return [Result(METRICS, history, shown, blocks, None) for _ in runs]
 
         monkeypatch.setattr(worker, "Runner", Scripted)
+        trace_nothing(monkeypatch, of_users=False)
         # What traces a strategy of the user's takes longer than the limits here.
         monkeypatch.setattr(Options, "patience", None)
         monkeypatch.setattr(worker, "_check_own", lambda request, dataset: None)

@@ -14,6 +14,7 @@ from experiments.running.team import Reply, Request
 from experiments.running.worker import run_batch
 from experiments.training.limits import TooLong
 from experiments.training.strategies import TRAINED
+from tests.experiments.training.line import LINE
 
 
 def baseline_request(**changes):
@@ -65,8 +66,8 @@ def test_another_version_of_a_users_strategy_is_refused():
 
 @pytest.mark.parametrize("strategy", ["clip", "bound"])
 def test_another_version_of_a_users_network_or_metric_is_refused(strategy):
-    metrics, backbones = [f"{__name__}:measured"], ["experiments.training.backbones:MLP"]
-    plan = make_plan("smoke", strategies=["bound"], backbones=backbones, metrics=metrics)
+    metrics = [f"{__name__}:measured"]
+    plan = make_plan("smoke", strategies=["bound"], backbones=[LINE], metrics=metrics)
     dataset = load("irradiance")
     found = cells(plan, dataset, [TRAINED["clip"]])
     cell = next(cell for cell in found if cell.strategy == strategy)
