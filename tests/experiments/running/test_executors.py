@@ -24,7 +24,7 @@ from experiments.training import devices, runner
 from experiments.usage import UsageError
 from tests.experiments.running import without_jax
 from tests.experiments.running.test_worker import baseline_request
-from tests.experiments.training.line import WIDE, wide_output
+from tests.experiments.training.line import WIDE, wide_gradient
 
 SMOKE = {
     "preset": "smoke",
@@ -98,13 +98,13 @@ def kill_at_first_record(monkeypatch, find_process):
 def test_a_worker_on_fewer_cores_gives_the_same_bits(monkeypatch):
     """Of what depends on how many threads there are."""
     devices.fix_threads()
-    here = wide_output()
+    here = wide_gradient()
     monkeypatch.setattr(devices, "cores", lambda: [0])
     with executors.pool(1) as team:
         (worker,) = team()
-        there = worker.executor.submit(wide_output).result()
+        there = worker.executor.submit(wide_gradient).result()
         reply = worker.executor.submit(run_batch, baseline_request()).result()
-    np.testing.assert_array_equal(there, here)
+    np.testing.assert_equal(there, here)
     expected = run_batch(baseline_request()).finished
     for (record, arrays), (other, others) in zip(expected, reply.finished, strict=True):
         np.testing.assert_equal((other.metrics, others), (record.metrics, arrays))

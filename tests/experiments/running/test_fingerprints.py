@@ -200,7 +200,7 @@ def data_of(dataset, split="test"):
 
 
 OTHERS = {
-    "dtype": ("mlp", replace(SETTINGS, dtype="bfloat16"), "wind"),
+    "dtype": ("bottleneck", replace(SETTINGS, dtype="bfloat16"), "wind"),
     "hidden": ("mlp", replace(SETTINGS, hidden=5), "wind"),
     "backbone": ("conditioned", SETTINGS, "wind"),
     "dataset": ("mlp", SETTINGS, "irradiance"),

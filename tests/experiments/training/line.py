@@ -1,7 +1,6 @@
 """Networks that are compiled soon, for tests of what trains them."""
 
 import jax
-import numpy as np
 import pytest
 from flax import nnx
 
@@ -29,15 +28,18 @@ class Wide(nnx.Module):
         return self.last(nnx.tanh(self.second(nnx.tanh(self.first(inputs)))))
 
 
-def wide_output():
-    """Of such a network, from its initialization on."""
+def wide_gradient():
+    """Of such a network's weights, at their first values."""
 
     @jax.jit
-    def output():
-        inputs = jax.random.normal(jax.random.key(0), (32, 24, 4))
-        return Wide(4, 1, 24, nnx.Rngs(0))(inputs, None)
+    def gradient():
+        inputs = jax.random.normal(jax.random.key(0), (64, 24, 4))
+        found = nnx.grad(lambda network: (network(inputs, None) ** 2).mean())(
+            Wide(4, 1, 24, nnx.Rngs(0))
+        )
+        return jax.tree.leaves(found)
 
-    return np.asarray(output())
+    return jax.device_get(gradient())
 
 
 LINE, WIDE = f"{__name__}:Line", f"{__name__}:Wide"
