@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -21,6 +23,7 @@ from experiments.running.worker import run_batch
 from experiments.store import load
 from experiments.training.baselines import BASELINES
 from experiments.training.strategies import TRAINED
+from experiments.training.users_code import known
 from experiments.usage import UsageError
 from tests.experiments.sweeps import SMOKE
 
@@ -32,20 +35,45 @@ TARGETS = np.where(RNG.uniform(size=UPPER.shape) < 0.2, np.nan, UPPER * 0.7)
 SPLIT = np.repeat([2, 0, 1], [5, 10, 5])
 
 
+def slack(output, target, lower, upper, where):
+    return jnp.mean(upper - target, where=where)
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What one cell and one baseline saved."""
+def run(tmp_path_factory):
+    """What one cell and one baseline found, and the folder of what they saved."""
     arrays = {"inputs": INPUTS, "targets": TARGETS, "upper": UPPER, "split": SPLIT}
     times = np.arange(WINDOWS * STEPS).reshape(WINDOWS, STEPS).astype("datetime64[h]")
     dataset = prepared("mine", Entry(lambda: arrays, "", "USD", times=times))
-    plan = replace(make_plan("smoke", seeds=1, hidden=3), epochs=1, updates=2, batch=4)
+    plan = make_plan("smoke", seeds=1, hidden=3, metrics=["here:m"])
+    plan = replace(plan, epochs=1, updates=2, batch=4)
     trained, *untrained = cells(plan, dataset, [TRAINED["clip"]])
-    made = tmp_path_factory.mktemp("saved")
+    made, finished = tmp_path_factory.mktemp("saved"), []
     for batch in ([trained], untrained[:1]):
         request = Request(batch, "mine", ["clip"], {}, False, sources_hash(), dataset, saved.KINDS)
-        for identity, found in run_batch(request).saved.items():
-            saved.write(made, identity, found)
-    return made, trained.id, untrained[0].id
+        with known({"here:m": slack}):
+            found = run_batch(request)
+        finished += found.finished
+        for identity, of in found.saved.items():
+            saved.write(made, identity, of)
+    return finished, made
+
+
+@pytest.fixture
+def folder(run):
+    """That folder, and the identities of the cell and the baseline."""
+    finished, made = run
+    return made, *(record.id for record, _ in finished)
+
+
+def test_each_has_a_metric_of_ones_own_in_the_datasets_unit(run):
+    (trained, arrays), (untrained, _) = run[0]
+    expected = np.nanmean(UPPER[:5] - TARGETS[:5])
+    for record in (trained, untrained):
+        assert record.metrics["here:m"] == pytest.approx(expected, rel=1e-5)
+    assert "history_here:m" not in arrays
+    for reliance in ("code_reliance", "raw_code_reliance"):
+        assert 0 <= trained.metrics[reliance] <= 1
 
 
 def test_predictions_are_in_the_datasets_unit_with_what_they_are_of(folder):
@@ -62,12 +90,18 @@ def test_predictions_are_in_the_datasets_unit_with_what_they_are_of(folder):
 
 def test_the_autoencoder_takes_the_weights_and_gives_the_predictions(folder):
     made, identity, _ = folder
-    model = LSTMAutoencoder(2, 1, 3, constraint=bounded.clip, rngs=nnx.Rngs(9))
-    nnx.update(model, saved.weights(made, identity))
+
+    @jax.jit
+    def outputs(weights, inputs, upper):
+        model = LSTMAutoencoder(2, 1, 3, constraint=bounded.clip, rngs=nnx.Rngs(9))
+        nnx.update(model, weights)
+        return model(inputs, upper=upper)
+
     scaling, expected = saved.scaling(made, identity), saved.predictions(made, identity)
     inputs = (INPUTS[:5] - scaling["inputs_mean"]) / scaling["inputs_deviation"]
-    outputs = model(inputs.astype("f4"), upper=(UPPER[:5] / scaling["scale"]).astype("f4"))
-    np.testing.assert_allclose(outputs * scaling["scale"], expected["outputs"], rtol=1e-5)
+    given = inputs.astype("f4"), (UPPER[:5] / scaling["scale"]).astype("f4")
+    found = outputs(saved.weights(made, identity), *given)
+    np.testing.assert_allclose(found * scaling["scale"], expected["outputs"], rtol=1e-5)
 
 
 def test_baselines_have_no_weights(folder):

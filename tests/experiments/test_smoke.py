@@ -7,10 +7,19 @@ import pytest
 
 from experiments import report, store, sweep
 from experiments.analysis.statistics import COLUMNS, over_seeds, summary
+from experiments.figures import draw
 from experiments.running import worker
 from experiments.running.presets import PRESETS
 from experiments.training.baselines import BASELINES
 from tests.experiments.sweeps import METRICS, SMOKE, by_either, draw_only, rows_of, strategy_of
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_a_sweep_changes_is_drawn():
+    """Not the shapes of constraints, for which maps are compiled: test_figures.py draws them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw.constraint_shapes, "constraint_shapes", lambda shows: None)
+        yield
 
 
 @pytest.fixture(scope="module")

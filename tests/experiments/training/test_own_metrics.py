@@ -54,18 +54,6 @@ def test_a_metric_is_given_the_datasets_unit_and_what_counts():
     assert value == pytest.approx(1, rel=1e-5)
 
 
-def test_runs_and_baselines_have_it():
-    small = {"backbones": [LINE], "seeds": 1, "epochs": 1, "updates": 2, "batch": 4}
-    plan = make_plan("smoke", metrics=["here:m"], **small)
-    with known({"here:m": slack}):
-        trained, *untrained = cells(plan, DATASET, [TRAINED["clip"]])
-        for batch in ([trained], untrained):
-            request = Request(batch, "mine", ["clip"], {}, False, sources_hash(), DATASET)
-            for record, arrays in run_batch(request).finished:
-                assert record.metrics["here:m"] == pytest.approx(1, rel=1e-5)
-                assert "history_here:m" not in arrays
-
-
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
@@ -107,27 +95,24 @@ def test_a_network_that_raises_is_named():
         check_network("here:net", 2, "float32", DATASET.part("train"), "mine")
 
 
-@pytest.mark.parametrize(
-    ("name", "one", "other"),
-    [
-        ("here:m", slack, lambda *given: 2 * slack(*given)),
-        ("here:net", Straight, Doubled),
-    ],
-)
-def test_a_record_is_stale_when_what_a_name_stands_for_changes(name, one, other):
+def test_a_record_is_stale_when_what_a_name_stands_for_changes():
     plan = make_plan("smoke", backbones=["here:net"], metrics=["here:m"], seeds=1)
-    found = []
-    with known({"here:net": Straight, "here:m": slack}):
+    first = {"here:net": Straight, "here:m": slack}
+    changes = {}, {"here:net": Doubled}, {"here:m": lambda *given: 2 * slack(*given)}
+    with known(first):
         planned = cells(plan, DATASET, [TRAINED["clip"]])
-        for version in (one, one, other):
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setitem(users_code._known, name, version)
-                found.append(fingerprints(planned, {"mine": DATASET}, {}))
-    assert found[0] == found[1]
-    of_metrics_alone = name == "here:m"
-    for cell in planned:
-        changed = found[2][cell.id]["training"] != found[0][cell.id]["training"]
-        assert changed == (cell.is_trained or of_metrics_alone)
+
+    def found(change):
+        with known(first | change):
+            return fingerprints(planned, {"mine": DATASET}, {})
+
+    before, again, *after = map(found, ({}, *changes))
+    assert again == before
+    for (changed, *_), now in zip(changes[1:], after, strict=True):
+        of_metrics = changed == "here:m"
+        for cell in planned:
+            is_stale = now[cell.id]["training"] != before[cell.id]["training"]
+            assert is_stale == (cell.is_trained or of_metrics)
 
 
 def test_names_of_ones_own_are_planned_and_the_metric_is_part_of_the_cell(tmp_path):
