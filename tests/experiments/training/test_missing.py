@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,19 +17,27 @@ from experiments.training.runner import Run, Runner, counted_steps, first_bias
 from experiments.training.strategies import TRAINED
 from tests.experiments.training.line import or_bottleneck
 
-SETTINGS = Settings(hidden=3, epochs=2, batches_per_epoch=2, batch=4)
+SETTINGS = Settings(hidden=3, epochs=2, batches_per_epoch=2, batch=4, start="zero")
 WHERE = np.array([[[True, True], [False, True]], [[True, False], [False, False]]])
 VALUES = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
 
 
-def dataset():
-    """A window of each split has no target, and a step of all training windows has none."""
+def dataset(some_are_missing=True, padding=0):
+    """A window of each split has no target, and a step of all training windows has none, where
+    some are missing."""
     rng = np.random.default_rng(0)
     targets = rng.uniform(1, 2, (20, 4, 2))
     missing = rng.uniform(size=targets.shape) < 0.3
     missing[[0, 14, 17]] = missing[:14, 1, 0] = True
+    missing &= some_are_missing
     upper = targets + rng.uniform(-0.2, 1, targets.shape).clip(0)
+    upper[missing] = 0.05  # as no sequence's maximum is
     arrays = {"inputs": targets, "targets": np.where(missing, np.nan, targets), "upper": upper}
+    if padding:
+        beyond = (0, 0), (0, padding), (0, 0)
+        arrays = {key: np.pad(of, beyond, constant_values=np.nan) for key, of in arrays.items()}
+        arrays["targets"][:, 4:] = 99
+        arrays["lengths"] = np.full(20, 4)
     arrays["split"] = np.repeat([0, 1, 2], [14, 3, 3])
     return prepared("mine", Entry(lambda: arrays, "", "1"))
 
@@ -48,13 +55,22 @@ def both():
     return dataset(), with_other_values_where_missing(dataset())
 
 
-@or_bottleneck(["smooth_clip", "augmented_lagrangian"])
-def test_what_is_there_where_targets_are_missing_changes_no_number(both, backbone, names):
-    rows = [TRAINED[name] for name in names]
-    one, other = (Runner(of, backbone, SETTINGS, rows) for of in both)
+@or_bottleneck(["augmented_lagrangian", "clip_to_sequence_maximum"])
+def test_what_is_missing_or_beyond_a_windows_end_counts_in_no_number(backbone, names):
+    """Whatever is there; and windows that are padded train to the numbers of those that are not."""
+    plain, padded = dataset(some_are_missing=False), dataset(some_are_missing=False, padding=2)
+    missing = dataset(padding=2)  # for which nothing else is compiled
+    changed = with_other_values_where_missing(missing)
+    found = {}
+    for key, of in enumerate((plain, padded, missing, changed)):
+        runner = Runner(of, backbone, SETTINGS, [TRAINED[name] for name in names])
+        for name in names:
+            (found[name, key],) = runner.run([Run(name, {}, 3e-2, 0)])
     for name in names:
-        first, second = (of.run([Run(name, {}, 1e-2, 0)])[0] for of in (one, other))
-        assert first.error is None
+        in_plain, in_padded, first, second = (found[name, key] for key in range(4))
+        assert in_plain.error is in_padded.error is first.error is None
+        for metric, value in in_plain.metrics.items():
+            np.testing.assert_allclose(in_padded.metrics[metric], value, rtol=2e-4, atol=1e-6)
         np.testing.assert_equal(second.metrics, first.metrics)
         np.testing.assert_equal(second.history, first.history)
 
@@ -85,31 +101,43 @@ def own_row():
 
 
 def test_means_are_over_what_counts():
-    assert cell.mean_of_counted(VALUES, None) == VALUES.mean()
-    assert cell.mean_of_counted(VALUES, WHERE) == VALUES[WHERE].mean()
-    steps = jnp.asarray(VALUES[..., :1])  # of the features' sum, which needs them all
-    assert cell.mean_of_counted(steps, jnp.asarray(WHERE)) == 0
-    assert cell.mean_of_counted(steps, jnp.asarray(WHERE).at[1, 0].set(True)) == 2
-    assert cell.mean_of_counted(VALUES, np.zeros_like(WHERE)) == 0
+    mean = jax.jit(cell.mean_of_counted)
+    assert mean(VALUES, None) == VALUES.mean()
+    assert mean(VALUES, WHERE) == VALUES[WHERE].mean()
+    steps, more = VALUES[..., :1], WHERE.copy()  # of the features' sum, which needs them all
+    more[1, 0] = True
+    assert mean(steps, WHERE) == 0
+    assert mean(steps, more) == 2
+    assert mean(VALUES, np.zeros_like(WHERE)) == 0
     np.testing.assert_array_equal(counted_steps({"where": WHERE}), [[True, False], [False, False]])
+
+
+@jax.jit
+def both_slopes(output, part):
+    return cell.slope_of_squared_error(output, part), jax.grad(cell.squared_error)(output, part)
 
 
 @pytest.mark.parametrize("where", [None, WHERE, np.zeros_like(WHERE)])
 def test_the_slope_is_that_of_the_error(where):
-    part = {"targets": jnp.ones_like(VALUES), "where": where}
-    expected = jax.grad(cell.squared_error)(jnp.asarray(VALUES), part)
-    np.testing.assert_allclose(cell.slope_of_squared_error(VALUES, part), expected, rtol=1e-6)
+    part = {"targets": np.ones_like(VALUES), "where": where}
+    found, expected = both_slopes(VALUES, part)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_multipliers_follow_what_counts():
-    state = jnp.full((2, 2), 0.5)
+    state = np.full((2, 2), 0.5, "f")
     row, hyper = TRAINED["augmented_lagrangian"], np.array([2, 0, 0], np.float32)
-    part = {"lower": None, "upper": jnp.full_like(VALUES, 1), "sum_lower": None, "sum_upper": None}
-    given = {"data": {"range": dict.fromkeys(("lower", "upper"), jnp.zeros(2))}, "state": state}
+    part = {"lower": None, "upper": np.full_like(VALUES, 1), "sum_lower": None, "sum_upper": None}
+    given = {"data": {"range": dict.fromkeys(("lower", "upper"), np.zeros(2, "f"))}, "state": state}
     job = cell.Job(0, hyper, 0, 0, 0)
-    for where in (None, WHERE):
+
+    @jax.jit
+    def both(where):
         found = cell.proposed(row, VALUES, part={**part, "where": where}, job=job, **given)
-        expected = update_multipliers(state, VALUES, upper=1.0, penalty=2.0, where=where)
+        return found, update_multipliers(state, VALUES, upper=1.0, penalty=2.0, where=where)
+
+    for where in (None, WHERE):
+        found, expected = both(where)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found[1, 0] == 0.5  # where nothing counts
 

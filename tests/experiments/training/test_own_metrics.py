@@ -7,18 +7,14 @@ from flax import nnx
 
 from experiments.data.catalogue import Entry
 from experiments.data.datasets import prepared
-from experiments.running.fingerprints import fingerprints, sources_hash
+from experiments.running.fingerprints import fingerprints
 from experiments.running.plan import cells, lay_out
 from experiments.running.presets import make_plan
-from experiments.running.team import Request
-from experiments.running.worker import run_batch
-from experiments.training import users_code
 from experiments.training.networks import check_network
 from experiments.training.own_metrics import check_metrics, own_metrics
 from experiments.training.strategies import TRAINED
 from experiments.training.users_code import known
 from experiments.usage import UsageError
-from tests.experiments.training.line import LINE
 
 TARGETS = np.linspace(1, 3, 20 * 4).reshape(20, 4, 1)
 ARRAYS = {
