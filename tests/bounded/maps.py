@@ -181,3 +181,26 @@ def interior(name, output, bounds):
 def bits(x):
     """Of floats: what a step of a scan gives out unchanged, where XLA makes zeros of subnormals."""
     return jax.lax.bitcast_convert_type(x, f"int{8 * x.dtype.itemsize}")
+
+
+def assert_derivatives_of_differences(function, arguments, step=1e-6):
+    """Along random directions, in both modes, in double precision."""
+    draw = np.random.default_rng(0)
+    along = jax.tree.map(lambda x: draw.uniform(-1, 1, np.shape(x)), arguments)
+
+    @jax.jit
+    def run(arguments, along, cotangent):
+        output, forward = jax.jvp(function, arguments, along)
+        return output, forward, jax.vjp(function, *arguments)[1](cotangent)
+
+    def ahead(step):
+        moved = jax.tree.map(lambda x, way: np.asarray(x + step * way), arguments, along)
+        return run(moved, along, cotangent)[0]
+
+    cotangent = draw.uniform(-1, 1, jax.eval_shape(function, *arguments).shape)
+    _, forward, backward = run(arguments, along, cotangent)
+    differences = (np.asarray(ahead(step)) - ahead(-step)) / (2 * step)
+    np.testing.assert_allclose(forward, differences, rtol=1e-5, atol=1e-7)
+    pairs = zip(*map(jax.tree.leaves, (backward, along)), strict=True)
+    of_backward = sum(np.sum(slope * way) for slope, way in pairs)
+    np.testing.assert_allclose(of_backward, np.sum(cotangent * forward), rtol=1e-9)

@@ -38,7 +38,7 @@ def test_values_and_derivatives_match_the_formula(name, sides, dtype):
     ("name", "sides"),
     sampled(
         [("smooth_clip", BOTH), ("knee_tanh", BOTH), ("squareplus_offset", LOW), ("half_tanh", UP)],
-        lambda case: case[0] in ("smooth_clip", "half_tanh"),
+        lambda case: case[0] == "half_tanh",
     ),
     ids=id_of,
 )

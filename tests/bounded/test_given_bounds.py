@@ -10,16 +10,21 @@ import pytest
 
 from bounded import constraints, metrics
 from bounded.constraints import clip
-from tests.bounded.maps import INTERVALS, MAPS, TWO_SIDED, bits, few_cases
+from tests.bounded.maps import BOTH, CASES, INTERVALS, MAPS, TWO_SIDED, bits, id_of
 from tests.sampled import sampled
 
 CLIPS = [name for name in MAPS if name in TWO_SIDED and name not in INTERVALS]
 
 
 @pytest.mark.parametrize(
-    "dtype", sampled(["float32", "bfloat16", "float16"], ("float32", "bfloat16"))
+    ("name", "sides", "dtype"),
+    sampled(
+        [(*case, dtype) for case in CASES for dtype in ("float32", "bfloat16", "float16")],
+        # They round bounds alike, and hold them by test_exactness.py.
+        [("clip", BOTH, "float32"), ("smooth_clip", BOTH, "bfloat16")],
+    ),
+    ids=id_of,
 )
-@few_cases
 def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
     raw = np.linspace(-9, 9, 64).astype(dtype)
     lower = -np.linspace(0.5, 1, 64) - 1 / 3
@@ -32,25 +37,44 @@ def test_wider_bounds_hold_as_they_were_given(name, sides, dtype):
             assert "upper" not in sides or (output <= bounds["upper"]).all()
 
 
-@pytest.mark.parametrize("value", [16777217, 16777219, -16777219, 2**31 - 1, -(2**31)])
-@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["eager", "jit"])
-def test_integer_bounds_are_rounded_inwards(value, run):
-    bound = np.array([value], np.int32)
-    above, below = jnp.array([1e10], jnp.float32), jnp.array([-1e10], jnp.float32)
-    for given in (bound, jnp.asarray(bound)):
-        assert int(run(lambda raw, high: clip(raw, upper=high))(above, given)[0]) <= value
-        assert int(run(lambda raw, low: clip(raw, lower=low))(below, given)[0]) >= value
+@pytest.mark.usefixtures("unoptimised")
+def test_integer_bounds_are_rounded_inwards():
+    bound = np.array([16777217, 16777219, -16777219, 2**31 - 1, -(2**31)], np.int32)
+    far = np.full(5, 1e10, np.float32)
+
+    def run(bound):
+        return clip(far, upper=bound), clip(-far, lower=bound)
+
+    eager, known, traced = (
+        run(jnp.asarray(bound)),
+        jax.jit(lambda: run(bound))(),
+        jax.jit(run)(bound),
+    )
+    for below, above in (eager, known, traced):
+        assert (np.asarray(below, float) <= bound).all()
+        assert (np.asarray(above, float) >= bound).all()
 
 
+@pytest.mark.usefixtures("unoptimised")
 def test_rounding_inwards_leaves_what_needs_none():
     exact = np.array([0.5, -np.inf, np.inf, np.nan, 0.0])
-    raw = jnp.full(5, 0.75)
-    np.testing.assert_array_equal(clip(raw, upper=exact), [0.5, 0.75, 0.75, np.nan, 0])
-    assert clip(jnp.float32(1), upper=0.1) == np.float32(0.1)  # a plain number has no dtype
     smallest = ml_dtypes.finfo(np.float32).smallest_subnormal
-    assert np.asarray(clip(raw, upper=np.full(5, -1e-50)))[0] == -smallest
-    u = np.full(3, 0.1)
-    assert metrics.violation(clip(jnp.ones(3), upper=u), upper=u)["active_fraction"] == 1
+    share = np.full(3, 0.1)
+
+    @jax.jit
+    def run(raw):
+        return (
+            clip(raw, upper=exact),
+            clip(jnp.float32(1), upper=0.1),
+            clip(raw, upper=np.full(5, -1e-50)),
+            metrics.violation(clip(jnp.ones(3), upper=share), upper=share)["active_fraction"],
+        )
+
+    kept, plain, tiny, active = run(np.full(5, 0.75, np.float32))
+    np.testing.assert_array_equal(kept, [0.5, 0.75, 0.75, np.nan, 0])
+    assert plain == np.float32(0.1)  # a plain number has no dtype
+    assert np.asarray(tiny)[0] == -smallest
+    assert active == 1
 
 
 @pytest.mark.thorough  # test_exactness.py draws them, in scans too
