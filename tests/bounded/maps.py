@@ -82,6 +82,8 @@ PARAMETERS = {name: found.parameter for name, found in MAPS.items() if found.par
 
 
 def id_of(value):
+    if isinstance(value, type):
+        return value.__name__
     return value if isinstance(value, str) else "+".join(value)
 
 

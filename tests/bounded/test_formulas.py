@@ -9,12 +9,17 @@ import pytest
 
 from bounded import constraints
 from tests.bounded import maps
-from tests.bounded.maps import BOTH, LOW, MAPS, UP, every_case, id_of
+from tests.bounded.maps import BOTH, CASES, LOW, MAPS, UP, fullest, id_of
 from tests.sampled import sampled
 
 # Differences to the bounds and quotients by the hyperparameters are exact in float32, so that
 # what is measured is the formula's own rounding.
 GRID = np.concatenate([np.arange(-800, 801) / 8, [2**-10, -(2**-10), 2**-30, 1e4, -1e4, 2.0**60]])
+
+
+def but_one(case):
+    """`tanh_interval` is `sigmoid_interval` with another temperature: test_equivalences.py."""
+    return case[0] != "tanh_interval"
 
 
 def assert_close(found, expected, dtype, ulps, scale=0.0, said=""):
@@ -28,9 +33,22 @@ def assert_close(found, expected, dtype, ulps, scale=0.0, said=""):
     assert (error <= allowed)[owed].all(), f"{said}: at raw {GRID[worst]}: {found[worst]}"
 
 
-@pytest.mark.parametrize("dtype", sampled([np.float32, np.float64], [np.float32]))
-@every_case
-def test_values_and_derivatives_match_the_formula(name, sides, dtype):
+@pytest.mark.usefixtures("unoptimised")
+@pytest.mark.parametrize(("name", "sides"), sampled(filter(fullest, CASES), but_one), ids=id_of)
+def test_values_and_derivatives_match_the_formula(name, sides):
+    assert_like_the_formula(name, sides, np.float32, jax.jit(partial(with_derivatives, name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "sides", "dtype"),
+    sampled(
+        [(*case, dtype) for case in CASES for dtype in (np.float32, np.float64)],
+        # What XLA optimises of values: test_exactness.py.
+        lambda case: case[0] == "squareplus_offset" and fullest(case[:2]) and case[2] is np.float32,
+    ),
+    ids=id_of,
+)
+def test_values_and_derivatives_match_the_formula_as_optimised(name, sides, dtype):
     assert_like_the_formula(name, sides, dtype, jax.jit(partial(with_derivatives, name)))
 
 
