@@ -1,5 +1,7 @@
 """Published methods that are the same map in one dimension, and independent implementations."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,43 +75,61 @@ def test_clip_is_hardnet_and_rayen(raw, one, other):
         np.testing.assert_allclose(rayen(raw, lower, upper, interior), expected, atol=1e-5)
 
 
+@jax.jit
+def offsets(raw, upper):
+    """Pairs of the same."""
+    offset = jnp.subtract(upper, raw)
+    return (
+        relu_offset(raw, upper=upper),
+        clip(offset, upper=upper),
+        softplus_offset(raw, upper=upper, temperature=0.7),
+        smooth_clip(offset, upper=upper, temperature=0.7),
+    )
+
+
 @compared
 @given(FLOATS, FLOATS)
 def test_offsets_are_clips_of_the_unconstrained_offset(raw, upper):
-    offset = jnp.subtract(upper, raw)
-    np.testing.assert_allclose(
-        relu_offset(raw, upper=upper), clip(offset, upper=upper), rtol=0, atol=1e-37
-    )
-    np.testing.assert_allclose(
-        softplus_offset(raw, upper=upper, temperature=0.7),
-        smooth_clip(offset, upper=upper, temperature=0.7),
-        atol=1e-5,
-    )
+    relu, clipped, softplus, smooth = offsets(raw, upper)
+    np.testing.assert_allclose(relu, clipped, rtol=0, atol=1e-37)
+    np.testing.assert_allclose(softplus, smooth, atol=1e-5)
+
+
+@jax.jit
+def smooth_minima(raw, upper, temperature):
+    pair = jnp.stack([raw, upper])
+    found = smooth_clip(raw, upper=upper, temperature=temperature)
+    return found, -temperature * logsumexp(-pair / temperature, axis=0)
 
 
 @compared
 @given(FLOATS, FLOATS, st.sampled_from([0.1, 1.0, 3.0]))
 def test_smooth_clip_is_the_logsumexp_minimum(raw, upper, temperature):
-    pair = jnp.stack([raw, upper])
-    smooth_minimum = -temperature * logsumexp(-pair / temperature, axis=0)
-    found = smooth_clip(raw, upper=upper, temperature=temperature)
+    found, smooth_minimum = smooth_minima(raw, upper, temperature)
     np.testing.assert_allclose(found, smooth_minimum, atol=1e-5)
+
+
+@jax.jit
+def tanhs(raw, bound):
+    """Pairs of the same."""
+    size = jnp.abs(bound)
+    wide = size + 0.5
+    return (
+        stretched_tanh(raw, upper=bound),
+        tanh_interval(raw, -size, size),
+        tanh_interval(raw, -size, bound),
+        sigmoid_interval(raw, -size, bound, temperature=0.5),
+        knee_tanh(raw, -wide, wide, width=100.0),
+        tanh_interval(raw / wide, -wide, wide),
+    )
 
 
 @compared
 @given(FLOATS, FLOATS)
 def test_the_tanhs_are_one_family(raw, bound):
-    size = jnp.abs(bound)
-    np.testing.assert_allclose(
-        stretched_tanh(raw, upper=bound), tanh_interval(raw, -size, size), atol=2e-6
-    )
-    np.testing.assert_array_equal(
-        tanh_interval(raw, -size, bound), sigmoid_interval(raw, -size, bound, temperature=0.5)
-    )
-    size = size + 0.5
-    np.testing.assert_allclose(
-        knee_tanh(raw, -size, size, width=100.0), tanh_interval(raw / size, -size, size), atol=4e-6
-    )
+    family = tanhs(raw, bound)
+    for found, expected, atol in zip(family[::2], family[1::2], (2e-6, 0, 4e-6), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-7 if atol else 0, atol=atol)
 
 
 @compared
@@ -139,11 +159,18 @@ def test_intervals_and_offsets_are_numpyros_bijectors(raw, bound):
 
 @pytest.mark.parametrize("sides", [("upper",), ("lower",), ("lower", "upper")])
 def test_leaky_clip_lies_between_clip_and_straight_through(sides):
-    raw = jnp.linspace(-2, 2, 9)
     bounds = {side: {"lower": -1.0, "upper": 1.0}[side] for side in sides}
 
-    def slope(function, **hyper):
-        return jax.grad(lambda z: function(z, **bounds, **hyper).sum())(raw)
+    @jax.jit
+    def slopes(raw):
+        functions = (
+            partial(leaky_clip, slope=0.0),
+            clip,
+            partial(leaky_clip, slope=1.0),
+            straight_through_clip,
+        )
+        return [jax.grad(lambda z, f=f: f(z, **bounds).sum())(raw) for f in functions]
 
-    np.testing.assert_array_equal(slope(leaky_clip, slope=0.0), slope(clip))
-    np.testing.assert_array_equal(slope(leaky_clip, slope=1.0), slope(straight_through_clip))
+    flat, clipped, steep, straight = slopes(np.linspace(-2, 2, 9, dtype=np.float32))
+    np.testing.assert_array_equal(flat, clipped)
+    np.testing.assert_array_equal(steep, straight)

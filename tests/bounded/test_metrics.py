@@ -8,34 +8,35 @@ import pytest
 from bounded import metrics, sets
 from bounded.constraints import clip, identity, smooth_clip
 from bounded.penalties import squared_hinge
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 # Compiled whole, which takes less than step by step.
 reconstruction, r2 = jax.jit(metrics.reconstruction), jax.jit(metrics.r2)
 violation, sum_violation = jax.jit(metrics.violation), jax.jit(metrics.sum_violation)
-row_violation, gradient_health = jax.jit(metrics.row_violation), jax.jit(metrics.gradient_health)
+gradient_health = jax.jit(metrics.gradient_health)
 jacobian_rank_fraction = jax.jit(metrics.jacobian_rank_fraction)
 of_a_function = partial(jax.jit, static_argnums=0)
 gradients, set_jacobian = map(of_a_function, (metrics.gradients, metrics.set_jacobian))
-code_reliance, code_reliances = map(of_a_function, (metrics.code_reliance, metrics.code_reliances))
+code_reliance = of_a_function(metrics.code_reliance)
 
 
 def test_reconstruction_by_hand():
-    target = jnp.array([[[0.0, 1], [2, 3]]])
-    found = reconstruction(target + jnp.array([[[1.0, 0]]]), target)
+    target = np.float32([[[0, 1], [2, 3]]])
+    found = reconstruction(target + np.float32([[[1, 0]]]), target)
     np.testing.assert_allclose(found["mse"], 0.5)
     np.testing.assert_allclose(found["mae"], 0.5)
     np.testing.assert_allclose(found["r2"], (0 + 1) / 2)
 
 
 def test_r2_does_not_exist_for_a_feature_that_does_not_vary():
-    target = jnp.stack([jnp.full(5, 0.1), jnp.arange(5.0)], axis=-1)[None]
+    target = np.stack([np.full(5, 0.1), np.arange(5)], axis=-1, dtype=np.float32)[None]
     assert np.isnan(r2(target, target))
     assert r2(target[..., 1:], target[..., 1:]) == 1
 
 
 def test_violation_by_hand():
-    output = jnp.array([0.0, 1, 1.00005, 3, -2])
+    output = np.float32([0, 1, 1.00005, 3, -2])
     found = violation(output, -1.0, 1.0)
     np.testing.assert_allclose(found["violation_rate"], 3 / 5)
     np.testing.assert_allclose(found["violation_rate_1e-4"], 2 / 5)
@@ -45,20 +46,21 @@ def test_violation_by_hand():
 
 
 def test_violation_without_a_bound_is_zero():
-    found = violation(jnp.ones(3), None, jnp.full(3, jnp.inf))
+    found = violation(np.ones(3, np.float32), None, np.full(3, np.inf, np.float32))
     assert all(value == 0 for value in found.values())
 
 
 def test_a_nan_output_is_not_feasible():
-    found = violation(jnp.array([[[jnp.nan], [0.0]]]), upper=jnp.ones((1, 2, 1)))
-    assert jnp.isnan(found["violation_rate"])
-    assert jnp.isnan(found["violation_rate_1e-4"])
+    found = violation(np.float32([[[np.nan], [0]]]), upper=np.ones((1, 2, 1), np.float32))
+    assert np.isnan(found["violation_rate"])
+    assert np.isnan(found["violation_rate_1e-4"])
 
 
 def test_gradient_health_by_hand():
-    raw, target = jnp.array([[[-2.0], [0.5], [2], [3]]]), jnp.array([[[-1.0], [0.5], [1], [0.5]]])
-    lower, upper = jnp.full(raw.shape, -1.0), jnp.full(raw.shape, 1.0)
-    signs = jax.random.rademacher(jax.random.key(0), raw.shape, raw.dtype)
+    raw = np.float32([-2, 0.5, 2, 3]).reshape(1, 4, 1)
+    target = np.float32([-1, 0.5, 1, 0.5]).reshape(1, 4, 1)
+    lower, upper = np.full_like(raw, -1), np.ones_like(raw)
+    signs = np.float32([1, -1, 1, -1]).reshape(1, 4, 1)
 
     def strategy(raw):
         return clip(raw, lower, upper), jnp.zeros(())
@@ -73,9 +75,9 @@ def test_gradient_health_by_hand():
 
 
 def test_an_infeasible_target_does_not_count_as_blocked():
-    raw = jnp.full((1, 2, 1), 5.0)
-    target = jnp.array([[[2.0], [0.5]]])
-    upper = jnp.ones_like(raw)
+    raw = np.full((1, 2, 1), 5, np.float32)
+    target = np.float32([[[2], [0.5]]])
+    upper = np.ones_like(raw)
     found = gradient_health(
         *gradients(lambda z: (clip(z, upper=upper), 0.0 * z.sum()), raw, raw, target),
         target,
@@ -85,8 +87,8 @@ def test_an_infeasible_target_does_not_count_as_blocked():
 
 
 def test_a_penalty_revives_what_the_constraint_kills():
-    raw = jnp.array([[[-2.0], [0.5], [2]]])
-    ones = jnp.ones_like(raw)
+    raw = np.float32([[[-2], [0.5], [2]]])
+    ones = np.ones_like(raw)
 
     def strategy(raw):
         return clip(raw, -ones, ones), squared_hinge(raw, -ones, ones)
@@ -109,7 +111,7 @@ def vanishing(strategy, raw, target, times=1):
     return float(health(raw, target)["gradient_vanishing_fraction"])
 
 
-@pytest.mark.parametrize("times", [1, 100_000])
+@pytest.mark.parametrize("times", sampled([1, 100_000], {100_000}))
 def test_what_vanishes_is_told_by_the_errors_own_scale_however_many_entries_there_are(times):
     raw, target = [3.0, 3.0, 0.2, 1.001], [0.0, 1.0, -0.5, 0.0]
 
@@ -141,20 +143,20 @@ def test_a_smooth_clip_vanishes_where_its_slope_is_below_a_thousandth():
 
 
 def test_a_target_that_is_missing_vanishes_nowhere():
-    raw, target = jnp.full((2, 1, 1), 3.0), jnp.array([0.5, jnp.nan])[:, None, None]
-    where = ~jnp.isnan(target)
+    raw, target = np.full((2, 1, 1), 3, np.float32), np.float32([[[0.5]], [[np.nan]]])
+    where = ~np.isnan(target)
 
     def displaced(z):
         return clip(z, upper=1.0), 0.1 * squared_hinge(z, upper=1.0, where=where)
 
-    *_, ratio = found = gradients(displaced, raw, jnp.ones_like(raw), target, where=where)
+    *_, ratio = found = gradients(displaced, raw, np.ones_like(raw), target, where=where)
     np.testing.assert_allclose(ratio[0], 0.1 * 2 / 0.5, rtol=1e-6)
     health = gradient_health(*found, target, upper=1.0, where=where)
     assert health["gradient_vanishing_fraction"] == 0
 
 
 def codes_and_targets(windows=6):
-    codes = jax.random.normal(jax.random.key(1), (windows, 3))
+    codes = 10 * np.random.default_rng(1).normal(size=(windows, 3)).astype(np.float32)
     return codes, codes[:, :, None]
 
 
@@ -179,19 +181,22 @@ def test_what_the_bound_hides_shows_in_the_reliance_of_raw():
     codes, targets = codes_and_targets()
 
     def decode(codes, own):
-        raw = own * codes[:, :, None] + jnp.arange(3.0)[None, :, None] + 100
+        raw = own * codes[:, :, None] + np.float32([100, 101, 102])[None, :, None]
         return clip(raw, upper=targets), raw
 
+    @jax.jit
+    def run(codes, own):
+        given, key = (targets, decode(codes, own)[1]), jax.random.key(0)
+        return metrics.code_reliances(partial(decode, own=own), codes, given, key)
+
     for own, expected in ((1.0, 1), (0.0, 0)):
-        given = targets, decode(codes, own)[1]
-        found = code_reliances(partial(decode, own=own), codes, given, jax.random.key(0))
-        assert found == (0, expected)
+        assert run(codes, own) == (0, expected)
 
 
 def test_code_reliance_permutes_without_fixed_points():
     windows = 5
     seen = []
-    codes = jnp.arange(windows, dtype=jnp.float32)[:, None]
+    codes = np.arange(windows, dtype=np.float32)[:, None]
 
     def decode(code):
         jax.debug.callback(lambda c: seen.append(np.asarray(c)[:, 0].astype(int)), code)
@@ -214,28 +219,32 @@ def test_code_reliance_does_not_exist_below_two_windows(windows):
 
 
 def test_the_violation_of_a_sum_by_hand():
-    output = jnp.array([[[1.0, 2.0], [1.0, 0.5]]])
-    found = sum_violation(output, None, jnp.array([[[2.0], [2.0]]]))
+    output = np.float32([[[1, 2], [1, 0.5]]])
+    found = sum_violation(output, None, np.float32([[[2], [2]]]))
     assert found["sum_violation_rate"] == 0.5
     assert found["sum_violation_rate_1e-4"] == 0.5
     assert found["sum_violation_max"] == 1
-    assert all(jnp.isnan(value) for value in sum_violation(output).values())
+    assert all(np.isnan(value) for value in sum_violation(output).values())
 
 
 def test_the_violation_of_rows_by_hand():
-    rows = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), sets.sum_rows(1.5, size=2))
-    found = row_violation(sets.affine_excess(jnp.array([[1.0, 1.0], [0.5, -1.0]]), rows))
+    @jax.jit
+    def run(output):
+        rows = sets.stack_rows(sets.box_rows(0.0, jnp.ones(2)), sets.sum_rows(1.5, size=2))
+        return metrics.row_violation(sets.affine_excess(output, rows))
+
+    found = run(np.float32([[1, 1], [0.5, -1]]))
     np.testing.assert_array_equal(found["violation_rate"], [0, 0.5, 1])  # the sum is an equality
     np.testing.assert_array_equal(found["violation_mean"], [0, 0.5, 1.25])
     np.testing.assert_array_equal(found["violation_max"], [0, 1, 2])
 
 
 def test_a_set_is_dead_along_directions_rather_than_in_entries():
-    raw = jnp.array([[2.0, 1.0, 3.0], [0.0, -1.0, 0.5]])
+    raw = np.float32([[2, 1, 3], [0, -1, 0.5]])
     jacobian = set_jacobian(lambda raw: raw - raw.mean(-1, keepdims=True), raw)
-    np.testing.assert_allclose(jacobian[0], jnp.eye(3) - 1 / 3, atol=1e-6)
-    assert (jacobian != 0).all()
+    np.testing.assert_allclose(jacobian[0], np.eye(3) - 1 / 3, atol=1e-6)
+    assert (np.asarray(jacobian) != 0).all()
     np.testing.assert_allclose(jacobian_rank_fraction(jacobian), 2 / 3)
     clipped = set_jacobian(lambda raw: clip(raw, 0.0, 2.5), raw)
     np.testing.assert_allclose(jacobian_rank_fraction(clipped), 4 / 6)
-    assert jacobian_rank_fraction(jnp.zeros((4, 2, 2), jnp.bfloat16)) == 0
+    assert jacobian_rank_fraction(np.zeros((4, 2, 2), jnp.bfloat16)) == 0
