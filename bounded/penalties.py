@@ -110,7 +110,9 @@ def log_barrier(
     sharpness = _arguments.positive("sharpness", sharpness, output)
 
     def barrier(beyond: jax.Array) -> jax.Array:
-        inside = beyond * sharpness * sharpness <= -1
+        wide = _arguments.wide(beyond.dtype)  # XLA squares sharpness, which overflows in float16
+        sharp = sharpness.astype(wide)
+        inside = beyond.astype(wide) * sharp * sharp <= -1
         logarithm = -jnp.log(-jnp.where(inside, beyond, -1)) / sharpness
         tangent = sharpness * beyond + (2 * jnp.log(sharpness) + 1) / sharpness
         return jnp.where(inside, logarithm, tangent)
