@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
-WORKERS := -n auto --dist loadfile
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 EVERY := -m 'not slow'
 SESSION := $(if $(MINUTES),--minutes $(MINUTES))
 
