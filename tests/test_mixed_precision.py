@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from experiments.figures import draw
-from experiments.running import worker
 from experiments.sweep import run_sweep
-from tests.experiments.sweeps import by_either
+from tests.experiments.sweeps import by_either, run_by
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 PAGE = (Path(__file__).parent.parent / "docs" / "mixed_precision.md").read_text(encoding="utf-8")
@@ -18,7 +17,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "mixed_precision.md").read_text(
 def test_the_page_on_mixed_precision_compares_two_sweeps(tmp_path, monkeypatch, capsys, runner):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
-    monkeypatch.setattr(worker, "Runner", runner)
+    run_by(monkeypatch, runner)
     for dtype in ("float32", "bfloat16"):
         run_sweep(
             "smoke",

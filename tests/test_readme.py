@@ -10,8 +10,7 @@ import pytest
 
 import bounded
 from experiments.figures import draw
-from experiments.running import worker
-from tests.experiments.sweeps import by_either
+from tests.experiments.sweeps import by_either, run_by
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 ROOT = Path(__file__).parent.parent
@@ -60,7 +59,7 @@ def test_a_sweep_from_python_and_plots_of_ones_own(tmp_path, monkeypatch, runner
     """What the examples of docs/sweep.md read and write; the second reads the first's records."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(draw, "draw_all", lambda folder, found: None)
-    monkeypatch.setattr(worker, "Runner", runner)
+    run_by(monkeypatch, runner)
     figures = "temperature.png", "curves.png"
     for code, figure in zip(python_in(ROOT / "docs" / "sweep.md"), figures, strict=True):
         plt.figure()

@@ -28,7 +28,8 @@ SHOWN = [
 ]
 
 
-@pytest.mark.parametrize("name", sampled(MODULES, SHOWN))
+# Values of inverses and metrics: test_inverses.py, test_metrics.py.
+@pytest.mark.parametrize("name", sampled(MODULES, [*SHOWN[:1], "bounded.lstm", *SHOWN[4:]]))
 def test_the_examples_run(name):
     module = import_module(name)
     needs = "examples need `import jax" in module.__doc__

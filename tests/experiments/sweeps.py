@@ -11,7 +11,7 @@ import pytest
 
 from experiments.data.datasets import Dataset
 from experiments.figures import draw
-from experiments.running import fingerprints
+from experiments.running import fingerprints, worker
 from experiments.running.syntax import digest
 from experiments.training.blocks import MOST
 from experiments.training.cell import Settings, example_windows
@@ -108,6 +108,13 @@ class Scripted:
         output = self._output * share if "predictions" in self._save else None
         blocks = np.full(min(MOST, len(self._output)), share, np.float32)
         return Result(metrics, history, self._examples * share, blocks, error, output=output)
+
+
+def run_by(patch, runner):
+    """Sweeps from now on; what nothing trains is not traced."""
+    patch.setattr(worker, "Runner", runner)
+    if runner is Scripted:
+        trace_nothing(patch)
 
 
 # What a sweep is named, planned and drawn by; trained as well where all cases are tested.

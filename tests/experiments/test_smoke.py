@@ -8,10 +8,17 @@ import pytest
 from experiments import report, store, sweep
 from experiments.analysis.statistics import COLUMNS, over_seeds, summary
 from experiments.figures import draw
-from experiments.running import worker
 from experiments.running.presets import PRESETS
 from experiments.training.baselines import BASELINES
-from tests.experiments.sweeps import METRICS, SMOKE, by_either, draw_only, rows_of, strategy_of
+from tests.experiments.sweeps import (
+    METRICS,
+    SMOKE,
+    by_either,
+    draw_only,
+    rows_of,
+    run_by,
+    strategy_of,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,7 +149,7 @@ def test_a_cell_that_diverges_is_recorded_and_the_others_go_on(tmp_path, capsys)
 
 @by_either
 def test_a_users_function_and_file_join_the_sweep(tmp_path, monkeypatch, runner):
-    monkeypatch.setattr(worker, "Runner", runner)
+    run_by(monkeypatch, runner)
     draw_only(monkeypatch, "example_")
     inputs = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
     path = tmp_path / "my <data>.npz"

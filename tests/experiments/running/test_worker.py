@@ -54,7 +54,8 @@ def test_other_data_are_refused():
 def test_another_version_of_a_users_strategy_is_refused():
     name, dataset = "bounded.constraints:clip", load("irradiance")
     row = worker._strategy(name)
-    (cell, *_) = cells(make_plan("smoke", strategies=(name,)), dataset, [row])
+    plan = make_plan("smoke", strategies=(name,), backbones=[LINE])
+    (cell, *_) = cells(plan, dataset, [row])
     request = baseline_request(cells=[cell], strategies=[name], programs={name: "0" * 32})
     reply = run_batch(request)
     assert reply.refused
