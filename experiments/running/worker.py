@@ -100,20 +100,25 @@ def _dataset(name: str, allow_infeasible: bool, expected_hash: str) -> Dataset:
 
 
 def _check_own(request: Request, dataset: Dataset) -> None:
-    """That the user's strategies are here what they are where the sweep was planned."""
+    """That the user's strategies are here what they are where the sweep was planned; once in a
+    process other than the sweep's."""
     first = request.cells[0]
     shapes, settings = shapes_of(dataset, first.split), Settings(**first.settings)
     for name, planned in request.programs.items():
+        of = planned, name, str(first.settings), dataset.name, first.split
+        if request.loaded or of in _checked:
+            continue
         with warnings.catch_warnings(action="ignore"):  # of what was said when it was planned
             found = of_strategy(_strategy(name), shapes, settings)
         if found != planned:
             raise UsageError(
                 f"this worker imported another version of {name} than was planned: restart it."
             )
+        _checked.add(of)
 
 
 def _check_training(request: Request, dataset: Dataset) -> None:
-    """The same of the user's network and metrics, once in a process other than the sweep's."""
+    """The same of the user's network and metrics."""
     first, planned = request.cells[0], request.training
     of = planned, first.network, str(first.settings), dataset.name, first.split
     if not planned or request.loaded or of in _checked:

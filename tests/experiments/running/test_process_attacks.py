@@ -56,7 +56,6 @@ def scripted(monkeypatch):
         trace_nothing(monkeypatch, of_users=False)
         # What traces a strategy of the user's takes longer than the limits here.
         monkeypatch.setattr(Options, "patience", None)
-        monkeypatch.setattr(worker, "_check_own", lambda request, dataset: None)
 
     return put
 

@@ -51,7 +51,7 @@ def test_other_data_are_refused():
     assert "irradiance is not what was planned" in reply.error
 
 
-def test_another_version_of_a_users_strategy_is_refused():
+def test_another_version_of_a_users_strategy_is_refused(monkeypatch):
     name, dataset = "bounded.constraints:clip", load("irradiance")
     row = worker._strategy(name)
     plan = make_plan("smoke", strategies=(name,), backbones=[LINE])
@@ -61,8 +61,12 @@ def test_another_version_of_a_users_strategy_is_refused():
     assert reply.refused
     assert "another version of bounded.constraints:clip" in reply.error
     found = fingerprints([cell], {"irradiance": dataset}, {name: row})
-    programs = {name: found[cell.id]["strategy"]}
-    worker._check_own(replace(request, programs=programs), dataset)
+    planned = replace(request, programs={name: found[cell.id]["strategy"]})
+    worker._check_own(planned, dataset)
+    # It is traced once, and not where it was planned.
+    monkeypatch.setattr(worker, "of_strategy", None)
+    worker._check_own(planned, dataset)
+    worker._check_own(replace(request, loaded=dataset), dataset)
 
 
 @pytest.mark.parametrize("strategy", ["clip", "bound"])
