@@ -263,6 +263,16 @@ def test_second_derivatives_with_bounds_that_depend_on_x(name, sides):
 
 
 @pytest.mark.thorough  # as the test above
+@few_cases
+def test_second_derivatives_are_finite_in_single_precision(name, sides):
+    raw, low, high = map(np.ravel, np.meshgrid(PLACES[1:-1], [-1.0, -np.inf], [1.0, np.inf]))
+    given = np.float32([np.full(raw.shape, 0.3), raw, low, high])
+    _, found = derivatives(name, sides)(*given)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.thorough  # as the test above
 def test_the_second_derivative_of_the_issue():
     second = jax.jit(jax.grad(jax.grad(lambda x: knee_tanh(x, upper=1 + x**2))))
     assert second(0.3) == 0
