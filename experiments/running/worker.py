@@ -6,7 +6,7 @@ So the same function serves this process, a process pool and a cluster.
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -100,33 +100,36 @@ def _dataset(name: str, allow_infeasible: bool, expected_hash: str) -> Dataset:
 
 
 def _check_own(request: Request, dataset: Dataset) -> None:
-    """That the user's strategies are here what they are where the sweep was planned; once in a
-    process other than the sweep's."""
-    first = request.cells[0]
-    shapes, settings = shapes_of(dataset, first.split), Settings(**first.settings)
-    for name, planned in request.programs.items():
-        of = planned, name, str(first.settings), dataset.name, first.split
-        if request.loaded or of in _checked:
-            continue
+    """That the user's strategies are here what they are where the sweep was planned."""
+
+    def found(name: str) -> str:
+        first = request.cells[0]
         with warnings.catch_warnings(action="ignore"):  # of what was said when it was planned
-            found = of_strategy(_strategy(name), shapes, settings)
-        if found != planned:
-            raise UsageError(
-                f"this worker imported another version of {name} than was planned: restart it."
-            )
-        _checked.add(of)
+            shapes, settings = shapes_of(dataset, first.split), Settings(**first.settings)
+            return of_strategy(_strategy(name), shapes, settings)
+
+    for name, planned in request.programs.items():
+        _check(request, name, planned, partial(found, name))
 
 
 def _check_training(request: Request, dataset: Dataset) -> None:
     """The same of the user's network and metrics."""
-    first, planned = request.cells[0], request.training
-    of = planned, first.network, str(first.settings), dataset.name, first.split
-    if not planned or request.loaded or of in _checked:
+    first = request.cells[0]
+    if request.training:
+        name = f"{first.network}, or of the metrics,"
+        traced = training(first, shapes_of(dataset, first.split)).trace
+        _check(request, name, request.training, traced)
+
+
+def _check(request: Request, name: str, planned: str, found: Callable[[], str]) -> None:
+    """Once in a process other than the sweep's: to trace a program takes a second."""
+    first = request.cells[0]
+    of = planned, name, str(first.settings), request.dataset, first.split
+    if request.loaded or of in _checked:
         return
-    if training(first, shapes_of(dataset, first.split)).trace() != planned:
+    if found() != planned:
         raise UsageError(
-            f"this worker imported another version of {first.network}, or of the metrics, than was "
-            "planned: restart it."
+            f"this worker imported another version of {name} than was planned: restart it."
         )
     _checked.add(of)
 
