@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from experiments import store
 from experiments.analysis import study
-from experiments.figures import draw, plots
+from experiments.figures import constraint_shapes, draw, plots
 from experiments.figures.style import HEALTH, styled
 from experiments.usage import UsageError
 from tests.experiments import written
@@ -122,7 +122,7 @@ def test_it_is_the_figure_of_the_page(folder, records, page, name):
 
 
 def test_shapes_are_of_no_records():
-    assert len(plots.constraint_shapes().axes) == 2
+    assert len(plots.constraint_shapes().axes) == len(constraint_shapes.SHAPES)
 
 
 def test_two_sweeps_that_start_in_two_ways(folder, records):
