@@ -22,7 +22,6 @@ from experiments.training.strategies import TRAINED
 from experiments.training.strategy_rows import constraint_row
 from experiments.usage import UsageError
 from tests.experiments.sweeps import Scripted
-from tests.sampled import sampled
 
 INPUTS = np.random.default_rng(0).uniform(1, 2, (20, 4, 1))
 ARRAYS = {"inputs": INPUTS, "targets": INPUTS / 2, "upper": INPUTS}
@@ -68,7 +67,9 @@ def users_alone(monkeypatch):
     monkeypatch.setattr(worker, "Runner", runner)
 
 
-@pytest.mark.parametrize("kind", sampled(["a function", "a row"], {"a function"}))
+# test_worker.py holds the fingerprints of both against what is compiled.
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["a function", "a row"])
 @pytest.mark.usefixtures("undrawn", "users_alone")
 def test_what_functions_read_may_change_between_two_sweeps(tmp_path, kind):
     """As a constant of a notebook does, and a row that is made anew: what was compiled with the old

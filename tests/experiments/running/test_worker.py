@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +13,11 @@ from experiments.running.plan import cells
 from experiments.running.presets import make_plan
 from experiments.running.team import Reply, Request
 from experiments.running.worker import run_batch
+from experiments.training import runner as runner_module
 from experiments.training.limits import TooLong
+from experiments.training.runner import Runner
 from experiments.training.strategies import TRAINED
+from tests.experiments.sweeps import Scripted
 from tests.experiments.training.line import LINE
 
 
@@ -82,6 +86,30 @@ def test_another_version_of_a_users_network_or_metric_is_refused(strategy):
     assert f"another version of {cell.network}, or of the metrics" in reply.error
     planned = fingerprints([cell], {"irradiance": dataset}, {})[cell.id]["training"]
     worker._check_training(replace(request, training=planned), dataset)
+
+
+def test_what_is_compiled_goes_by_the_fingerprints_of_what_is_the_users(monkeypatch):
+    """What a function reads is no part of the function."""
+    keys = []
+
+    def compile_(*key):
+        keys.append(key)
+        return SimpleNamespace(batch=1, bytes=0, replicated=None)
+
+    def runner(*of):
+        Runner(*of)
+        return Scripted(*of)
+
+    monkeypatch.setattr(runner_module, "_compile", compile_)
+    monkeypatch.setattr(worker, "Runner", runner)
+    dataset = load("irradiance")
+    (cell, *_) = cells(make_plan("smoke"), dataset, [TRAINED["clip"]])
+    for fingerprints_ in ({}, {}, {"programs": {"mine:mine": "0"}}, {"training": "0"}):
+        request = baseline_request(cells=[cell], loaded=dataset, **fingerprints_)
+        assert run_batch(request).error is None
+    usual, again, other_strategy, other_network = keys
+    assert usual == again
+    assert usual != other_strategy != other_network != usual
 
 
 @pytest.mark.parametrize(
