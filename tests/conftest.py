@@ -59,8 +59,8 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """One more than there are cores: while a test waits for a process or a clock, another runs."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(cores()) + 1
+    """One a core: each traces all that `jax.numpy` does anew, in more time than tests wait."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(cores())
 
 
 def pytest_sessionstart(session):
