@@ -136,6 +136,7 @@ def test_hard_constraints_hold_exactly(name, sides, dtype):
     assert_exact(jitted_and_scanned, name, sides, dtype)
 
 
+@pytest.mark.usefixtures("unoptimised")  # there is little to optimise of one operation
 @pytest.mark.parametrize(("name", "sides", "dtype"), sampled(EVERY, eager_in_sample), ids=id_of)
 def test_hard_constraints_hold_exactly_step_by_step(name, sides, dtype):
     assert_exact(step_by_step, name, sides, dtype)

@@ -52,6 +52,7 @@ def test_values_and_derivatives_match_the_formula_as_optimised(name, sides, dtyp
     assert_like_the_formula(name, sides, dtype, jax.jit(partial(with_derivatives, name)))
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize(
     ("name", "sides"),
     sampled(

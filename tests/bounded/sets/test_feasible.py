@@ -23,6 +23,7 @@ from bounded.sets import (
 from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, in_full
 from tests.sampled import sampled
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial, affine_soft_radial)))
 hardnet, projection, radial, soft_radial = JITTED
 
@@ -71,7 +72,18 @@ BY_NAME = {function.__name__: function for function in (*JITTED, jax.jit(affine_
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=0)
-@pytest.mark.parametrize("name", sampled(BY_NAME, {"affine_projection"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "affine_projection",
+        *(
+            pytest.param(
+                name, marks=[pytest.mark.optimised, pytest.mark.thorough], id=f"{name}, optimised"
+            )
+            for name in BY_NAME
+        ),
+    ],
+)
 def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     raw, matrix, lower, upper, inside = wide_scales(seed)
     rows, extra = Rows(matrix, lower, upper), {}
@@ -102,6 +114,7 @@ def unlike_weights(kind, inside, draw):
     return np.float32(weights / np.max(weights))
 
 
+@pytest.mark.optimised
 @pytest.mark.thorough  # test_weights.py: a few sets
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
@@ -130,6 +143,7 @@ def exact(function):
 EXACT = {function: exact(function) for function in JITTED}
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("function", "dtype"),
     sampled(
@@ -177,6 +191,7 @@ def test_with_an_interior_rows_hold_exactly_in_any_order_of_summation(function, 
         check()
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("function", sampled(JITTED, (hardnet, radial, soft_radial)), ids=name_of)
 def test_with_an_interior_they_hold_beside_an_output_that_is_huge(function):
     little = np.float32([1e-22, 1e-30, 1e-35, 1e-37, 1e-38])
@@ -194,7 +209,6 @@ def test_with_an_interior_they_hold_beside_an_output_that_is_huge(function):
 MOST = float(np.finfo(np.float32).max)
 
 
-@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("function", sampled(JITTED, [radial]), ids=name_of)
 def test_the_interior_may_be_as_far_as_numbers_go(function):
     rows = Rows(np.float32([[1, 0, 0]]), upper=0.0)
