@@ -557,19 +557,24 @@ def test_committed_numbers_of_dc3_are_what_its_prose_says():
     )
 
 
-def test_the_functions_of_the_fit_keep_its_equality():
+def test_the_data_of_the_fit_keep_its_equality():
     given = fitting.data()
     assert (len(given.train), len(given.test)) == (1000, 100_000)
     outputs = given.middle + given.scale * given.targets
     np.testing.assert_allclose(outputs, fitting.target(given.train), atol=1e-5)
     np.testing.assert_allclose(fitting.residual(outputs, given.train), 0, atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_what_the_fit_projects_keeps_it_too_and_moves_no_further_than_to_the_target():
+    given = fitting.data()
     targets, x = given.targets[:4], given.train[:4]
     raw = targets + np.float32(0.3)
     output = np.asarray(jax.jit(lambda raw: fitting.projected(given, raw, x))(raw))
     found = fitting.residual(given.middle + given.scale * output, x)
     np.testing.assert_allclose(found, 0, atol=2e-6)
     moved, to_target = (np.linalg.norm(y - raw, axis=1) for y in (output, targets))
-    assert (moved <= to_target + 1e-6).all()  # the target keeps it as well
+    assert (moved <= to_target + 1e-6).all()
 
 
 @pytest.mark.thorough
@@ -745,6 +750,7 @@ def test_a_row_bounds_how_fast_a_barrier_falls(begin):
     np.testing.assert_allclose(here, fall, rtol=1e-9)
 
 
+@pytest.mark.thorough  # the published costs, below, are of rollouts
 @pytest.mark.usefixtures("x64")
 def test_a_rollout_takes_its_second_in_shorter_parts_where_the_control_is_large(monkeypatch):
     state, rollout = np.zeros((1, 5)), jax.jit(cbf.rollout, static_argnums=(0, 2))

@@ -264,7 +264,6 @@ TRACED = [
     for name in (
         "budget_projection, capped, equal",
         "affine_hardnet, batched",
-        "affine_radial, batched",
         "affine_projection, weighted by a matrix",
         "ball_radial, centered",
     )

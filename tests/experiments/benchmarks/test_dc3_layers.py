@@ -7,6 +7,7 @@ import pytest
 from experiments.benchmarks import dc3_layers
 
 
+@pytest.mark.thorough
 def test_the_sets_are_never_empty_and_osqp_finds_the_same_point():
     raw, rows = dc3_layers.problem(3)
     x = rows.upper[:, :50]

@@ -3,6 +3,7 @@
 Cells are not trained here, but where it says so: a scripted runner stands for the compiled one.
 """
 
+import itertools
 import shutil
 import sys
 import time
@@ -91,7 +92,7 @@ def spin():
             sum(range(1000))
 
 
-@pytest.mark.parametrize("fault", sampled(FAULTS, ("strange", "hang", "spin")))
+@pytest.mark.parametrize("fault", sampled(FAULTS, ("strange", "spin")))  # hang: test_session.py
 def test_a_users_strategy_that_fails_costs_its_own_rows_alone(tmp_path, scripted, fault):
     action, said = FAULTS[fault]
     scripted(lambda names: action() if OWN in names else None)
@@ -112,7 +113,7 @@ def test_a_row_of_the_table_that_fails_costs_its_own_rows_alone(tmp_path, script
 
 def test_minutes_end_what_hangs_in_one_process(tmp_path, scripted, capsys, monkeypatch):
     scripted(lambda names: time.sleep(600) if OWN in names else None)
-    monkeypatch.setattr(watch.Watch, "left", lambda self: 2.0)  # at any time
+    monkeypatch.setattr(watch.Watch, "left", lambda self: 1.0)  # at any time
     assert sweep.main([*SMOKE, "--strategies", OWN, "--out", str(tmp_path)]) == 0
     assert "2 cells left" in capsys.readouterr().out
     assert {name for name, _ in statuses(tmp_path)} == {"unconstrained", "clip"}
@@ -154,18 +155,25 @@ def write(tmp_path, monkeypatch):
     return put
 
 
-@pytest.mark.parametrize("limit", [["--timeout", "1"], ["--minutes", "0.02"]])
+PLACES = {"at_import": "cannot be imported", "when_traced": "does not fit"}
+LIMITS = {"timeout": "1", "minutes": "0.02"}
+
+
 @pytest.mark.parametrize(
-    ("place", "said"), [("at_import", "cannot be imported"), ("when_traced", "does not fit")]
+    ("place", "limit"),
+    sampled(
+        itertools.product(PLACES, LIMITS), [("at_import", "timeout"), ("when_traced", "minutes")]
+    ),
 )
 def test_a_users_strategy_that_hangs_where_it_is_planned_is_refused(
-    tmp_path, write, capsys, limit, place, said
+    tmp_path, write, capsys, place, limit
 ):
+    options = [*SMOKE, f"--{limit}", LIMITS[limit], "--out", str(tmp_path / "out")]
     name = write(**{place: "time.sleep(600)"})
-    assert sweep.main([*SMOKE, *limit, "--strategies", name, "--out", str(tmp_path / "out")]) == 2
+    assert sweep.main([*options, "--strategies", name]) == 2
     error = capsys.readouterr().err
     assert name in error
-    assert said in error
+    assert PLACES[place] in error
     assert "it took longer than 1" in error
 
 
