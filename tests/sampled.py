@@ -18,9 +18,19 @@ def sampled(values: Iterable, sample: Collection | Callable[[object], bool]) -> 
     if not any(kept):
         raise ValueError(f"none of {values} is in the sample: make test would prove nothing")
     return [
-        pytest.param(
-            *(value if isinstance(value, tuple) else (value,)),
-            marks=() if keep else pytest.mark.thorough,
-        )
+        of_values(value, () if keep else pytest.mark.thorough)
         for value, keep in zip(values, kept, strict=True)
     ]
+
+
+def sampled_unoptimised(values: Iterable, sample: Collection | Callable[[object], bool]) -> list:
+    """The same in a module that is `unoptimised`, of what `make thorough` also optimises."""
+    values = list(values)
+    quick = [param for param in sampled(values, sample) if not param.marks]
+    return quick + [
+        of_values(value, (pytest.mark.optimised, pytest.mark.thorough)) for value in values
+    ]
+
+
+def of_values(value, marks):
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=marks)

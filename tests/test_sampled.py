@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sampled import sampled
+from tests.sampled import sampled, sampled_unoptimised
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,6 +17,12 @@ def test_what_is_not_in_the_sample_is_marked():
     assert one == pytest.param("a", 1)
     assert other == pytest.param("b", 2, marks=pytest.mark.thorough)
     assert [len(param.values) for param in sampled("ab", {"a"})] == [1, 1]
+
+
+def test_what_is_optimised_is_all_left_to_thorough():
+    marks = pytest.mark.optimised, pytest.mark.thorough
+    left = [pytest.param(value, marks=marks) for value in "ab"]
+    assert sampled_unoptimised("ab", {"a"}) == [pytest.param("a"), *left]
 
 
 def test_a_sample_of_nothing_or_of_other_values_is_refused():

@@ -1,6 +1,7 @@
 """Inverses and log-derivatives in every dtype, to their roundings."""
 
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from tests.bounded.maps import (
     id_of,
     interior,
 )
-from tests.sampled import sampled
+from tests.sampled import sampled_unoptimised
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 STRICT = [(name, sides) for name, sides in CASES if not MAPS[name].reaches]
@@ -66,10 +67,9 @@ def there_and_back(name, output, bounds):
 WAYS = [(*case, dtype, way) for way in ("jitted", "eager") for case in CASES for dtype in DTYPES]
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("name", "sides", "dtype", "way"),
-    sampled(
+    sampled_unoptimised(
         WAYS,
         # `tanh_interval` is `sigmoid_interval` with another temperature: test_inverses.py.
         lambda case: (
@@ -110,10 +110,9 @@ def test_inverses_are_right_and_lead_back_inside_and_on_the_bounds(name, sides, 
     assert error.max() < 16, error.max()
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("name", "sides", "dtype"),
-    sampled(
+    sampled_unoptimised(
         [(*case, dtype) for case in CASES for dtype in DTYPES],
         lambda case: (
             fullest(case[:2])
@@ -154,12 +153,7 @@ def test_log_derivatives_do_not_underflow(name, sides, dtype):
 
 
 @pytest.mark.parametrize(
-    "dtype",
-    [
-        pytest.param("float32", marks=pytest.mark.optimised),
-        pytest.param("bfloat16", marks=pytest.mark.thorough),
-        pytest.param("float16", marks=pytest.mark.thorough),
-    ],
+    "dtype", sampled_unoptimised(["float32", "bfloat16", "float16"], {"float32"})
 )
 @pytest.mark.parametrize("name", ["budget_softmax", "budget_sequential"])
 def test_budgets_lead_back_in_every_dtype(name, dtype):
@@ -189,16 +183,9 @@ RADIALS = ("ball_radial", "affine_soft_radial")
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [
-        pytest.param("ball_radial", "float32", marks=pytest.mark.optimised),
-        pytest.param("affine_soft_radial", "bfloat16", marks=pytest.mark.thorough),
-        pytest.param("affine_soft_radial", "float64", marks=pytest.mark.thorough),
-        pytest.param(
-            "affine_soft_radial", "float32", marks=[pytest.mark.optimised, pytest.mark.thorough]
-        ),
-        pytest.param("ball_radial", "bfloat16", marks=pytest.mark.thorough),
-        pytest.param("ball_radial", "float64", marks=pytest.mark.thorough),
-    ],
+    sampled_unoptimised(
+        product(RADIALS, ["float32", "bfloat16", "float64"]), [("ball_radial", "float32")]
+    ),
 )
 def test_radial_maps_are_inverted(name, dtype):
     forward = jax.jit(partial(through_radial, sets, name))

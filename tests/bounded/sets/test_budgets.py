@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bounded import sets
 from tests.bounded.sets.cases import BUDGETS
-from tests.sampled import sampled
+from tests.sampled import sampled, sampled_unoptimised
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 SIZE = 5
@@ -170,10 +170,9 @@ def check_feasible(output, total, upper, equality):
         assert (missing <= 2 * SIZE * np.finfo(output.dtype).eps * total).all()
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("budget", "equality", "dtype"),
-    sampled(
+    sampled_unoptimised(
         [(f, *x) for f in BUDGETS.values() for x in ((False, "float16"), (True, "bfloat16"))],
         [(sets.budget_rescale, True, "bfloat16")],
     ),

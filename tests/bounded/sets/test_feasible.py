@@ -21,7 +21,7 @@ from bounded.sets import (
     affine_soft_radial,
 )
 from tests.bounded.sets.affine_cases import BATCH, CASES, INF, SIZE, in_full
-from tests.sampled import sampled
+from tests.sampled import sampled, sampled_unoptimised
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 JITTED = tuple(map(jax.jit, (affine_hardnet, affine_projection, affine_radial, affine_soft_radial)))
@@ -72,18 +72,7 @@ BY_NAME = {function.__name__: function for function in (*JITTED, jax.jit(affine_
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 @example(seed=0)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "affine_projection",
-        *(
-            pytest.param(
-                name, marks=[pytest.mark.optimised, pytest.mark.thorough], id=f"{name}, optimised"
-            )
-            for name in BY_NAME
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", sampled_unoptimised(BY_NAME, {"affine_projection"}))
 def test_rows_of_unlike_scale_are_each_held_in_their_own(name, seed):
     raw, matrix, lower, upper, inside = wide_scales(seed)
     rows, extra = Rows(matrix, lower, upper), {}
