@@ -50,11 +50,11 @@ os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
-gc.set_threshold(100_000)  # tracing makes many objects: at the usual 700, a tenth of all time
+gc.disable()  # tracing makes so many objects: circles of them go with what is let go below
 
 
 def pytest_collection_finish():
-    gc.freeze()  # what is imported stays, and need not be looked through again
+    gc.freeze()  # what is imported stays, and need not be looked through
 
 
 @pytest.hookimpl(optionalhook=True)
