@@ -190,6 +190,7 @@ def test_nan_spoils_its_own_set_and_no_derivative():
         np.testing.assert_array_equal(one[spoilt], 0)
 
 
+@pytest.mark.thorough  # below, over outputs of unlike scale
 @pytest.mark.parametrize("name", SOLVED)
 def test_in_single_precision_rows_hold_to_rounding(name):
     output, off = solved(*jax.tree.map(np.float32, CASES[name]))

@@ -188,6 +188,7 @@ def test_what_there_is_nothing_of_is_said(opened):
     assert wait(driver, "return !document.getElementById('no-dots').hidden")
 
 
+@pytest.mark.thorough
 def test_chart_and_sections_are_reached_within_ten_stops(opened):
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
@@ -242,7 +243,7 @@ def color(text):
     return [int(part) / 255 for part in re.findall(r"\d+", text)[:3]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", sampled(["light", "dark"], {"dark"}))
 def test_marks_and_text_stand_out(opened, scheme):
     driver = opened(1200, scheme=scheme)
     style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
@@ -301,6 +302,7 @@ def test_tables_sort_by_click_and_by_key(opened):
     assert header.get_attribute("aria-sort") == "none"
 
 
+@pytest.mark.thorough  # test_page.py: links lead somewhere
 def test_a_number_leads_to_its_cell(opened):
     driver = opened(1200)
     open_all(driver)
@@ -344,7 +346,10 @@ def test_on_a_desk_nothing_is_cut_before_it_is_asked_for(opened):
     assert driver.execute_script("return document.documentElement.scrollHeight") < 12 * 800
 
 
-@pytest.mark.parametrize(("selector", "width"), [(".box:not(.wide)", 703), (".box.wide", 1032)])
+PAPER = [(".box:not(.wide)", 703), (".box.wide", 1032)]
+
+
+@pytest.mark.parametrize(("selector", "width"), sampled(PAPER, PAPER[:1]))
 def test_on_paper_no_table_is_clipped(opened, selector, width):
     """A4 upright and on its side, less the margins."""
     driver = opened(width, "print")

@@ -329,7 +329,7 @@ def test_a_worker_that_is_stopped_within_a_batch_is_ended_and_its_cells_run_agai
 
     with executors.pool(1) as team:
         lots = {lot: [cell]}
-        replies = scheduling.run(without_jax.finish, lots, request, team, timeout=3, poll=poll)
+        replies = scheduling.run(without_jax.finish, lots, request, team, timeout=1.5, poll=poll)
         records = [record for reply in replies for record, _ in reply.finished]
         (worker,) = team()
         last = worker.executor.submit(os.getpid).result()

@@ -1,11 +1,14 @@
 """A cell has the same numbers to the bit, whatever else is trained or compiled beside it."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.data.catalogue import Entry
 from experiments.data.datasets import load, prepared
-from experiments.training.cell import Settings
+from experiments.training import runner
+from experiments.training.cell import Program, Settings
 from experiments.training.runner import Run, Runner
 from experiments.training.strategies import TRAINED
 from tests.experiments.training.line import LINE
@@ -31,8 +34,25 @@ def of_rows(backbone, names):
     return Runner(dataset, backbone, SETTINGS, [TRAINED[name] for name in names])
 
 
+class Learning(Program):
+    """Whose cells end with what they learnt: to measure it takes as long to compile as training."""
+
+    def finish(self, data, job, state):
+        learnt = jnp.concatenate([x.ravel() for x in jax.tree.leaves(state.best_parameters)])
+        return {}, learnt, jnp.zeros((1, 1, 1)), jnp.zeros(1)
+
+
+@pytest.fixture
+def learning(monkeypatch, backbone):
+    if backbone == LINE:
+        monkeypatch.setattr(runner, "Program", Learning)
+    yield
+    runner._compile.cache_clear()
+
+
 # test_runner.py compares others in batches, as they are unoptimised.
 @pytest.mark.parametrize("backbone", sampled((LINE, "bottleneck"), {LINE}))
+@pytest.mark.usefixtures("learning")
 def test_a_cells_numbers_depend_on_neither_its_batch_nor_what_else_is_compiled(backbone):
     with_others, with_none = of_rows(backbone, NAMES[::2]), of_rows(backbone, NAMES[2:])
     together = with_others.run(TWO)
