@@ -50,7 +50,7 @@ os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
-gc.disable()  # tracing makes so many objects: circles of them go with what is let go below
+gc.disable()  # to look through all that tracing makes takes a twentieth of the time; `let_go` does
 
 
 def pytest_collection_finish():

@@ -18,7 +18,7 @@ def sampled(values: Iterable, sample: Collection | Callable[[object], bool]) -> 
     if not any(kept):
         raise ValueError(f"none of {values} is in the sample: make test would prove nothing")
     return [
-        of_values(value, () if keep else pytest.mark.thorough)
+        _of(value, () if keep else pytest.mark.thorough)
         for value, keep in zip(values, kept, strict=True)
     ]
 
@@ -27,10 +27,8 @@ def sampled_unoptimised(values: Iterable, sample: Collection | Callable[[object]
     """The same in a module that is `unoptimised`, of what `make thorough` also optimises."""
     values = list(values)
     quick = [param for param in sampled(values, sample) if not param.marks]
-    return quick + [
-        of_values(value, (pytest.mark.optimised, pytest.mark.thorough)) for value in values
-    ]
+    return quick + [_of(value, (pytest.mark.optimised, pytest.mark.thorough)) for value in values]
 
 
-def of_values(value, marks):
+def _of(value, marks):
     return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=marks)
