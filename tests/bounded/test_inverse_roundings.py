@@ -158,7 +158,7 @@ def test_log_derivatives_do_not_underflow(name, sides, dtype):
 @pytest.mark.parametrize("name", ["budget_softmax", "budget_sequential"])
 def test_budgets_lead_back_in_every_dtype(name, dtype):
     forward, inverse = (jax.jit(getattr(module, name)) for module in (sets, inverses))
-    raw = 2 * np.random.default_rng(0).normal(size=(50, 4)).astype(dtype)
+    raw = (2 * np.random.default_rng(0).normal(size=(50, 4))).astype(dtype)
     total = np.full(50, 2, dtype)
     output = forward(raw, total)
     found = inverse(output, total)
