@@ -225,7 +225,7 @@ def test_rows_of_unlike_scale_are_each_held_in_their_own():
 def test_half_precision_and_an_interior_point():
     raw, *rows = (x.astype(jnp.bfloat16) for x in CASES["generic"])
     weights = draw_weights("matrix").astype(jnp.bfloat16)
-    inside = projection(raw, Rows(*rows), weights=weights, interior=0 * raw)
+    inside = projection(raw, Rows(*rows), weights=weights, interior=np.zeros_like(raw))
     assert inside.dtype == jnp.bfloat16
     place = np.einsum("bmn,bn->bm", *(np.float32(x) for x in (rows[0], inside)))
     assert (place <= np.float32(rows[2])).all()
