@@ -50,7 +50,6 @@ os.environ["XDG_CACHE_HOME"] = str(KEPT)
 os.environ["COLUMNS"] = "120"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
-gc.disable()  # to look through all that tracing makes takes a twentieth of the time; `let_go` does
 
 
 def pytest_collection_finish():
@@ -75,6 +74,11 @@ def resident() -> float:
         pages = Path("/proc/self/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
     return 0
+
+
+# Tracing makes many objects: to look for garbage takes a tenth of all time at the usual 700, at
+# 100,000 a twentieth. Where programs are let go, it is looked for then.
+gc.set_threshold(0 if resident() else 100_000)
 
 
 @pytest.fixture(scope="session")

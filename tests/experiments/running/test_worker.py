@@ -92,7 +92,7 @@ def test_what_is_compiled_goes_by_the_fingerprints_of_what_is_the_users(monkeypa
     """What a function reads is no part of the function."""
     keys = []
 
-    def compile_(*key):
+    def compiled(*key):
         keys.append(key)
         return SimpleNamespace(batch=1, bytes=0, replicated=None)
 
@@ -100,12 +100,12 @@ def test_what_is_compiled_goes_by_the_fingerprints_of_what_is_the_users(monkeypa
         Runner(*of)
         return Scripted(*of)
 
-    monkeypatch.setattr(runner_module, "_compile", compile_)
+    monkeypatch.setattr(runner_module, "_compile", compiled)
     monkeypatch.setattr(worker, "Runner", runner)
     dataset = load("irradiance")
     (cell, *_) = cells(make_plan("smoke"), dataset, [TRAINED["clip"]])
-    for fingerprints_ in ({}, {}, {"programs": {"mine:mine": "0"}}, {"training": "0"}):
-        request = baseline_request(cells=[cell], loaded=dataset, **fingerprints_)
+    for own in ({}, {}, {"programs": {"mine:mine": "0"}}, {"training": "0"}):
+        request = baseline_request(cells=[cell], loaded=dataset, **own)
         assert run_batch(request).error is None
     usual, again, other_strategy, other_network = keys
     assert usual == again
